@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Words and decision rules of the health mesh.
+//!
+//! Everything here is a pure function of its arguments: identifiers, checks, probe outcomes, votes, the assignment of observers, the
+//! opinion an observer forms from votes, and the rules by which it signs. No clock, no socket, no randomness.
+
+pub mod assignment;
+pub mod check;
+pub mod evidence;
+pub mod hash;
+pub mod id;
+pub mod observation;
+pub mod opinion;
+pub mod outcome;
+pub mod quorum;
+pub mod signing;
+pub mod status_set;
+pub mod time;
+pub mod verdict;
+
+pub use check::{Check, CheckError, CheckKind, Expect, HttpCheck, Method, Scheme, TcpCheck};
+pub use evidence::{Cause, ErrorCategory, Evidence, FailureType, Phase};
+pub use id::{AgentId, InstanceId, NameError, ServiceName, Zone};
+pub use observation::{AbstainReason, Observation, Vote};
+pub use outcome::{Outcome, ProbeFailure, ProbeResult, Timings};
+pub use status_set::StatusSet;
+pub use time::{Mono, Now, UnixMs};
+pub use verdict::{Class, Verdict};
