@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The engine: one agent's whole behaviour, without IO.
+//!
+//! The agent and the simulator drive the same engine the same way: [`Engine::handle`] an [`Input`], take every [`Output`] with
+//! [`Engine::poll_output`] until there is none, then sleep until [`Engine::next_wakeup`] or the next input. [`Engine::view`] reads.
+//! There is no clock, no socket, no task and no global randomness in here: time is an argument, the seed is configuration.
+
+mod api;
+mod config;
+mod engine;
+mod view;
+
+pub use api::{
+    Command, Event, EventKind, Input, Keys, LinkEvent, MemberState, Output, ProbeId, ProbeRequest, StartError, Ticket,
+    VerdictChange,
+};
+pub use config::{EngineConfig, Timing};
+pub use engine::Engine;
+pub use view::{InstanceView, MemberView, MeshView, ObserverView, Stats};
