@@ -122,7 +122,7 @@ async fn attempt(shared: &Arc<Shared>, address: SocketAddr, expected: Option<u64
             return Err((error, false, Some(peer)));
         }
     }
-    tokio::spawn(run(Arc::clone(shared), link, queue));
+    shared.runtime.spawn(run(Arc::clone(shared), link, queue));
     Ok(peer)
 }
 

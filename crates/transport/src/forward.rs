@@ -7,11 +7,13 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::dial::establish;
 use crate::incoming::Incoming;
 use crate::join::{JoinAnswer, JoinRefusal, JoinRequest};
-use crate::limits::{JOIN_TIMEOUT, MAX_BOOTSTRAP_BYTES, MAX_JOIN_REPLY_BYTES, MAX_JOIN_REQUEST_BYTES};
+use crate::limits::{FORWARD_TIMEOUT, JOIN_TIMEOUT, MAX_BOOTSTRAP_BYTES, MAX_JOIN_REPLY_BYTES, MAX_JOIN_REQUEST_BYTES};
 use crate::link::Link;
-use crate::peers::Shared;
+use crate::link_error::LinkError;
+use crate::peers::{Peer, Shared};
 
 /// Serves the requests of one link until it ends. QUIC bounds how many run at once.
 pub(crate) async fn serve(shared: &Arc<Shared>, link: &Arc<Link>) {
@@ -62,14 +64,29 @@ pub(crate) async fn write_json(send: &mut SendStream, value: &impl Serialize) ->
     send.finish().ok()
 }
 
-/// Asks the member at the other end of `link` to decide a join.
-pub(crate) async fn request(link: &Link, request: &JoinRequest) -> JoinAnswer {
-    let lost = |what: &str| JoinRefusal::NoIssuer(format!("agent {:016x} {what}", link.peer));
+/// Has a member decide a join, over its link or a new one.
+pub(crate) async fn request(shared: &Arc<Shared>, peer: u64, request: &JoinRequest) -> JoinAnswer {
     let exchange = async {
-        let (mut send, mut recv) = link.connection.open_bi().await.map_err(|_| lost("hung up"))?;
-        write_json(&mut send, request).await.ok_or_else(|| lost("hung up"))?;
-        let bytes = recv.read_to_end(MAX_JOIN_REPLY_BYTES).await.map_err(|_| lost("gave no answer"))?;
-        serde_json::from_slice::<JoinAnswer>(&bytes).map_err(|_| lost("gave an answer that cannot be read"))?
+        let link = link_to(shared, peer).await.map_err(|error| unavailable(peer, &error.to_string()))?;
+        let lost = |what: &str| unavailable(peer, what);
+        let (mut send, mut recv) = link.connection.open_bi().await.map_err(|_| lost("it hung up"))?;
+        write_json(&mut send, request).await.ok_or_else(|| lost("it hung up"))?;
+        let bytes = recv.read_to_end(MAX_JOIN_REPLY_BYTES).await.map_err(|_| lost("it gave no answer"))?;
+        serde_json::from_slice::<JoinAnswer>(&bytes).map_err(|_| lost("its answer cannot be read"))?
     };
-    timeout(JOIN_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(lost("did not answer in time")))
+    timeout(FORWARD_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(unavailable(peer, "it did not answer in time")))
+}
+
+fn unavailable(peer: u64, detail: &str) -> JoinRefusal {
+    JoinRefusal::NoIssuer(format!("agent {peer:016x}: {detail}"))
+}
+
+async fn link_to(shared: &Arc<Shared>, peer: u64) -> Result<Arc<Link>, LinkError> {
+    let current = || shared.table().peers.get(&peer).and_then(Peer::live_link).cloned();
+    if let Some(link) = current() {
+        return Ok(link);
+    }
+    let address = shared.table().peers.get(&peer).and_then(|entry| entry.address);
+    establish(shared, address.ok_or(LinkError::NoAddress(peer))?, Some(peer)).await?;
+    current().ok_or(LinkError::Closed)
 }

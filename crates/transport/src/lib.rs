@@ -35,6 +35,9 @@ mod transport;
 mod trust;
 mod warnings;
 
+#[cfg(test)]
+mod tests;
+
 pub use files::DataDirLock;
 pub use identity::{Identity, IdentityError, Signer, init_mesh};
 pub use incoming::Incoming;

@@ -76,6 +76,9 @@ pub const CHALLENGE_TIMEOUT: Duration = Duration::from_millis(500);
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for one join, as the serving side.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for another member to decide a forwarded join, the dial included; below [`JOIN_TIMEOUT`], so that the joiner hears
+/// the reason.
+pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(4);
 /// First wait after a failed dial.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Longest wait after failed dials: a healed partition is noticed within this time.

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use quinn::{ClientConfig, Endpoint};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::identity::Identity;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) warnings: Warnings,
     /// Tells this process from every other with the same identity.
     pub(crate) nonce: u64,
+    /// Where every task of the transport runs, whichever thread calls.
+    pub(crate) runtime: Handle,
     pub(crate) boot: AtomicU32,
     pub(crate) stopping: AtomicBool,
     pub(crate) handshakes: Arc<Semaphore>,
@@ -167,6 +170,7 @@ impl Shared {
             counters: Counters::default(),
             warnings: Warnings::default(),
             nonce,
+            runtime: Handle::current(),
             boot: AtomicU32::new(boot),
             stopping: AtomicBool::new(false),
             handshakes: Arc::new(Semaphore::new(crate::limits::MAX_HANDSHAKES)),
@@ -202,11 +206,15 @@ impl Shared {
         let _ = self.incoming.send(Incoming::Refused { by, address, reason }).await;
     }
 
-    /// Sends link events until the owner is gone.
+    /// Sends link events until the owner is gone, or all links are closed for good.
     pub(crate) async fn announce(self: Arc<Self>) {
         loop {
             let next = self.table().next_events();
             let Some(events) = next else {
+                if self.stopping.load(Ordering::Relaxed) && self.table().peers.values().all(|peer| peer.link.is_none())
+                {
+                    return;
+                }
                 tokio::select! {
                     () = self.changed.notified() => continue,
                     () = self.incoming.closed() => return,

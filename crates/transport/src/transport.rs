@@ -274,7 +274,7 @@ impl Transport {
         }
         if !peer.dialling {
             peer.dialling = true;
-            tokio::spawn(dial_on_demand(Arc::clone(&self.shared), to));
+            self.shared.runtime.spawn(dial_on_demand(Arc::clone(&self.shared), to));
         }
         Ok(())
     }
@@ -319,18 +319,7 @@ impl Transport {
     /// # Errors
     /// Its refusal, or [`JoinRefusal::NoIssuer`] when it cannot be asked.
     pub async fn request_join_forward(&self, peer: u64, request: JoinRequest) -> Result<Grant, JoinRefusal> {
-        let unavailable = |error: LinkError| JoinRefusal::NoIssuer(format!("agent {peer:016x}: {error}"));
-        let current = || self.shared.table().peers.get(&peer).and_then(Peer::live_link).cloned();
-        let link = match current() {
-            Some(link) => link,
-            None => {
-                let address = self.shared.table().peers.get(&peer).and_then(|entry| entry.address);
-                let address = address.ok_or_else(|| unavailable(LinkError::NoAddress(peer)))?;
-                establish(&self.shared, address, Some(peer)).await.map_err(unavailable)?;
-                current().ok_or_else(|| unavailable(LinkError::Closed))?
-            }
-        };
-        forward::request(&link, &request).await
+        forward::request(&self.shared, peer, &request).await
     }
 
     /// The links that are up.
@@ -356,7 +345,8 @@ impl Transport {
         self.shared.counters.snapshot(links)
     }
 
-    /// Stops: accepts and sends nothing more, flushes what is queued, closes. Takes at most about two seconds.
+    /// Stops: accepts and sends nothing more, flushes what is queued, closes. Takes at most about two seconds. The events
+    /// end once all clones are dropped.
     pub async fn shutdown(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         let links: Vec<_> = self.shared.table().peers.values().filter_map(|peer| peer.link.clone()).collect();
@@ -371,6 +361,7 @@ impl Transport {
         let _ = timeout(FLUSH_TIMEOUT, all_closed).await;
         self.shared.endpoint.close(VarInt::from_u32(close_code::SHUTDOWN), b"");
         let _ = timeout(FLUSH_TIMEOUT / 4, self.shared.endpoint.wait_idle()).await;
+        self.shared.changed.notify_one();
     }
 }
 
