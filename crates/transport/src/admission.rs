@@ -45,7 +45,10 @@ pub(crate) async fn admit(shared: &Shared, new: &Arc<Link>) -> Result<(), LinkEr
     for _ in 0..MAX_ATTEMPTS {
         let decision = decide(shared, &mut shared.table(), new);
         match decision {
-            Decision::Taken => return Ok(shared.changed.notify_one()),
+            Decision::Taken => {
+                shared.changed.notify_one();
+                return Ok(());
+            }
             Decision::Refused(error) => return Err(error),
             Decision::Challenge(old) => {
                 shared.counters.challenges.increment();

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,12 +80,17 @@ async fn simultaneous_dials_end_in_one_link_and_lose_nothing() {
     let pair = pair().await;
     for round in 0..5 {
         let [mut a, mut b] = pair.start();
+        let send = |numbers: std::ops::Range<u8>| {
+            for number in numbers {
+                a.transport.send_message(b.id, vec![number; 20_000].into()).unwrap();
+                b.transport.send_message(a.id, vec![number; 20_000].into()).unwrap();
+            }
+        };
+        // The first ones make both sides dial, and go out on whichever link is up first.
+        send(0..10);
         let (from_a, from_b) = tokio::join!(a.connect(b.address), b.connect(a.address));
         assert_eq!((from_a, from_b), (Ok(b.id), Ok(a.id)), "round {round}");
-        for number in 0..20u8 {
-            a.transport.send_message(b.id, vec![number].into()).unwrap();
-            b.transport.send_message(a.id, vec![number].into()).unwrap();
-        }
+        send(10..20);
         let (a_id, b_id) = (a.id, b.id);
         for (agent, peer) in [(&mut a, b_id), (&mut b, a_id)] {
             let (mut missing, mut ups) = (20, 0);
@@ -148,19 +154,23 @@ async fn a_vanished_peer_is_reported_and_found_again() {
     sending.abort();
 }
 
+/// An agent whose links outlive the test's patience: what ends sooner, ended for another reason.
+fn patient(pair: &Pair, index: usize, listen: SocketAddr, boot: u32) -> TransportConfig {
+    let mut config = TransportConfig::new(pair.identities[index].clone(), listen, boot);
+    config.max_idle_timeout = Duration::from_secs(120);
+    config
+}
+
 #[tokio::test]
 async fn a_restarted_peer_replaces_its_old_link_at_once() {
     let pair = pair().await;
-    let mut config = TransportConfig::new(pair.identities[0].clone(), loopback(), 1);
-    // Were it left to the idle timeout, this test would not end in time.
-    config.max_idle_timeout = Duration::from_secs(120);
-    let mut a = Agent::start_with(config);
-    let b = Agent::start(&pair.identities[1], loopback(), 1);
+    let mut a = Agent::start_with(patient(&pair, 0, loopback(), 1));
+    let b = Agent::start_with(patient(&pair, 1, loopback(), 1));
     let (b_id, b_address) = (b.id, b.address);
     b.connect(a.address).await.unwrap();
     a.expect_link(b_id, true).await;
     b.vanish();
-    let mut b = Agent::start(&pair.identities[1], b_address, 2);
+    let mut b = Agent::start_with(patient(&pair, 1, b_address, 2));
     assert_eq!(b.connect(a.address).await, Ok(a.id));
     a.expect_link(b_id, false).await;
     a.expect_link(b_id, true).await;
@@ -173,15 +183,13 @@ async fn a_restarted_peer_replaces_its_old_link_at_once() {
 #[tokio::test]
 async fn a_restarted_process_ends_the_links_of_the_one_before_it() {
     let pair = pair().await;
-    let mut config = TransportConfig::new(pair.identities[0].clone(), loopback(), 1);
-    config.max_idle_timeout = Duration::from_secs(120);
-    let mut a = Agent::start_with(config);
-    let b = Agent::start(&pair.identities[1], loopback(), 1);
+    let mut a = Agent::start_with(patient(&pair, 0, loopback(), 1));
+    let b = Agent::start_with(patient(&pair, 1, loopback(), 1));
     let (b_id, b_address) = (b.id, b.address);
     a.connect(b_address).await.unwrap();
     a.expect_link(b_id, true).await;
     b.vanish();
-    let _b = Agent::start(&pair.identities[1], b_address, 2);
+    let _b = Agent::start_with(patient(&pair, 1, b_address, 2));
     // Any packet to the old process is answered by a stateless reset; a keep-alive would do as well.
     a.transport.send_datagram(b_id, Bytes::from_static(b"anybody there?")).unwrap();
     a.expect_link(b_id, false).await;
