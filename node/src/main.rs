@@ -2,6 +2,7 @@
 
 mod answers;
 mod cli;
+mod config;
 mod demo;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,8 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Ask(cli::Ask),
+    /// Work with configuration files.
+    Config(config::Args),
     /// Run a whole mesh on this machine, break something in it and watch the quorum decide.
     Demo(demo::Args),
 }
@@ -26,6 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Ask(ask) => cli::run(ask),
+        Command::Config(args) => config::run(args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| {

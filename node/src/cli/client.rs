@@ -1,0 +1,228 @@
+//! Asks an agent's HTTP API: plain HTTP/1.1, one request per connection, with a limit on time and on size.
+
+use crate::answers::ErrorAnswer;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a whole answer may take; the agent gives up after ten seconds itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+/// The largest answer read: 10,000 instances are about 8 MiB.
+const ANSWER_MAX_BYTES: usize = 64 << 20;
+
+/// An agent's API.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: String,
+}
+
+/// An answer, as it came and as it was understood.
+#[derive(Debug, Clone)]
+pub struct Reply<T> {
+    /// The JSON as the agent wrote it.
+    pub body: String,
+    /// What it says.
+    pub answer: T,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// No agent answers at the address.
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The agent answered with an error.
+    Refused(StatusCode, ErrorAnswer),
+    /// What answered is not an agent of this version.
+    Unreadable {
+        /// Where.
+        address: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { address, detail } => write!(
+                f,
+                "no agent answers at {address}: {detail}.\n\
+                 Start one on this host with `quorate init --data-dir DIR` and `quorate agent --data-dir DIR`,\n\
+                 or name the API of a running one with --addr HOST:PORT or QUORATE_ADDR."
+            ),
+            Self::Refused(status, error) => {
+                write!(f, "the agent refuses ({}, {}): {}", status.as_u16(), error.error, error.detail)?;
+                if !error.remedy.is_empty() {
+                    write!(f, "\n{}", error.remedy)?;
+                }
+                if !error.nearest.is_empty() {
+                    write!(f, "\nNearest: {}", error.nearest.join(", "))?;
+                }
+                Ok(())
+            }
+            Self::Unreadable { address, detail } => {
+                write!(
+                    f,
+                    "what answers at {address} is not the API of an agent, or of another version of it: {detail}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+impl Client {
+    /// An agent's API at `host:port`; a leading `http://` and a trailing `/` are forgiven.
+    ///
+    /// # Errors
+    /// When it is not an address, in words.
+    pub fn new(address: &str) -> Result<Self, String> {
+        let bare = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+        let port = bare.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(port)) if port > 0 => Ok(Self { address: bare.to_owned() }),
+            _ => Err(format!("{address:?} is not HOST:PORT, such as 127.0.0.1:7701")),
+        }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks for `path` and reads the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Reply<T>, AskError> {
+        let (status, body) = self.text(path).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        match serde_json::from_str(&body) {
+            Ok(answer) => Ok(Reply { body, answer }),
+            Err(error) => Err(self.unreadable(format!("{path}: {error}"))),
+        }
+    }
+
+    /// Asks for `path` and takes the status and the body as they come.
+    ///
+    /// # Errors
+    /// When there is no complete answer.
+    pub async fn text(&self, path: &str) -> Result<(StatusCode, String), AskError> {
+        let whole = async {
+            let response = self.open(path, None).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
+            let body = body.map_err(|error| self.unreachable(error))?.to_bytes();
+            String::from_utf8(body.to_vec()).map_err(|error| self.unreadable(error)).map(|body| (status, body))
+        };
+        match timeout(ANSWER_TIMEOUT, whole).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// Opens a stream of server-sent events, after the event with the id `last`.
+    ///
+    /// # Errors
+    /// When the agent does not begin one.
+    pub async fn stream(&self, path: &str, last: &str) -> Result<Incoming, AskError> {
+        let response = timeout(ANSWER_TIMEOUT, self.open(path, Some(last))).await;
+        let response = response.map_err(|_| self.unreachable("no answer in time"))??;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        let body = Limited::new(response.into_body(), 1 << 16).collect().await.map(|body| body.to_bytes());
+        Err(self.refusal(status, &String::from_utf8_lossy(&body.unwrap_or_default())))
+    }
+
+    async fn open(&self, path: &str, last: Option<&str>) -> Result<Response<Incoming>, AskError> {
+        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(error)),
+            Err(_) => return Err(self.unreachable(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))),
+        };
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
+        tokio::spawn(connection);
+        let mut request = Request::get(path).header("host", &self.address);
+        if let Some(last) = last {
+            request = request.header("accept", "text/event-stream").header("last-event-id", last);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.unreadable(error))?;
+        let response = sender.send_request(request).await.map_err(|error| self.unreadable(error))?;
+        Ok(response)
+    }
+
+    fn refusal(&self, status: StatusCode, body: &str) -> AskError {
+        match serde_json::from_str(body) {
+            Ok(error) => AskError::Refused(status, error),
+            Err(_) => self.unreadable(format!("status {status}")),
+        }
+    }
+
+    fn unreachable(&self, detail: impl fmt::Display) -> AskError {
+        AskError::Unreachable { address: self.address.clone(), detail: detail.to_string() }
+    }
+
+    fn unreadable(&self, detail: impl fmt::Display) -> AskError {
+        AskError::Unreadable { address: self.address.clone(), detail: detail.to_string() }
+    }
+}
+
+/// `text` as one part of a path: everything but letters, digits and `-._~@:` percent-encoded.
+pub fn path_part(text: &str) -> String {
+    let mut part = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' | b':' => part.push(char::from(byte)),
+            _ => part.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert_eq!(Client::new("http://127.0.0.1:7701/").unwrap().address(), "127.0.0.1:7701");
+        assert!(Client::new("[::1]:7701").is_ok());
+        for bad in ["", "7701", ":7701", "localhost", "host:0", "host:x"] {
+            assert!(Client::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_path() {
+        assert_eq!(path_part("web@[::1]:80"), "web@%5B::1%5D:80");
+        assert_eq!(path_part("a b/c?"), "a%20b%2Fc%3F");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_said_with_a_remedy() {
+        let error = Client::new("127.0.0.1:1").unwrap().text("/v1/health").await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("no agent answers at 127.0.0.1:1") && text.contains("quorate agent"), "{text}");
+    }
+}

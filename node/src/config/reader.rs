@@ -1,0 +1,259 @@
+//! Reads a parsed TOML document key by key and notes every fault with its place, instead of stopping at the first.
+
+use super::errors::ConfigError;
+use super::keys::{SectionKeys, suggestion};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// What the file says.
+    pub value: T,
+    /// Where, in bytes from the start of the file.
+    pub at: usize,
+}
+
+/// Collects the errors.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<ConfigError>);
+
+impl Faults {
+    /// Notes one.
+    pub fn add(&mut self, at: usize, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(ConfigError { offset: at, key: key.into(), message: message.into() });
+    }
+
+    /// All of them.
+    pub fn into_inner(self) -> Vec<ConfigError> {
+        self.0
+    }
+}
+
+/// One table of the file, its keys checked against the catalogue.
+#[derive(Debug)]
+pub struct Section<'a> {
+    /// Its path with indexes, such as `service[0].check`.
+    pub path: String,
+    /// Where its header, or its key, stands.
+    pub at: usize,
+    values: BTreeMap<&'static str, (&'static str, usize, &'a Spanned<DeValue<'a>>)>,
+}
+
+impl<'a> Section<'a> {
+    /// A section that is not in the file.
+    pub fn absent(path: impl Into<String>, at: usize) -> Self {
+        Self { path: path.into(), at, values: BTreeMap::new() }
+    }
+
+    /// Takes a table, noting unknown keys and keys given twice under two names.
+    pub fn open(
+        path: impl Into<String>,
+        at: usize,
+        table: &'a DeTable<'a>,
+        keys: &SectionKeys,
+        faults: &mut Faults,
+    ) -> Self {
+        let mut section = Self::absent(path, at);
+        for (written, value) in table.iter() {
+            let name: &str = written.get_ref();
+            let place = written.span().start;
+            let known = keys.keys.iter().find_map(|key| {
+                let names = std::iter::once(&key.name).chain(key.aliases);
+                names.copied().find(|candidate| *candidate == name).map(|as_written| (key.name, as_written))
+            });
+            let Some((key, as_written)) = known else {
+                let hint = suggestion(keys, name);
+                let hint = hint.map_or_else(|| "take it out".to_owned(), |hint| hint.clone());
+                faults.add(place, section.key(name), format!("is not a known key; {hint}"));
+                continue;
+            };
+            if let Some((other, _, _)) = section.values.insert(key, (as_written, place, value)) {
+                let message = format!("says the same as `{other}`; keep one of them");
+                faults.add(place, section.key(as_written), message);
+            }
+        }
+        section
+    }
+
+    /// The path of a key in it.
+    pub fn key(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Is the key there?
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Where the key's value stands and under which name; the section itself when it is absent.
+    pub fn place(&self, name: &str) -> (usize, String) {
+        match self.values.get(name) {
+            Some((as_written, _, value)) => (value.span().start, self.key(as_written)),
+            None => (self.at, self.key(name)),
+        }
+    }
+
+    /// Where the key itself stands.
+    pub fn key_place(&self, name: &str) -> usize {
+        self.values.get(name).map_or(self.at, |(_, place, _)| *place)
+    }
+
+    /// The value of a key, if it is there and of the right kind.
+    pub fn take<T: FromToml>(&self, name: &str, faults: &mut Faults) -> Option<Located<T>> {
+        let (as_written, _, value) = self.values.get(name)?;
+        let at = value.span().start;
+        match T::from_toml(value.get_ref()) {
+            Ok(value) => Some(Located { value, at }),
+            Err(message) => {
+                faults.add(at, self.key(as_written), message);
+                None
+            }
+        }
+    }
+
+    /// The table under a key.
+    pub fn table(&self, name: &str, keys: &SectionKeys, faults: &mut Faults) -> Option<Section<'a>> {
+        let (_, place, value) = self.values.get(name)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Section::open(self.key(name), *place, table, keys, faults)),
+            other => {
+                faults.add(value.span().start, self.key(name), not("a table", other));
+                None
+            }
+        }
+    }
+
+    /// The tables of an array of tables.
+    pub fn tables(&self, name: &str, keys: &SectionKeys, faults: &mut Faults) -> Vec<Section<'a>> {
+        let Some((_, _, value)) = self.values.get(name) else { return Vec::new() };
+        let wrong = format!("must be written as [[{}]]", keys.path);
+        let DeValue::Array(items) = value.get_ref() else {
+            faults.add(value.span().start, self.key(name), wrong);
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{}[{index}]", self.key(name));
+            match item.get_ref() {
+                DeValue::Table(table) => {
+                    sections.push(Section::open(path, item.span().start, table, keys, faults));
+                }
+                _ => faults.add(item.span().start, path, wrong.clone()),
+            }
+        }
+        sections
+    }
+}
+
+fn not(expected: &str, found: &DeValue<'_>) -> String {
+    let kind = match found {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    format!("must be {expected}, not {kind}")
+}
+
+/// A type that a value of the file can become.
+pub trait FromToml: Sized {
+    /// Reads it, or says what it must be.
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String>;
+}
+
+impl FromToml for String {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        value.as_str().map(str::to_owned).ok_or_else(|| not("a text in quotes", value))
+    }
+}
+
+impl FromToml for bool {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| not("true or false, without quotes", value))
+    }
+}
+
+impl FromToml for i128 {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let integer = value.as_integer().ok_or_else(|| not("an integer", value))?;
+        Self::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| "is too large a number".to_owned())
+    }
+}
+
+impl FromToml for u32 {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let number = i128::from_toml(value)?;
+        Self::try_from(number).map_err(|_| format!("{number} is not allowed; use 0 to {}", Self::MAX))
+    }
+}
+
+impl FromToml for u16 {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let number = i128::from_toml(value)?;
+        let port = Self::try_from(number).ok().filter(|port| *port > 0);
+        port.ok_or_else(|| format!("{number} is not a port; use 1 to 65535"))
+    }
+}
+
+const DURATION: &str = "a duration such as \"30s\", \"500ms\" or \"1m 30s\", or a number of seconds";
+
+impl FromToml for Duration {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        match value {
+            DeValue::String(text) => {
+                humantime::parse_duration(text.trim()).map_err(|_| format!("{text:?} is not {DURATION}"))
+            }
+            DeValue::Integer(_) => {
+                let number = i128::from_toml(value)?;
+                u64::try_from(number).map(Self::from_secs).map_err(|_| format!("{number} is not {DURATION}"))
+            }
+            DeValue::Float(number) => {
+                let seconds: Option<f64> = number.as_str().parse().ok();
+                let span = seconds.and_then(|seconds| Self::try_from_secs_f64(seconds).ok());
+                span.ok_or_else(|| format!("{number} is not {DURATION}"))
+            }
+            other => Err(not(DURATION, other)),
+        }
+    }
+}
+
+/// Header names with their values, in the order of the names.
+#[derive(Debug, Clone)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl FromToml for Headers {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let table = value.as_table().ok_or_else(|| not("a table such as { X-Key = \"value\" }", value))?;
+        let mut headers = Vec::new();
+        for (name, value) in table.iter() {
+            let text = value.get_ref().as_str().ok_or_else(|| {
+                format!("the value of {:?} {}", name.get_ref(), not("a text in quotes", value.get_ref()))
+            })?;
+            headers.push((name.get_ref().to_string(), text.to_owned()));
+        }
+        Ok(Self(headers))
+    }
+}
+
+/// The written items of a set of statuses.
+#[derive(Debug, Clone)]
+pub struct StatusItems(pub Vec<String>);
+
+impl FromToml for StatusItems {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        const EXPECTED: &str = "a list such as [200, \"2xx\", \"300-399\"]";
+        let items = value.as_array().ok_or_else(|| not(EXPECTED, value))?;
+        let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+            DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Integer(_) => i128::from_toml(item.get_ref()).map(|code| code.to_string()),
+            other => Err(format!("{}; use {EXPECTED}", not("codes, ranges and classes", other))),
+        };
+        items.iter().map(text).collect::<Result<_, _>>().map(Self)
+    }
+}

@@ -1,0 +1,193 @@
+//! The resolved settings of an agent, and every default in one place.
+
+use super::flags::Flags;
+use super::services::Service;
+use anyhow::{Context, bail};
+use quorate_core::Zone;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything an agent needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its name for people.
+    pub name: String,
+    /// Its failure domain.
+    pub zone: Zone,
+    /// UDP address for the mesh.
+    pub listen: SocketAddr,
+    /// `HOST[:PORT]` where others dial it; found out by itself when absent.
+    pub advertise: Option<String>,
+    /// TCP address of the HTTP API.
+    pub api: SocketAddr,
+    /// Where identity and state are kept.
+    pub data_dir: PathBuf,
+    /// `HOST:PORT` of a member.
+    pub join: Option<String>,
+    /// Limits of the probes.
+    pub probe: ProbeSettings,
+    /// Services with an instance here.
+    pub services: Vec<Service>,
+    /// The file all this came from.
+    pub config_file: Option<PathBuf>,
+}
+
+/// Limits of the probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// Probes at once.
+    pub max_concurrent: u32,
+    /// Probes of one host at once.
+    pub max_per_host: u32,
+    /// How long a looked-up name holds.
+    pub dns_cache_ttl: Duration,
+    /// How long an idle connection is kept, where connections are kept.
+    pub keepalive: Duration,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level, or directives of `tracing`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// The limits of the monitoring guide the project began from.
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 100,
+            max_per_host: 20,
+            dns_cache_ttl: Duration::from_secs(300),
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// All interfaces: others must be able to reach it.
+pub const DEFAULT_LISTEN: &str = "0.0.0.0:7700";
+/// Loopback alone: there is no authentication yet.
+pub const DEFAULT_API: &str = "127.0.0.1:7701";
+
+/// What the file says, checked; absent where it says nothing.
+#[derive(Debug, Default)]
+pub struct FileSettings {
+    /// `agent.name`
+    pub name: Option<String>,
+    /// `agent.zone`
+    pub zone: Option<Zone>,
+    /// `agent.listen`
+    pub listen: Option<SocketAddr>,
+    /// `agent.advertise`
+    pub advertise: Option<String>,
+    /// `agent.data_dir`
+    pub data_dir: Option<PathBuf>,
+    /// `agent.join`
+    pub join: Option<String>,
+    /// `api.listen`
+    pub api: Option<SocketAddr>,
+    /// `api.allow_remote`
+    pub allow_remote: bool,
+    /// `[probe]`
+    pub probe: ProbeSettings,
+    /// `log.level`
+    pub log_level: Option<String>,
+    /// `log.format`
+    pub log_format: Option<LogFormat>,
+    /// `[[service]]`
+    pub services: Vec<Service>,
+    /// Where it was read.
+    pub path: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Flags and environment over the file over the defaults.
+    ///
+    /// # Errors
+    /// When what results is not allowed: an API for strangers, an unusable name.
+    pub fn resolve(file: FileSettings, flags: &Flags) -> anyhow::Result<Self> {
+        let default = |text: &str| text.parse::<SocketAddr>().with_context(|| text.to_owned());
+        let api = match flags.api.or(file.api) {
+            Some(address) => address,
+            None => default(DEFAULT_API)?,
+        };
+        if !api.ip().is_loopback() && !file.allow_remote {
+            bail!(
+                "the API cannot listen on {api}: it has no authentication yet, and this is not a loopback address. \
+                 If only trusted hosts reach it, set `allow_remote = true` under [api] in the configuration"
+            );
+        }
+        let listen = match flags.listen.or(file.listen) {
+            Some(address) => address,
+            None => default(DEFAULT_LISTEN)?,
+        };
+        let name = flags.name.clone().or(file.name).unwrap_or_else(host_name);
+        check_name(&name).map_err(|message| anyhow::anyhow!("the name {name:?} {message}"))?;
+        Ok(Self {
+            name,
+            zone: flags.zone.clone().or(file.zone).unwrap_or_default(),
+            listen,
+            advertise: flags.advertise.clone().or(file.advertise),
+            api,
+            data_dir: flags.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir),
+            join: flags.join.clone().or(file.join),
+            probe: file.probe,
+            services: file.services,
+            config_file: file.path,
+        })
+    }
+}
+
+impl LogSettings {
+    /// Flags and environment over the file over the defaults.
+    pub fn resolve(file: &FileSettings, flags: &Flags) -> Self {
+        let default = Self::default();
+        Self {
+            level: flags.log.clone().or_else(|| file.log_level.clone()).unwrap_or(default.level),
+            format: flags.log_format.or(file.log_format).unwrap_or(default.format),
+        }
+    }
+}
+
+/// Is this a name that fits into a certificate?
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let fits = !name.trim().is_empty() && name.len() <= 64 && !name.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err("is not allowed; use 1 to 64 bytes without control characters") }
+}
+
+/// The host's name, cut to what a certificate takes.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    // A character has at most four bytes, a name in a certificate at most 64.
+    let limit = if name.is_ascii() { 64 } else { 16 };
+    let name: String = name.chars().filter(|c| !c.is_control()).take(limit).collect();
+    if name.trim().is_empty() { "agent".to_owned() } else { name }
+}
+
+/// The system's directory for root, the user's own for anybody else.
+pub fn default_data_dir() -> PathBuf {
+    if nix::unistd::Uid::effective().is_root() {
+        return PathBuf::from("/var/lib/quorate");
+    }
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state.unwrap_or_else(std::env::temp_dir).join("quorate")
+}
