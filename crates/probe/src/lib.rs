@@ -1,1 +1,51 @@
-//! Placeholder.
+//! Executes checks: one probe is one run of a check against a target, and its result is an [`Outcome`](quorate_core::Outcome).
+//!
+//! A probe which fails is a value, never an `Err`, and nothing the far end sends and nothing a check says makes this crate panic. Every
+//! phase (resolve, connect, TLS, send, first byte, body, judging) is walked by hand, so that each failure carries the phase it reached
+//! and a typed cause, and each phase its own duration. One file per protocol: `http.rs` and `tcp.rs`; what they share is beside them.
+//!
+//! Deliberately absent: scheduling, thresholds and votes (the engine's), and any state of an instance. The only things a [`Prober`]
+//! remembers between probes are resolved names, TLS settings, compiled patterns and, when a check asks for it, idle connections.
+
+mod address;
+mod connect;
+mod expect;
+mod failure;
+mod findings;
+mod http;
+mod limits;
+mod link;
+mod meter;
+mod pool;
+mod prober;
+mod redirect;
+mod request;
+mod resolve;
+mod stats;
+mod target;
+mod tcp;
+mod tls;
+mod tls_failure;
+
+#[cfg(test)]
+mod http_tests;
+#[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
+mod prober_tests;
+#[cfg(test)]
+mod redirect_tests;
+#[cfg(test)]
+mod reuse_tests;
+#[cfg(test)]
+mod tcp_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tls_tests;
+
+pub use expect::validate_regex;
+pub use limits::Limits;
+pub use prober::Prober;
+pub use stats::ProbeStats;
+pub use target::Target;

@@ -1,0 +1,162 @@
+//! Conditions on an answer: bytes that appear, or a regular expression that matches.
+//!
+//! The far end decides how its answer is cut into pieces, so neither search may start over with each piece: bytes are searched with
+//! an automaton that keeps its place (Knuth, Morris and Pratt, 1977), and the caller asks the expression only now and then.
+
+use quorate_core::check::limits::MAX_REGEX_BYTES;
+use quorate_core::{Check, CheckError, CheckKind, Expect};
+use regex::bytes::{Regex, RegexBuilder};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes a compiled expression takes at most, and again for its search cache.
+const MAX_COMPILED_BYTES: usize = 1024 * 1024;
+/// Depth of an expression's parentheses at most.
+const MAX_NESTING: u32 = 32;
+/// Compiled expressions kept at most.
+const MAX_COMPILED: usize = 256;
+
+/// Tells whether the check's regular expression cannot be used: it is malformed, too long, or too large when compiled.
+///
+/// [`Check::validate`] leaves this to whoever runs the check; the loader of a configuration calls both.
+#[must_use]
+pub fn validate_regex(check: &Check) -> Option<CheckError> {
+    match &check.kind {
+        CheckKind::Tcp(tcp) => match &tcp.expect {
+            Some(Expect::Regex(pattern)) => {
+                compile(pattern).err().map(|message| CheckError { key: "expect_regex", message })
+            }
+            Some(Expect::Contains(_)) | None => None,
+        },
+        CheckKind::Http(_) => None,
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > MAX_REGEX_BYTES {
+        return Err(format!("too long; at most {MAX_REGEX_BYTES} bytes"));
+    }
+    RegexBuilder::new(pattern)
+        .size_limit(MAX_COMPILED_BYTES)
+        .dfa_size_limit(MAX_COMPILED_BYTES)
+        .nest_limit(MAX_NESTING)
+        .build()
+        .map_err(|error| format!("not a usable regular expression: {error}"))
+}
+
+/// Expressions compiled so far.
+#[derive(Default)]
+pub(crate) struct Patterns(Mutex<HashMap<String, Regex>>);
+
+impl Patterns {
+    /// Makes `expect` ready for one answer.
+    pub(crate) fn matcher(&self, expect: &Expect) -> Result<Matcher, String> {
+        let pattern = match expect {
+            Expect::Contains(bytes) => return Ok(Matcher::Bytes(Search::new(bytes))),
+            Expect::Regex(pattern) => pattern,
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(regex) = known.get(pattern) {
+            return Ok(Matcher::Regex(regex.clone()));
+        }
+        let regex = compile(pattern)?;
+        if known.len() >= MAX_COMPILED {
+            known.clear();
+        }
+        known.insert(pattern.clone(), regex.clone());
+        Ok(Matcher::Regex(regex))
+    }
+}
+
+/// A condition being tried on one answer.
+pub(crate) enum Matcher {
+    Bytes(Search),
+    Regex(Regex),
+}
+
+/// A search for bytes that keeps its place between pieces.
+pub(crate) struct Search {
+    needle: Vec<u8>,
+    /// For each prefix of the needle, the length of its longest proper prefix that is also its suffix.
+    borders: Vec<usize>,
+    matched: usize,
+}
+
+impl Search {
+    fn new(needle: &[u8]) -> Self {
+        let mut search = Self { needle: needle.to_vec(), borders: Vec::with_capacity(needle.len()), matched: 0 };
+        let mut border = 0;
+        for (i, byte) in needle.iter().enumerate() {
+            if i > 0 {
+                border = search.step(border, *byte);
+            }
+            search.borders.push(border);
+        }
+        search
+    }
+
+    /// From `matched` bytes matched, how many are after `byte`?
+    fn step(&self, mut matched: usize, byte: u8) -> usize {
+        loop {
+            if self.needle.get(matched) == Some(&byte) {
+                return matched + 1;
+            }
+            match matched.checked_sub(1).and_then(|last| self.borders.get(last)) {
+                Some(border) => matched = *border,
+                None => return 0,
+            }
+        }
+    }
+
+    /// Goes on with the next piece; true once the needle has been seen.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> bool {
+        for byte in piece {
+            if self.matched == self.needle.len() {
+                break;
+            }
+            self.matched = self.step(self.matched, *byte);
+        }
+        self.matched == self.needle.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::TcpCheck;
+
+    fn check(pattern: &str) -> Check {
+        let tcp = TcpCheck { expect: Some(Expect::Regex(pattern.into())), ..TcpCheck::default() };
+        Check { kind: CheckKind::Tcp(tcp), ..Check::default() }
+    }
+
+    #[test]
+    fn expressions_are_validated_with_limits() {
+        assert_eq!(validate_regex(&Check::default()), None);
+        assert_eq!(validate_regex(&check("^220 .*ready")), None);
+        for bad in ["(", r"(\w{1000}){1000}", &"(".repeat(100), &"x".repeat(2000)] {
+            let error = validate_regex(&check(bad)).unwrap();
+            assert_eq!(error.key, "expect_regex");
+            assert!(!error.message.is_empty());
+        }
+        let nested = format!("{}x{}", "(?:".repeat(40), ")".repeat(40));
+        assert!(validate_regex(&check(&nested)).is_some(), "nesting is limited");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_search_agrees_with_the_naive_one(
+            needle in proptest::collection::vec(0u8..3, 0..6),
+            text in proptest::collection::vec(0u8..3, 0..40),
+            cut in 1usize..7,
+        ) {
+            let mut search = Search::new(&needle);
+            let mut found = search.feed(&[]);
+            for piece in text.chunks(cut) {
+                found = search.feed(piece);
+            }
+            let naive = needle.is_empty() || text.windows(needle.len()).any(|window| window == needle);
+            proptest::prop_assert_eq!(found, naive);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Runs checks: waits for a permit, makes the attempts, and puts what they found into an outcome.
+
+use crate::address::Authority;
+use crate::expect::Patterns;
+use crate::failure::{Step, unprepared};
+use crate::findings::Findings;
+use crate::limits::{Gate, Limits, Permit};
+use crate::pool::Pool;
+use crate::resolve::{Lookup, Resolver, system};
+use crate::stats::{Counters, ProbeStats};
+use crate::target::Target;
+use crate::tls::TlsConfigs;
+use crate::{http, tcp};
+use quorate_core::check::limits as check_limits;
+use quorate_core::{Check, CheckKind, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Runs checks. Cheap to clone; clones share their limits, caches, connections and counters.
+///
+/// Command: [`run`](Self::run). Getter: [`stats`](Self::stats).
+#[derive(Clone)]
+pub struct Prober {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    gate: Gate,
+    tools: Tools,
+}
+
+/// What every protocol uses.
+pub(crate) struct Tools {
+    pub(crate) resolver: Resolver,
+    pub(crate) tls: TlsConfigs,
+    pub(crate) patterns: Patterns,
+    pub(crate) pool: Pool,
+    pub(crate) counters: Counters,
+}
+
+impl fmt::Debug for Prober {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prober").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl Prober {
+    /// A prober with nothing resolved, kept or counted yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self::with_lookup(limits, system())
+    }
+
+    /// The same, with another way to look names up.
+    pub(crate) fn with_lookup(limits: Limits, lookup: Lookup) -> Self {
+        let tools = Tools {
+            resolver: Resolver::new(lookup, limits.dns_cache_ttl),
+            tls: TlsConfigs::default(),
+            patterns: Patterns::default(),
+            pool: Pool::new(limits.keepalive, limits.max_concurrent),
+            counters: Counters::default(),
+        };
+        Self { inner: Arc::new(Inner { gate: Gate::new(&limits), tools }) }
+    }
+
+    /// Runs `check` once against `target`. Whatever goes wrong is in the outcome.
+    ///
+    /// Waits at most the check's timeout for a permit, which is not part of the probe and not in its timings, and then probes for at
+    /// most the check's timeout, retries and redirects included. A failed attempt is repeated at once, up to `max_retries` times and
+    /// while time is left; the last failure is the one reported, with its own phases' timings. `enabled` and the thresholds are the
+    /// caller's concern. May be dropped at any point: nothing goes on but a name look-up.
+    ///
+    /// Needs a tokio runtime with I/O and time enabled.
+    pub async fn run(&self, target: &Target, check: &Check) -> Outcome {
+        let Tools { counters, pool, .. } = &self.inner.tools;
+        pool.sweep();
+        let limit = check.timeout.min(check_limits::MAX_DURATION);
+        let arrived = Instant::now();
+        let (outcome, attempts) = match self.permit(target, limit).await {
+            Ok(_permit) => {
+                let _running = counters.running();
+                let outcome = self.attempts(target, check, limit).await;
+                let attempts = outcome.attempts;
+                (outcome, attempts)
+            }
+            Err(failure) => {
+                let ProbeFailure { phase, cause, detail } = failure;
+                (Outcome::fail(phase, cause, detail, arrived.elapsed()), 0)
+            }
+        };
+        counters.ended(&outcome, attempts);
+        tracing::trace!(instance = %target.instance, result = ?outcome.result, total = ?outcome.timings.total, "probed");
+        outcome
+    }
+
+    /// A snapshot of the counters.
+    #[must_use]
+    pub fn stats(&self) -> ProbeStats {
+        self.inner.tools.counters.snapshot()
+    }
+
+    async fn permit(&self, target: &Target, limit: Duration) -> Step<Permit> {
+        let counters = &self.inner.tools.counters;
+        // An address that cannot be read fails later, with its own words.
+        let host = Authority::parse(&target.address, None).map_or_else(String::new, |authority| authority.host);
+        let mut entering = std::pin::pin!(self.inner.gate.enter(&host));
+        let at_once = std::future::poll_fn(|cx| std::task::Poll::Ready(entering.as_mut().poll(cx))).await;
+        let given = match at_once {
+            std::task::Poll::Ready(given) => given,
+            std::task::Poll::Pending => {
+                let (_waiting, begun) = (counters.waiting(), Instant::now());
+                let given = timeout(limit, entering).await.ok().flatten();
+                counters.waited(begun.elapsed(), given.is_some());
+                given
+            }
+        };
+        given.ok_or_else(|| unprepared("probe limit reached"))
+    }
+
+    async fn attempts(&self, target: &Target, check: &Check, limit: Duration) -> Outcome {
+        let begun = Instant::now();
+        let deadline = begun + limit;
+        let retries = check.max_retries.min(check_limits::MAX_RETRIES);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut findings = Findings::default();
+            let result = self.attempt(target, check, deadline, &mut findings).await;
+            let again = match &result {
+                Ok(()) => false,
+                // What is wrong on this host stays wrong for longer than this.
+                Err(failure) => failure.phase != Phase::Prepare && attempts <= retries && Instant::now() < deadline,
+            };
+            if !again {
+                return outcome(result, findings, attempts, begun.elapsed());
+            }
+        }
+    }
+
+    async fn attempt(&self, target: &Target, check: &Check, deadline: Instant, findings: &mut Findings) -> Step<()> {
+        let tools = &self.inner.tools;
+        match &check.kind {
+            CheckKind::Http(http) => http::probe(tools, target, http, deadline, findings).await,
+            CheckKind::Tcp(tcp) => tcp::probe(tools, target, tcp, deadline, findings).await,
+        }
+    }
+
+    /// Idle connections kept now.
+    #[cfg(test)]
+    pub(crate) fn idle_connections(&self) -> usize {
+        self.inner.tools.pool.len()
+    }
+
+    /// Hosts with a probe in flight or waiting.
+    #[cfg(test)]
+    pub(crate) fn busy_hosts(&self) -> usize {
+        self.inner.gate.hosts()
+    }
+}
+
+fn outcome(result: Step<()>, findings: Findings, attempts: u32, total: Duration) -> Outcome {
+    Outcome {
+        result: match result {
+            Ok(()) => ProbeResult::Pass,
+            Err(failure) => ProbeResult::Fail(failure),
+        },
+        timings: Timings { total, ..findings.timings },
+        status_code: findings.status_code,
+        attempts,
+        peer: findings.peer.map(|peer| peer.to_string()),
+        excerpt: findings.excerpt.text(),
+        headers: findings.headers,
+    }
+}

@@ -1,0 +1,16 @@
+//! What is probed, and on whose behalf.
+
+use quorate_core::{AgentId, InstanceId, ServiceName};
+
+/// One instance to probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The instance; its first twelve characters are told to the far end as `X-Instance-ID`.
+    pub instance: InstanceId,
+    /// Its service; told to the far end as `X-App-Name`.
+    pub service: ServiceName,
+    /// Where it listens: `host:port`. The host is a name, an IPv4 address or an IPv6 address in brackets.
+    pub address: String,
+    /// The agent that probes; told to the far end as `X-Observer`.
+    pub observer: AgentId,
+}

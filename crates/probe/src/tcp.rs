@@ -1,0 +1,132 @@
+//! TCP checks (RFC 9293): connect, perhaps send, perhaps expect.
+//!
+//! The answer is read until it matches, ends, reaches its limit, or the deadline passes. A far end that said something by then, but
+//! not what was expected, answered badly; only one that said nothing at all is reported as silent.
+
+use crate::address::Authority;
+use crate::connect;
+use crate::expect::Matcher;
+use crate::failure::{Step, of_io, timeout, unprepared, within};
+use crate::findings::Findings;
+use crate::prober::Tools;
+use crate::target::Target;
+use quorate_core::{Cause, Phase, ProbeFailure, TcpCheck};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// An expression is tried when nothing has arrived for this long, and whenever the answer has grown by a quarter.
+const QUIET: Duration = Duration::from_millis(10);
+const PIECE_BYTES: usize = 4096;
+
+/// One attempt.
+pub(crate) async fn probe(
+    tools: &Tools,
+    target: &Target,
+    check: &TcpCheck,
+    deadline: Instant,
+    findings: &mut Findings,
+) -> Step<()> {
+    let authority = Authority::parse(&target.address, None)
+        .ok_or_else(|| unprepared(format!("{:?} is not an address: write host:port", target.address)))?;
+    let matcher = check.expect.as_ref().map(|expect| tools.patterns.matcher(expect));
+    let matcher = matcher.transpose().map_err(unprepared)?;
+    let mut stream = connect::open(tools, &authority, deadline, findings).await?;
+    if !check.send.is_empty() {
+        let sent = within(deadline, Phase::Send, stream.write_all(&check.send)).await?;
+        sent.map_err(|error| of_io(Phase::Send, &error))?;
+    }
+    let Some(matcher) = matcher else { return Ok(()) };
+    let mut answer = Answer::new(matcher, check.max_read_bytes, Instant::now());
+    let result = answer.hear(&mut stream, deadline).await;
+    if let Some(first) = answer.first_byte {
+        findings.timings.first_byte = Some(first.saturating_duration_since(answer.asked));
+        findings.timings.transfer = Some(first.elapsed());
+    }
+    findings.excerpt.push(&answer.bytes);
+    result
+}
+
+struct Answer {
+    matcher: Matcher,
+    max: usize,
+    asked: Instant,
+    first_byte: Option<Instant>,
+    bytes: Vec<u8>,
+    /// How much of `bytes` an expression has been tried on.
+    tried: usize,
+}
+
+impl Answer {
+    fn new(matcher: Matcher, max: u32, asked: Instant) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        Self { matcher, max, asked, first_byte: None, bytes: Vec::new(), tried: 0 }
+    }
+
+    async fn hear(&mut self, stream: &mut TcpStream, deadline: Instant) -> Step<()> {
+        let mut piece = [0; PIECE_BYTES];
+        while self.bytes.len() < self.max {
+            let room = piece.len().min(self.max - self.bytes.len());
+            let into = piece.get_mut(..room).unwrap_or_default();
+            let untried = self.tried < self.bytes.len();
+            let until = if untried { deadline.min(Instant::now() + QUIET) } else { deadline };
+            let count = match timeout_at(until, stream.read(into)).await {
+                Err(_) if untried && until < deadline => {
+                    if self.try_all() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Err(_) if self.try_all() => return Ok(()),
+                Err(_) if self.bytes.is_empty() => return Err(timeout(Phase::FirstByte)),
+                Err(_) => return Err(mismatch()),
+                Ok(Err(_)) if self.try_all() => return Ok(()),
+                Ok(Err(error)) => return Err(of_io(self.phase(), &error)),
+                Ok(Ok(0)) => break,
+                Ok(Ok(count)) => count,
+            };
+            self.first_byte.get_or_insert_with(Instant::now);
+            if self.take(piece.get(..count).unwrap_or_default()) {
+                return Ok(());
+            }
+        }
+        match (self.try_all(), self.bytes.is_empty() && self.max > 0) {
+            (true, _) => Ok(()),
+            (false, false) => Err(mismatch()),
+            (false, true) => {
+                let detail = "Connection error: closed before it answered";
+                Err(ProbeFailure::new(Phase::FirstByte, Cause::Reset, detail))
+            }
+        }
+    }
+
+    /// Adds a piece; true when the condition is met.
+    fn take(&mut self, piece: &[u8]) -> bool {
+        self.bytes.extend_from_slice(piece);
+        match &mut self.matcher {
+            Matcher::Bytes(search) => {
+                self.tried = self.bytes.len();
+                search.feed(piece)
+            }
+            Matcher::Regex(_) => self.bytes.len() >= self.tried + self.tried / 4 + PIECE_BYTES && self.try_all(),
+        }
+    }
+
+    /// Tries the condition on all that was heard.
+    fn try_all(&mut self) -> bool {
+        self.tried = self.bytes.len();
+        match &mut self.matcher {
+            Matcher::Bytes(search) => search.feed(&[]),
+            Matcher::Regex(regex) => regex.is_match(&self.bytes),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        if self.bytes.is_empty() { Phase::FirstByte } else { Phase::Body }
+    }
+}
+
+fn mismatch() -> ProbeFailure {
+    ProbeFailure::new(Phase::Assert, Cause::Content, "Unexpected response content")
+}
