@@ -6,6 +6,7 @@
 
 use crate::time::Mono;
 use crate::verdict::Verdict;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long a signature counts, from the moment its proposer asked for it.
@@ -36,7 +37,7 @@ pub struct Signed {
 }
 
 /// Why a signature is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// A certificate of this or a higher term exists already.
     Certified {

@@ -1,56 +1,326 @@
-//! The engine proper.
+//! The engine proper: state, dispatch and deadlines. Each concern has a file of its own below `engine/`.
 
-use crate::api::{Input, Keys, Output, StartError};
+mod deciding;
+mod instance;
+mod membership;
+mod publishing;
+mod replication;
+mod start;
+mod vantage;
+mod watching;
+
+use crate::api::{Command, EventKind, Input, Keys, LinkEvent, Output, ProbeId, VerdictChange};
 use crate::config::EngineConfig;
-use crate::view::MeshView;
-use quorate_core::{Mono, Now};
+use crate::gossip::GossipQueue;
+use crate::namespace::{Namespace, OwnLog};
+use crate::swim::Swim;
+use crate::view::{InstanceView, MemberView, Stats};
+use instance::Instance;
+use quorate_core::verdict::{Certificate, Decision};
+use quorate_core::{AgentId, InstanceId, Mono, Now, ServiceName, UnixMs};
+use quorate_wire::{MAX_DATAGRAM_BYTES, Packet, Profile};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-/// One agent.
+/// Named limits of what an agent keeps.
+pub(crate) mod limits {
+    /// Agents known, whether in the roster or left.
+    pub const MAX_AGENTS: usize = 4096;
+    /// Instances known.
+    pub const MAX_INSTANCES: usize = 100_000;
+    /// Certificates of instances not yet known.
+    pub const MAX_ORPHANS: usize = 10_000;
+    /// Decisions in one packet.
+    pub const MAX_DECISIONS: usize = 64;
+    /// Rounds of proposals, pings and roll calls remembered.
+    pub const MAX_NONCES: usize = 10_000;
+    /// Outputs waiting to be taken; beyond this, sends are dropped.
+    pub const MAX_OUTPUTS: usize = 100_000;
+    /// Bytes of one part of a repair.
+    pub const MAX_DELTA_BYTES: usize = 256 * 1024;
+}
+
+/// One agent. See the crate's page for how it is driven:
+///
+/// ```no_run
+/// # use quorate_mesh::{Engine, Input, Output};
+/// # use quorate_core::Now;
+/// # fn clock() -> Now { Now::default() }
+/// # fn wait_until(_: quorate_core::Mono) -> Input { Input::Wake }
+/// # fn carry_out(_: Output) {}
+/// # fn drive(mut engine: Engine) {
+/// loop {
+///     while let Some(output) = engine.poll_output() {
+///         carry_out(output);
+///     }
+///     let input = wait_until(engine.next_wakeup());
+///     engine.handle(clock(), input);
+/// }
+/// # }
+/// ```
 pub struct Engine {
-    _config: EngineConfig,
-    _keys: Box<dyn Keys>,
+    config: EngineConfig,
+    keys: Box<dyn Keys>,
+    rng: ChaCha8Rng,
+    now: Now,
+    boot: u32,
+    out: VecDeque<Output>,
+    stats: Stats,
+
+    // Membership.
+    swim: Swim,
+    links: BTreeSet<AgentId>,
+    agents: BTreeMap<AgentId, Agent>,
+    roster: BTreeSet<AgentId>,
+    roster_hash: u64,
+    next_reconnect: Mono,
+    sync_began: BTreeMap<AgentId, Mono>,
+
+    // Replication.
+    log: OwnLog,
+    namespaces: BTreeMap<AgentId, Namespace>,
+    gossip: GossipQueue,
+    next_gossip: Mono,
+    next_sync: Mono,
+    orphans: BTreeMap<InstanceId, Arc<Certificate>>,
+
+    // Instances, observers, verdicts.
+    instances: BTreeMap<InstanceId, Instance>,
+    services: BTreeMap<ServiceName, ServiceCount>,
+    schedule: BTreeSet<(Mono, InstanceId)>,
+    probes: BTreeMap<ProbeId, watching::Running>,
+    pings: BTreeMap<u64, (AgentId, Mono)>,
+    proposals_due: BTreeSet<(Mono, InstanceId)>,
+    rounds: BTreeMap<u64, Mono>,
+    asked: BTreeMap<AgentId, Vec<Decision>>,
+    awaiting_roll: BTreeSet<InstanceId>,
+    dirty: BTreeSet<InstanceId>,
+    assign_all: bool,
+    evaluate_all: bool,
+    nonce: u64,
+
+    // Vantage.
+    roll: vantage::Roll,
+    stalled_at: Option<Mono>,
+    settle_until: Mono,
+    synced: bool,
+    expects_members: bool,
+    was_quorate: bool,
+    was_settled: bool,
+    quorate_since: UnixMs,
+    conflicts: VecDeque<Mono>,
+
+    // Publishing.
+    leaving: Option<Mono>,
+    left: bool,
+    persist_due: Option<Mono>,
+    cut: Vec<VerdictChange>,
+    cut_due: Option<Mono>,
+    cut_number: u64,
+    event_index: u64,
+    view_index: u64,
+    view_dirty: bool,
+    members_dirty: bool,
+    instance_views: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
+    member_views: Arc<BTreeMap<AgentId, MemberView>>,
+    views_dirty: BTreeSet<InstanceId>,
+}
+
+/// What is known of an agent beside its records.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    pub credential: Vec<u8>,
+    pub profile: Option<Profile>,
+    pub state: crate::api::MemberState,
+    pub since: UnixMs,
+}
+
+/// How many instances a service has, and how many of them are down.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ServiceCount {
+    pub total: usize,
+    pub down: usize,
 }
 
 impl Engine {
-    /// Starts an agent at `now`, from the state it stored before, if any.
-    ///
-    /// # Errors
-    /// When the stored state cannot be used; nothing has been changed.
-    pub fn new(config: EngineConfig, stored: Option<&[u8]>, keys: Box<dyn Keys>, now: Now) -> Result<Self, StartError> {
-        let _ = (stored, now);
-        Ok(Self { _config: config, _keys: keys })
-    }
-
-    /// Takes something that happened. Outputs are then ready; time never runs backwards.
+    /// Takes something that happened. Outputs are then ready. Time never runs backwards: an earlier time than the last one is taken as
+    /// the last one.
     pub fn handle(&mut self, now: Now, input: Input) {
-        let _ = (now, input);
+        let mono = now.mono.max(self.now.mono);
+        self.notice_stall(mono);
+        self.now = Now { mono, wall: now.wall };
+        match input {
+            Input::Wake => {}
+            Input::Datagram { from, bytes } => self.receive(from, &bytes, false),
+            Input::Message { from, bytes } => self.receive(from, &bytes, true),
+            Input::Link { peer, event: LinkEvent::Up } => self.link_up(peer),
+            Input::Link { peer, event: LinkEvent::Down } => {
+                self.links.remove(&peer);
+            }
+            Input::Probe { id, outcome } => self.probe_done(id, outcome),
+            Input::Command(command) => self.command(command),
+        }
+        self.run_timers();
+        self.settle_down();
     }
 
     /// The next thing to do, if any.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.out.pop_front()
     }
 
     /// When to call [`Engine::handle`] with [`Input::Wake`], if nothing else comes before.
     #[must_use]
     pub fn next_wakeup(&self) -> Mono {
-        Mono(u64::MAX)
+        let soonest = |set: &BTreeSet<(Mono, InstanceId)>| set.first().map(|(at, _)| *at);
+        [
+            self.swim.next_wakeup(),
+            Some(self.next_reconnect),
+            Some(self.next_sync),
+            self.gossip_due(),
+            soonest(&self.schedule),
+            soonest(&self.proposals_due),
+            self.roll_deadline(),
+            self.pings_deadline(),
+            self.leaving,
+            self.persist_due,
+            self.cut_due,
+            (self.now.mono < self.settle_until).then_some(self.settle_until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(Mono(u64::MAX))
     }
 
     /// How often this agent has been started, this time included.
     #[must_use]
     pub fn boot(&self) -> u32 {
-        1
+        self.boot
     }
 
-    /// Has anything changed since the last [`Engine::view`]?
-    #[must_use]
-    pub fn view_changed(&self) -> bool {
-        false
+    fn me(&self) -> AgentId {
+        self.config.agent
     }
 
-    /// A picture of what this agent knows, as of the last input.
-    pub fn view(&mut self) -> MeshView {
-        loop {}
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Contact { agent, address } => {
+                if agent != self.me() {
+                    self.expects_members = true;
+                    self.out.push_back(Output::Address { agent, address });
+                    self.begin_sync(agent);
+                }
+            }
+            Command::Register(registrations) => self.register(registrations),
+            Command::CallRoll(ticket) => self.call_roll_for(ticket),
+            Command::Leave => self.leave(),
+        }
+    }
+
+    /// Reads a packet from the peer whose certificate says `from`.
+    fn receive(&mut self, from: AgentId, bytes: &[u8], by_stream: bool) {
+        if self.left {
+            return;
+        }
+        let packet = match quorate_wire::decode(bytes) {
+            Ok(packet) => packet,
+            Err(error) => {
+                self.stats.packets_malformed += 1;
+                tracing::debug!(%from, %error, "packet refused");
+                return;
+            }
+        };
+        let repair = matches!(packet, Packet::Digest(_) | Packet::Summary(_) | Packet::Delta(_) | Packet::Push { .. });
+        if from == self.me() || !(repair || self.roster.contains(&from)) {
+            self.stats.packets_refused += 1;
+            if from != self.me() {
+                self.begin_sync(from);
+            }
+            return;
+        }
+        match packet {
+            Packet::Swim(bytes) => self.receive_swim(from, &bytes),
+            Packet::Suspicions(suspicions) => self.receive_suspicions(from, suspicions),
+            Packet::HeldFailed { counter } => self.swim.held_failed(self.now.mono, counter, &self.links),
+            Packet::Push { owners, certificates } => self.receive_push(from, owners, certificates),
+            Packet::Digest(digest) => self.receive_digest(from, &digest),
+            Packet::Summary(summary) => self.receive_summary(from, summary),
+            Packet::Delta(delta) => self.receive_delta(from, delta),
+            Packet::RollCall { nonce } => self.send(from, &Packet::Present { nonce, roster: self.roster_hash }),
+            Packet::Present { nonce, roster } => self.receive_present(from, nonce, roster),
+            Packet::Ping { nonce } if by_stream => self.send_stream(from, &Packet::Pong { nonce }),
+            Packet::Ping { nonce } => self.send(from, &Packet::Pong { nonce }),
+            Packet::Pong { nonce } => self.receive_pong(from, nonce),
+            Packet::Propose { nonce, decisions } => self.receive_proposals(from, nonce, decisions),
+            Packet::Answers { nonce, answers } => self.receive_answers(from, nonce, answers),
+        }
+    }
+
+    /// Sends a packet, as a datagram if it fits into one.
+    fn send(&mut self, to: AgentId, packet: &Packet) {
+        let stream = matches!(packet, Packet::Digest(_) | Packet::Summary(_) | Packet::Delta(_));
+        self.send_by(to, packet, stream);
+    }
+
+    /// Sends a packet by a stream: it survives loss, while the link lives.
+    fn send_stream(&mut self, to: AgentId, packet: &Packet) {
+        self.send_by(to, packet, true);
+    }
+
+    fn send_by(&mut self, to: AgentId, packet: &Packet, stream: bool) {
+        let bytes = quorate_wire::encode(packet);
+        if self.out.len() >= limits::MAX_OUTPUTS || bytes.len() > quorate_wire::MAX_PACKET_BYTES {
+            self.stats.limits_hit += 1;
+            return;
+        }
+        let datagram = !stream && bytes.len() <= MAX_DATAGRAM_BYTES;
+        self.out.push_back(if datagram { Output::Datagram { to, bytes } } else { Output::Message { to, bytes } });
+    }
+
+    /// Everything that is due by now, each kind once.
+    fn run_timers(&mut self) {
+        if self.left {
+            return;
+        }
+        let now = self.now.mono;
+        self.swim.wake(now, &self.links);
+        self.run_reconnect();
+        self.run_sync();
+        self.run_roll();
+        self.run_pings();
+        self.run_schedule();
+        self.run_proposals();
+        if self.leaving.is_some_and(|at| at <= now) {
+            self.finish_leave();
+        }
+    }
+
+    /// Draws the conclusions of what has changed, until nothing changes any more.
+    fn settle_down(&mut self) {
+        self.take_swim_outputs();
+        self.watch_quorate();
+        self.watch_settled();
+        self.assign();
+        self.evaluate_dirty();
+        self.flush_log();
+        self.run_gossip();
+        self.take_swim_outputs();
+        self.flush_decisions();
+        self.flush_cut();
+        self.flush_persist();
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        self.event_index += 1;
+        self.view_dirty = true;
+        let event = crate::api::Event { index: self.event_index, at: self.now.wall, kind };
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn fresh_nonce(&mut self) -> u64 {
+        self.nonce = self.nonce.wrapping_add(1);
+        quorate_core::hash::mix(&[self.config.seed, u64::from(self.boot), self.nonce])
     }
 }

@@ -7,6 +7,9 @@
 mod api;
 mod config;
 mod engine;
+mod gossip;
+mod namespace;
+mod swim;
 mod view;
 
 pub use api::{

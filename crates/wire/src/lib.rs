@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Bytes on the network and on disk: the only crate that knows the encoding.
+//!
+//! A packet is one version byte and the bincode 2 encoding (variable-length integers, little endian) of [`Packet`]. Decoding never
+//! allocates more than the packet's own limit allows, refuses trailing bytes, and never panics.
+
+mod codec;
+mod packet;
+mod record;
+
+pub use codec::{
+    DecodeError, MAX_PACKET_BYTES, VERSION, decode, decode_prefix, decode_value, encode, encode_value, signing_bytes,
+};
+pub use packet::{
+    Answer, CertificateMark, Delta, Digest, MemberMark, OwnerDelta, OwnerMark, Packet, Reply, Summary, Suspicion,
+};
+pub use record::{Batch, Profile, Record, RecordKey};
+
+/// Largest datagram: QUIC leaves 1,162 bytes at the smallest MTU of 1,200 (RFC 9221 over TLS 1.3).
+pub const MAX_DATAGRAM_BYTES: usize = 1150;

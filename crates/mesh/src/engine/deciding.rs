@@ -1,0 +1,555 @@
+//! How a verdict changes: an observer proposes, the others sign if they agree at that moment, and a quorum of signatures is the proof.
+
+use super::instance::{Instance, Proposal};
+use super::vantage::Vantage;
+use super::{Engine, limits};
+use crate::api::VerdictChange;
+use crate::gossip::News;
+use quorate_core::opinion::{Voter, opinion};
+use quorate_core::signing::{Refusal, SIGNATURE_LIFE};
+use quorate_core::verdict::{Certificate, Decision, Endorsement, Pattern, supports};
+use quorate_core::{AgentId, Class, Evidence, InstanceId, Mono, Verdict, Vote, quorum};
+use quorate_wire::{Answer, Packet, Reply, signing_bytes};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rounds are remembered this long; answers that come later are ignored.
+const ROUND_LIFE: Duration = Duration::from_secs(2);
+/// In a mesh of at most this many, a new certificate is sent to everyone at once.
+const TELL_ALL_UP_TO: usize = 32;
+/// Where a certificate comes from, which says how far it still has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Decided here: everyone is to be told.
+    Made,
+    /// Told by gossip: passed on.
+    Pushed,
+    /// Learnt by comparing notes: old news.
+    Repaired,
+}
+
+/// Changes remembered for the flap flag.
+const MAX_CHANGES: usize = 64;
+
+fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
+    signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
+}
+
+impl Engine {
+    /// Forms an opinion anew of everything that has changed.
+    pub(super) fn evaluate_dirty(&mut self) {
+        if std::mem::take(&mut self.evaluate_all) {
+            self.dirty.extend(self.instances.keys().cloned());
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            self.evaluate(&id);
+        }
+    }
+
+    fn evaluate(&mut self, id: &InstanceId) {
+        self.mark_staleness(id);
+        let wanted = self.wanted(id);
+        let Some(instance) = self.instances.get(id) else { return };
+        let settled_term = instance.term();
+        match (&instance.proposal, wanted) {
+            (None, None) => {}
+            (Some(proposal), Some(verdict)) if proposal.verdict == verdict && proposal.term > settled_term => {}
+            (_, None) => self.drop_proposal(id),
+            (_, Some(verdict)) => {
+                self.drop_proposal(id);
+                self.begin_proposal(id, verdict);
+            }
+        }
+    }
+
+    /// The verdict this agent would have decided, if it is another than the one that holds.
+    fn wanted(&self, id: &InstanceId) -> Option<Verdict> {
+        let instance = self.instances.get(id)?;
+        instance.watch.as_ref()?;
+        if !self.settled() || !self.quorate() {
+            return None;
+        }
+        let verdict = opinion(&self.ballot(instance))?;
+        if instance.is_host() && verdict == Verdict::Up && instance.certificate.is_none() {
+            return None;
+        }
+        let thin = instance.certificate.as_ref().is_some_and(|c| c.endorsements.len() < instance.quorum());
+        if instance.decided() == verdict && !thin {
+            return None;
+        }
+        if verdict == Verdict::Up && self.held_down(instance) {
+            return None;
+        }
+        Some(verdict)
+    }
+
+    /// A flapping instance must stay well for longer and longer before it is up again.
+    fn held_down(&self, instance: &Instance) -> bool {
+        let timing = &self.config.timing;
+        let changes = instance.recent_changes(self.now.mono, timing.flap_window);
+        let (Some(last), Some(excess)) = (instance.changes.back(), changes.checked_sub(timing.flap_threshold)) else {
+            return false;
+        };
+        let hold = Duration::from_secs(1 << excess.min(16)).min(timing.max_hold_down);
+        self.now.mono.since(*last) < hold
+    }
+
+    pub(super) fn is_flapping(&self, instance: &Instance) -> bool {
+        instance.recent_changes(self.now.mono, self.config.timing.flap_window) >= self.config.timing.flap_threshold
+    }
+
+    /// The first observer proposes at once, each next one a little later, and those who see otherwise last.
+    fn begin_proposal(&mut self, id: &InstanceId, verdict: Verdict) {
+        let me = self.me();
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let rank = instance.observers.iter().position(|agent| *agent == me).unwrap_or(instance.observers.len());
+        let agrees = instance.watch.as_ref().is_some_and(|watch| supports(watch.vote, verdict));
+        let place = if agrees { rank } else { rank + instance.observers.len() };
+        let due = self.now.mono + self.config.timing.rank_delay * place as u32;
+        let term = instance.term() + 1;
+        instance.proposal =
+            Some(Proposal { verdict, term, endorsements: BTreeMap::new(), dissent: BTreeMap::new(), due });
+        self.proposals_due.insert((due, id.clone()));
+    }
+
+    fn drop_proposal(&mut self, id: &InstanceId) {
+        if let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.take()) {
+            self.proposals_due.remove(&(proposal.due, id.clone()));
+        }
+    }
+
+    /// Asks, or asks again.
+    pub(super) fn run_proposals(&mut self) {
+        while let Some((due, id)) = self.proposals_due.first().cloned() {
+            if due > self.now.mono {
+                break;
+            }
+            self.proposals_due.pop_first();
+            let next = self.now.mono + self.config.timing.propose_interval;
+            if let Some(proposal) = self.instances.get_mut(&id).and_then(|instance| instance.proposal.as_mut()) {
+                proposal.due = next;
+                self.proposals_due.insert((next, id.clone()));
+                self.propose(&id);
+            }
+        }
+    }
+
+    fn propose(&mut self, id: &InstanceId) {
+        // Opinions age: a roll call or a threshold may have changed it since.
+        let wanted = self.wanted(id);
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(proposal) = &mut instance.proposal else { return };
+        if wanted != Some(proposal.verdict) {
+            self.drop_proposal(id);
+            return;
+        }
+        self.stats.proposals += 1;
+        let decision = Decision {
+            instance: id.clone(),
+            incarnation: instance.incarnation,
+            term: proposal.term,
+            verdict: proposal.verdict,
+            observers: instance.assigned,
+        };
+        let observers = instance.observers.clone();
+        let me = self.me();
+        match self.consider(&decision, true) {
+            Reply::Signed(endorsement) => self.note_endorsement(id, endorsement, self.now.mono),
+            Reply::Promised(Refusal::Taken { term }) => self.raise_term(id, term + 1),
+            _ => {}
+        }
+        for observer in observers.into_iter().filter(|agent| *agent != me) {
+            if self.swim.is_active(observer) || self.links.contains(&observer) {
+                self.asked.entry(observer).or_default().push(decision.clone());
+            }
+        }
+        self.try_decide(id);
+    }
+
+    /// Sends what was asked in this turn, a packet for each observer.
+    pub(super) fn flush_decisions(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let nonce = self.fresh_nonce();
+        self.rounds.retain(|_, at| self.now.mono.since(*at) < ROUND_LIFE);
+        if self.rounds.len() >= limits::MAX_NONCES {
+            self.stats.limits_hit += 1;
+            self.asked.clear();
+            return;
+        }
+        self.rounds.insert(nonce, self.now.mono);
+        for (to, decisions) in std::mem::take(&mut self.asked) {
+            for chunk in decisions.chunks(limits::MAX_DECISIONS) {
+                self.send(to, &Packet::Propose { nonce, decisions: chunk.to_vec() });
+            }
+        }
+    }
+
+    pub(super) fn receive_proposals(&mut self, from: AgentId, nonce: u64, decisions: Vec<Decision>) {
+        let mut answers = Vec::new();
+        for decision in decisions.into_iter().take(limits::MAX_DECISIONS) {
+            let reply = self.consider(&decision, false);
+            if reply == Reply::Unknown {
+                self.begin_sync(from);
+            }
+            answers.push(Answer { instance: decision.instance, term: decision.term, reply });
+        }
+        self.send(from, &Packet::Answers { nonce, answers });
+    }
+
+    /// Will this agent sign, now?
+    fn consider(&mut self, decision: &Decision, own: bool) -> Reply {
+        let reply = self.judge(decision);
+        match &reply {
+            Reply::Signed(_) => self.stats.signatures += 1,
+            _ if !own => self.stats.refusals += 1,
+            _ => {}
+        }
+        reply
+    }
+
+    fn judge(&mut self, decision: &Decision) -> Reply {
+        let Some(instance) = self.instances.get(&decision.instance) else { return Reply::Unknown };
+        if decision.incarnation != instance.incarnation || !decision.verdict.certifiable() {
+            return Reply::Unknown;
+        }
+        if let Some(certificate) = instance.certificate.as_ref().filter(|c| c.decision.term >= decision.term) {
+            return Reply::Certified(Arc::clone(certificate));
+        }
+        if decision.observers != instance.assigned || !instance.observers.contains(&self.me()) {
+            return Reply::Unknown;
+        }
+        if instance.is_host() && instance.watch.is_none() {
+            let home = instance.home;
+            self.doubt_host(home);
+            return Reply::NotNow;
+        }
+        let Some(vote) = instance.watch.as_ref().map(|watch| watch.vote) else { return Reply::NotNow };
+        let agrees = supports(vote, decision.verdict)
+            && (matches!(decision.verdict, Verdict::Up | Verdict::Down)
+                || opinion(&self.ballot(instance)) == Some(decision.verdict));
+        if !agrees {
+            return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
+        }
+        if !self.settled() || !self.vote_is_fresh(instance) {
+            return Reply::NotNow;
+        }
+        match self.vantage() {
+            Vantage::Valid => {}
+            Vantage::Isolated => return Reply::NotNow,
+            Vantage::Unknown => {
+                self.call_roll();
+                if self.vantage() != Vantage::Valid {
+                    return Reply::NotNow;
+                }
+            }
+        }
+        self.sign(decision, vote)
+    }
+
+    fn sign(&mut self, decision: &Decision, vote: Vote) -> Reply {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&decision.instance) else { return Reply::Unknown };
+        if let Err(refusal) = instance.signer.may_sign(decision.term, decision.verdict, now.mono) {
+            return Reply::Promised(refusal);
+        }
+        instance.signer.sign(decision.term, decision.verdict, now.mono);
+        let signature = self.keys.sign(&endorsement_bytes(decision, vote, now.wall));
+        Reply::Signed(Endorsement { agent: self.config.agent, vote, signed_at: now.wall, signature })
+    }
+
+    pub(super) fn receive_answers(&mut self, from: AgentId, nonce: u64, answers: Vec<Answer>) {
+        let Some(asked) = self.rounds.get(&nonce).copied() else { return };
+        for answer in answers.into_iter().take(limits::MAX_DECISIONS) {
+            self.receive_answer(from, asked, answer);
+        }
+    }
+
+    fn receive_answer(&mut self, from: AgentId, asked: Mono, answer: Answer) {
+        let id = &answer.instance;
+        if let Reply::Certified(certificate) = answer.reply {
+            self.take_certificate(certificate, Origin::Repaired);
+            return;
+        }
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(proposal) = instance.proposal.as_mut().filter(|proposal| proposal.term == answer.term) else { return };
+        match answer.reply {
+            Reply::Signed(endorsement) => {
+                if endorsement.agent == from
+                    && instance.observers.contains(&from)
+                    && self.endorsement_holds(id, &endorsement)
+                {
+                    self.note_endorsement(id, endorsement, asked);
+                } else {
+                    self.stats.packets_refused += 1;
+                }
+            }
+            Reply::Disagrees(vote) => {
+                proposal.dissent.insert(from, (vote, asked));
+            }
+            Reply::Promised(Refusal::Taken { term }) => self.raise_term(id, term.saturating_add(1)),
+            Reply::Unknown => self.begin_sync(from),
+            Reply::Promised(Refusal::Certified { .. } | Refusal::TooFarAhead { .. })
+            | Reply::NotNow
+            | Reply::Certified(_) => {}
+        }
+        self.try_decide(&answer.instance);
+    }
+
+    /// Is the signature under our running proposal genuine, and does the signer's own vote support it?
+    fn endorsement_holds(&self, id: &InstanceId, endorsement: &Endorsement) -> bool {
+        let Some(instance) = self.instances.get(id) else { return false };
+        let Some(proposal) = &instance.proposal else { return false };
+        let decision = Decision {
+            instance: id.clone(),
+            incarnation: instance.incarnation,
+            term: proposal.term,
+            verdict: proposal.verdict,
+            observers: instance.assigned,
+        };
+        supports(endorsement.vote, proposal.verdict) && self.signature_holds(&decision, endorsement)
+    }
+
+    fn signature_holds(&self, decision: &Decision, endorsement: &Endorsement) -> bool {
+        let bytes = endorsement_bytes(decision, endorsement.vote, endorsement.signed_at);
+        let credential = if endorsement.agent == self.me() {
+            Some(&self.config.credential)
+        } else {
+            self.agents.get(&endorsement.agent).map(|known| &known.credential)
+        };
+        credential.is_some_and(|credential| self.keys.verify(credential, &bytes, &endorsement.signature))
+    }
+
+    fn note_endorsement(&mut self, id: &InstanceId, endorsement: Endorsement, asked: Mono) {
+        if let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.as_mut()) {
+            proposal.dissent.remove(&endorsement.agent);
+            proposal.endorsements.insert(endorsement.agent, (endorsement, asked));
+        }
+    }
+
+    /// The term is promised to another verdict: take a higher one, and ask anew soon.
+    fn raise_term(&mut self, id: &InstanceId, term: u64) {
+        let now = self.now.mono;
+        let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.as_mut()) else { return };
+        if proposal.term < term {
+            proposal.term = term;
+            proposal.endorsements.clear();
+            self.proposals_due.remove(&(proposal.due, id.clone()));
+            proposal.due = now;
+            self.proposals_due.insert((now, id.clone()));
+        }
+    }
+
+    /// Enough signatures of this moment? Then it is decided.
+    fn try_decide(&mut self, id: &InstanceId) {
+        let now = self.now.mono;
+        let Some(instance) = self.instances.get(id) else { return };
+        let Some(proposal) = &instance.proposal else { return };
+        let fresh = |asked: Mono| now.since(asked) < SIGNATURE_LIFE;
+        let signed: Vec<_> =
+            proposal.endorsements.values().filter(|(_, asked)| fresh(*asked)).map(|(e, _)| e.clone()).collect();
+        let against = proposal.dissent.values().filter(|(vote, asked)| vote.reaches() && fresh(*asked)).count();
+        if signed.len() < instance.quorum() {
+            return;
+        }
+        let blocked = if self.service_strained(instance) { against > 0 } else { against >= signed.len() };
+        if proposal.verdict == Verdict::Down && blocked {
+            return;
+        }
+        let decision = Decision {
+            instance: id.clone(),
+            incarnation: instance.incarnation,
+            term: proposal.term,
+            verdict: proposal.verdict,
+            observers: instance.assigned,
+        };
+        let class = self.class_at_decision(instance, proposal.verdict);
+        let certificate = Certificate { decision, class, decided_at: self.now.wall, endorsements: signed };
+        self.stats.certificates_made += 1;
+        self.take_certificate(Arc::new(certificate), Origin::Made);
+    }
+
+    /// What seems to be broken at the moment of a decision. Observers probe at different times: those that still pass while a quorum
+    /// fails are mostly late, so that only the failing votes are read, and a refusal outweighs the home agent's last pass.
+    fn class_at_decision(&self, instance: &Instance, verdict: Verdict) -> Class {
+        let late = |voter: &Voter| verdict == Verdict::Down && voter.vote.reaches();
+        let ballot = self.ballot(instance);
+        let refused = ballot
+            .voters
+            .iter()
+            .any(|voter| matches!(voter.vote.evidence(), Some(Evidence::Refused | Evidence::BadAnswer)));
+        let counts = |voter: &&Voter| !late(voter) || (voter.home && !refused);
+        self.class_from(instance, verdict, ballot.voters.iter().filter(counts))
+    }
+
+    /// What the pattern of votes says is broken, now.
+    pub(super) fn class_now(&self, instance: &Instance) -> Class {
+        self.class_from(instance, instance.decided(), self.ballot(instance).voters.iter())
+    }
+
+    fn class_from<'a>(&self, instance: &Instance, verdict: Verdict, voters: impl Iterator<Item = &'a Voter>) -> Class {
+        if instance.is_host() {
+            return if verdict == Verdict::Down { Class::HostDown } else { Class::Healthy };
+        }
+        let voices: Vec<_> = voters.filter(|voter| !voter.vote.abstains()).collect();
+        let host_down =
+            self.instances.get(&InstanceId::host(instance.home)).is_some_and(|host| host.decided() == Verdict::Down);
+        let pattern = Pattern {
+            home: voices.iter().find(|voter| voter.home).map(|voter| voter.vote),
+            remote: voices.iter().filter(|voter| !voter.home).map(|voter| voter.vote).collect(),
+            home_alive: instance.home == self.me() || (self.heard(instance.home) && !host_down),
+        };
+        Class::of(&pattern)
+    }
+
+    /// Takes a certificate, if it holds and outranks the one that is held.
+    pub(super) fn take_certificate(&mut self, certificate: Arc<Certificate>, origin: Origin) {
+        let id = certificate.decision.instance.clone();
+        let Some(instance) = self.instances.get(&id) else {
+            if self.orphans.len() < limits::MAX_ORPHANS {
+                self.orphans.insert(id, certificate);
+            } else {
+                self.stats.limits_hit += 1;
+            }
+            return;
+        };
+        if certificate.decision.incarnation > instance.incarnation {
+            self.orphans.insert(id, certificate);
+            return;
+        }
+        let held = instance.certificate.as_ref().map(|held| held.rank());
+        let news = certificate.decision.incarnation == instance.incarnation
+            && held.is_none_or(|rank| rank < certificate.rank());
+        if !news {
+            return;
+        }
+        let enough = certificate.endorsements.len() >= quorum::of(instance.assigned) as usize;
+        let genuine = enough
+            && certificate.check().is_ok()
+            && certificate
+                .endorsements
+                .iter()
+                .all(|e| self.roster_ever(e.agent) && self.signature_holds(&certificate.decision, e));
+        if !genuine {
+            self.stats.certificates_refused += 1;
+            return;
+        }
+        self.stats.certificates_taken += 1;
+        self.install(certificate, origin);
+    }
+
+    /// A signer must have been admitted; whether it has left since does not matter.
+    fn roster_ever(&self, agent: AgentId) -> bool {
+        agent == self.me() || self.agents.contains_key(&agent)
+    }
+
+    fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {
+        let id = certificate.decision.instance.clone();
+        let now = self.now.mono;
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let (from, to) = (instance.decided(), certificate.decision.verdict);
+        instance.signer.certify(certificate.decision.term);
+        instance.certificate = Some(Arc::clone(&certificate));
+        let (service, home) = (instance.service.clone(), instance.home);
+        if from != to && from != Verdict::Starting {
+            instance.changes.push_back(now);
+            if instance.changes.len() > MAX_CHANGES {
+                instance.changes.pop_front();
+            }
+        }
+        if let Some(count) = self.services.get_mut(&service) {
+            count.down = count.down + usize::from(to == Verdict::Down) - usize::from(from == Verdict::Down);
+        }
+        self.drop_proposal(&id);
+        self.touch(&id);
+        self.persist_soon();
+        if let (Some(host), true) = (id.host_of(), from != to) {
+            self.host_decided(host, to);
+        }
+        if origin != Origin::Repaired {
+            self.spread(&certificate, origin);
+        }
+        if from != to {
+            let folded_under = self.folded_under(home, &id, to);
+            let signers = certificate.endorsements.iter().map(|e| e.agent).collect();
+            let (term, class, decided_at) = (certificate.decision.term, certificate.class, certificate.decided_at);
+            self.note_change(VerdictChange {
+                instance: id,
+                service,
+                term,
+                from,
+                to,
+                class,
+                folded_under,
+                signers,
+                decided_at,
+            });
+        }
+    }
+
+    fn host_decided(&mut self, host: AgentId, verdict: Verdict) {
+        self.members_dirty = true;
+        let below: Vec<_> =
+            self.instances.values().filter(|i| i.home == host && !i.is_host()).map(|i| i.id.clone()).collect();
+        below.iter().for_each(|id| self.touch(id));
+        if verdict == Verdict::Down {
+            self.swim.confirm(host);
+            self.doubt_host(host);
+        }
+    }
+
+    /// The host whose fault explains that this instance is down.
+    pub(super) fn folded_under(&self, home: AgentId, id: &InstanceId, verdict: Verdict) -> Option<InstanceId> {
+        let host = InstanceId::host(home);
+        let down = self.instances.get(&host).is_some_and(|host| host.decided() == Verdict::Down);
+        (down && *id != host && verdict == Verdict::Down).then_some(host)
+    }
+
+    fn spread(&mut self, certificate: &Arc<Certificate>, origin: Origin) {
+        let times = self.transmissions();
+        self.tell(News::Certificate(Arc::clone(certificate)), times);
+        let known = self.instances.get(&certificate.decision.instance);
+        let told: Vec<_> = match known {
+            _ if origin != Origin::Made => Vec::new(),
+            _ if self.swim.active_count() <= TELL_ALL_UP_TO => self.swim.active().collect(),
+            Some(instance) => instance.observers.iter().copied().filter(|agent| self.swim.is_active(*agent)).collect(),
+            None => Vec::new(),
+        };
+        for to in told {
+            self.send(to, &Packet::Push { owners: Vec::new(), certificates: vec![Arc::clone(certificate)] });
+        }
+    }
+
+    /// Can enough observers be heard to confirm the last verdict?
+    fn mark_staleness(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let me = self.me();
+        let listens =
+            |agent: AgentId| agent == me || (self.swim.is_active(agent) && (self.was_quorate || self.heard(agent)));
+        let holds = |agent: &&AgentId| {
+            listens(**agent)
+                && match (**agent == me, instance.is_host()) {
+                    (_, true) => true,
+                    (true, _) => instance.watch.as_ref().is_some_and(|watch| !watch.vote.abstains()),
+                    (false, _) => instance
+                        .votes
+                        .get(agent)
+                        .is_some_and(|(inc, o)| *inc == instance.incarnation && !o.vote.abstains()),
+                }
+        };
+        let heard = instance.observers.iter().filter(holds).count();
+        let fresh = heard >= instance.quorum() && self.was_quorate;
+        let unheard = heard == 0 && self.was_quorate;
+        let since = if fresh { None } else { Some(instance.stale_since.unwrap_or(self.now.wall)) };
+        if since != instance.stale_since || unheard != instance.unheard {
+            self.views_dirty.insert(id.clone());
+            self.view_dirty = true;
+        }
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.stale_since = since;
+            instance.unheard = unheard;
+        }
+    }
+}

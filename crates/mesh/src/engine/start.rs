@@ -1,0 +1,248 @@
+//! Starting from what was stored, registering instances, and noticing that what was stored is old or is used by another process too.
+
+use super::{Agent, Engine};
+use crate::api::{EventKind, Keys, MemberState, Output, StartError};
+use crate::config::EngineConfig;
+use crate::gossip::GossipQueue;
+use crate::namespace::OwnLog;
+use crate::swim::{Swim, SwimId};
+use crate::view::Stats;
+use quorate_core::verdict::Certificate;
+use quorate_core::{AgentId, InstanceId, Now, Registration, hash};
+use quorate_wire::{Batch, OwnerDelta, OwnerMark, Record, RecordKey};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// So many signs of another process with this identity within [`CONFLICT_WINDOW`] are a cloned data directory.
+const MAX_CONFLICTS: usize = 3;
+const CONFLICT_WINDOW: Duration = Duration::from_secs(60);
+
+/// What an agent needs to come back by itself: its counter, the roster with everyone's last address, and what was decided.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Stored {
+    agent: AgentId,
+    boot: u32,
+    /// Its own instances with their incarnations.
+    instances: Vec<(Registration, u64)>,
+    /// The others' records, by owner, with their credentials.
+    owners: Vec<OwnerDelta>,
+    certificates: Vec<Arc<Certificate>>,
+}
+
+impl Engine {
+    /// Starts an agent at `now`, from the state it stored before, if any.
+    ///
+    /// # Errors
+    /// When the stored state cannot be used; nothing has been changed.
+    pub fn new(config: EngineConfig, stored: Option<&[u8]>, keys: Box<dyn Keys>, now: Now) -> Result<Self, StartError> {
+        let me = config.agent;
+        if keys.admit(&config.credential) != Some(me) {
+            return Err(StartError::Credential);
+        }
+        let stored: Option<Stored> = match stored {
+            Some(bytes) => {
+                Some(quorate_wire::decode_value(bytes).map_err(|error| StartError::Stored(error.to_string()))?)
+            }
+            None => None,
+        };
+        if let Some(other) = stored.as_ref().filter(|stored| stored.agent != me) {
+            return Err(StartError::OtherAgent { stored: other.agent, this: me });
+        }
+        let boot = stored.as_ref().map_or(0, |stored| stored.boot).saturating_add(1);
+        let mut engine = Self::empty(config, keys, now, boot);
+        engine.begin(stored);
+        Ok(engine)
+    }
+
+    fn empty(config: EngineConfig, keys: Box<dyn Keys>, now: Now, boot: u32) -> Self {
+        let me = config.agent;
+        let seed = hash::mix(&[config.seed, me.0, u64::from(boot)]);
+        let swim = Swim::new(SwimId::first(me, boot), &config.timing, ChaCha8Rng::seed_from_u64(hash::spread(seed)));
+        let settle_until = now.mono + config.timing.settle;
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            keys,
+            now,
+            boot,
+            out: VecDeque::new(),
+            stats: Stats::default(),
+            swim,
+            links: BTreeSet::new(),
+            agents: BTreeMap::new(),
+            roster: BTreeSet::new(),
+            roster_hash: 0,
+            next_reconnect: now.mono,
+            sync_began: BTreeMap::new(),
+            log: OwnLog::new(me, boot),
+            namespaces: BTreeMap::new(),
+            gossip: GossipQueue::default(),
+            next_gossip: now.mono,
+            next_sync: now.mono + config.timing.sync_interval,
+            orphans: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            services: BTreeMap::new(),
+            schedule: BTreeSet::new(),
+            probes: BTreeMap::new(),
+            pings: BTreeMap::new(),
+            proposals_due: BTreeSet::new(),
+            rounds: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            awaiting_roll: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            assign_all: true,
+            evaluate_all: true,
+            nonce: 0,
+            roll: super::vantage::Roll::default(),
+            stalled_at: None,
+            settle_until,
+            synced: false,
+            expects_members: false,
+            was_quorate: false,
+            was_settled: false,
+            quorate_since: now.wall,
+            conflicts: VecDeque::new(),
+            leaving: None,
+            left: false,
+            persist_due: Some(now.mono),
+            cut: Vec::new(),
+            cut_due: None,
+            cut_number: 0,
+            event_index: 0,
+            view_index: 0,
+            view_dirty: true,
+            members_dirty: true,
+            instance_views: Arc::default(),
+            member_views: Arc::default(),
+            views_dirty: BTreeSet::new(),
+            config,
+        }
+    }
+
+    fn begin(&mut self, stored: Option<Stored>) {
+        let me = self.me();
+        // The counter is stored before anything is said under it.
+        let profile = self.own_profile(false);
+        let own = Agent {
+            credential: self.config.credential.clone(),
+            profile: Some(profile.clone()),
+            state: MemberState::Alive,
+            since: self.now.wall,
+        };
+        self.agents.insert(me, own);
+        self.roster.insert(me);
+        self.swim.know(me);
+        self.log.write(Record::Profile(profile));
+        self.adopt_host(me);
+        self.roster_changed();
+        let mut incarnations = BTreeMap::new();
+        let mut certificates = Vec::new();
+        if let Some(stored) = stored {
+            for (registration, incarnation) in stored.instances {
+                incarnations.insert(registration.instance.clone(), (registration, incarnation));
+            }
+            for owner in stored.owners {
+                self.take_restored(owner);
+            }
+            certificates = stored.certificates;
+        }
+        let registrations = std::mem::take(&mut self.config.registrations);
+        self.register_with(registrations, &incarnations);
+        for certificate in certificates {
+            self.take_certificate(certificate, super::deciding::Origin::Repaired);
+        }
+        self.cut.clear();
+        self.cut_due = None;
+        self.out.retain(|output| matches!(output, Output::Address { .. }));
+        self.event_index = 0;
+        self.persist_due = Some(self.now.mono);
+        self.flush_persist();
+        self.settle_down();
+    }
+
+    /// Replaces the set of instances this agent is home to.
+    pub(super) fn register(&mut self, registrations: Vec<Registration>) {
+        self.register_with(registrations, &BTreeMap::new());
+    }
+
+    fn register_with(&mut self, registrations: Vec<Registration>, stored: &BTreeMap<InstanceId, (Registration, u64)>) {
+        let me = self.me();
+        let wanted: BTreeSet<_> = registrations.iter().map(|registration| registration.instance.clone()).collect();
+        let mine: Vec<_> =
+            self.instances.values().filter(|i| i.home == me && !i.is_host()).map(|i| i.id.clone()).collect();
+        for id in mine.into_iter().filter(|id| !wanted.contains(id)) {
+            self.log.write(Record::InstanceGone(id.clone()));
+            self.forget_instance(&id);
+            self.event(EventKind::Withdrawn { instance: id });
+        }
+        for registration in registrations {
+            if !registration.validate().is_empty() {
+                self.stats.limits_hit += 1;
+                continue;
+            }
+            let incarnation = self.incarnation_of(&registration, stored);
+            self.log.write(Record::Instance { registration: registration.clone(), incarnation });
+            self.adopt(Arc::new(registration), me, incarnation);
+        }
+        self.persist_soon();
+    }
+
+    /// The same copy keeps its incarnation; another address or check is another copy.
+    fn incarnation_of(&self, registration: &Registration, stored: &BTreeMap<InstanceId, (Registration, u64)>) -> u64 {
+        let same =
+            |known: &Registration| known.address == registration.address && known.check.kind == registration.check.kind;
+        let key = RecordKey::Instance(registration.instance.clone());
+        let known = match self.log.record(&key) {
+            Some(Record::Instance { registration, incarnation }) => Some((registration, *incarnation)),
+            _ => stored.get(&registration.instance).map(|(registration, incarnation)| (registration, *incarnation)),
+        };
+        let highest = self.instances.get(&registration.instance).map_or(0, |instance| instance.incarnation);
+        match known {
+            Some((known, incarnation)) if same(known) && incarnation >= highest => incarnation,
+            Some((_, incarnation)) => incarnation.max(highest) + 1,
+            None => self.now.wall.0.max(highest + 1),
+        }
+    }
+
+    /// Someone holds records of ours that we have not written: our stored counter is old, or another process runs as us.
+    pub(super) fn notice_own_future(&mut self, mark: &OwnerMark) {
+        let ours = (self.boot, self.log.copy().head());
+        if mark.owner != self.me() || (mark.epoch, mark.head) <= ours || self.leaving.is_some() {
+            return;
+        }
+        let now = self.now.mono;
+        self.conflicts.push_back(now);
+        self.conflicts.retain(|at| now.since(*at) < CONFLICT_WINDOW);
+        self.boot = mark.epoch.max(self.boot).saturating_add(1);
+        self.log.restart(self.boot);
+        self.swim.restart_as(now, self.boot, &self.links);
+        self.persist_due = Some(now);
+        self.flush_persist();
+        if self.conflicts.len() >= MAX_CONFLICTS {
+            let detail = "another process runs with this agent's identity: its data directory has been copied. Give one of the two an \
+                          empty data directory and join it anew"
+                .to_owned();
+            self.event(EventKind::IdentityConflict { detail });
+        }
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        let own = self.instances.values().filter(|i| i.home == self.me());
+        let instances = own.filter_map(|i| Some(((*i.registration.clone()?).clone(), i.incarnation))).collect();
+        let owner = |(owner, namespace): (&AgentId, &crate::namespace::Namespace)| {
+            let credential = Some(self.agents.get(owner)?.credential.clone());
+            let batches: Vec<Arc<Batch>> = namespace.batches().cloned().collect();
+            Some(OwnerDelta { owner: *owner, credential, batches })
+        };
+        Stored {
+            agent: self.me(),
+            boot: self.boot,
+            instances,
+            owners: self.namespaces.iter().filter_map(owner).collect(),
+            certificates: self.instances.values().filter_map(|i| i.certificate.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Is this agent in a position to accuse others? It is when it reaches more than half of the roster now, and was not held up.
+
+use super::Engine;
+use crate::api::{EventKind, Output, Ticket};
+use crate::config::Timing;
+use quorate_core::{AgentId, Mono, quorum};
+use quorate_wire::Packet;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// While the last roll call found too few, it is called again this often, and in a large mesh less often.
+const RECALL: Duration = Duration::from_secs(1);
+const RECALL_LARGE: Duration = Duration::from_secs(5);
+const LARGE: usize = 64;
+/// Who missed a roll call is not heard for this long.
+const MISSED_LIFE: Duration = Duration::from_secs(2);
+/// A roll call that succeeded says for this long, better than membership, that this agent is quorate.
+const QUORATE_LIFE: Duration = Duration::from_secs(3);
+/// Tickets waiting for a roll call.
+const MAX_TICKETS: usize = 64;
+
+/// The running roll call and the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Roll {
+    current: Option<Call>,
+    last: Option<Outcome>,
+    tickets: Vec<Ticket>,
+}
+
+#[derive(Debug)]
+struct Call {
+    nonce: u64,
+    started: Mono,
+    answered: BTreeSet<AgentId>,
+    quorate: bool,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    started: Mono,
+    answered: BTreeSet<AgentId>,
+    quorate: bool,
+}
+
+/// What this agent may say of others now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vantage {
+    /// It reaches more than half of the roster.
+    Valid,
+    /// It was found not to.
+    Isolated,
+    /// That is not known; a roll call is needed.
+    Unknown,
+}
+
+impl Roll {
+    /// Did the agent miss the last complete roll call, a moment ago?
+    pub fn missed(&self, agent: AgentId, now: Mono, timing: &Timing) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            now.since(last.started) < MISSED_LIFE.max(timing.roll_call_wait)
+                && !last.answered.contains(&agent)
+                && self.current.as_ref().is_none_or(|call| !call.answered.contains(&agent))
+        })
+    }
+}
+
+impl Engine {
+    /// Was this agent held up? Then what it believes of this moment is not worth much.
+    pub(super) fn notice_stall(&mut self, mono: Mono) {
+        let late = mono.since(self.next_wakeup());
+        if late <= self.config.timing.stall_threshold {
+            return;
+        }
+        self.stats.stalls += 1;
+        self.now.mono = mono;
+        self.stalled_at = Some(mono);
+        self.settle_until = self.settle_until.max(mono + self.config.timing.settle);
+        self.roll.current = None;
+        self.roll.last = None;
+        self.forget_running_pings();
+        self.evaluate_all = true;
+        self.event(EventKind::Stalled { late_ms: u64::try_from(late.as_millis()).unwrap_or(u64::MAX) });
+    }
+
+    /// May this agent decide anything: has it caught up since its start, a stall, or a heal?
+    pub(super) fn settled(&self) -> bool {
+        self.caught_up() && self.now.mono >= self.settle_until && self.leaving.is_none()
+    }
+
+    /// Has it compared notes with a member since its start, or is it alone in its mesh?
+    pub(super) fn caught_up(&self) -> bool {
+        self.synced || (self.roster.len() == 1 && !self.expects_members)
+    }
+
+    pub(super) fn vantage(&self) -> Vantage {
+        let fresh = |started: Mono| {
+            self.now.mono.since(started) < self.config.timing.roll_call_life
+                && self.stalled_at.is_none_or(|at| started >= at)
+        };
+        match (&self.roll.current, &self.roll.last) {
+            (Some(call), _) if call.quorate && fresh(call.started) => Vantage::Valid,
+            (_, Some(last)) if fresh(last.started) => {
+                if last.quorate {
+                    Vantage::Valid
+                } else {
+                    Vantage::Isolated
+                }
+            }
+            _ => Vantage::Unknown,
+        }
+    }
+
+    /// Asks the whole roster whether it is there, unless that is being done.
+    pub(super) fn call_roll(&mut self) {
+        if self.roll.current.is_some() {
+            return;
+        }
+        self.stats.roll_calls += 1;
+        let nonce = self.fresh_nonce();
+        self.roll.current = Some(Call { nonce, started: self.now.mono, answered: BTreeSet::new(), quorate: false });
+        let others: Vec<_> = self.roster.iter().copied().filter(|agent| *agent != self.me()).collect();
+        for agent in &others {
+            self.send(*agent, &Packet::RollCall { nonce });
+        }
+        self.count_roll();
+        if others.is_empty() {
+            self.conclude_roll();
+        }
+    }
+
+    pub(super) fn call_roll_for(&mut self, ticket: Ticket) {
+        if self.roll.tickets.len() >= MAX_TICKETS {
+            self.stats.limits_hit += 1;
+            let roster = self.roster.len();
+            self.out.push_back(Output::RollCall { ticket, reached: 0, roster, quorate: false });
+            return;
+        }
+        self.roll.tickets.push(ticket);
+        self.call_roll();
+    }
+
+    /// Someone is there. It counts only if it counts by the same roster: otherwise rosters are compared first.
+    pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, roster: u64) {
+        if self.roll.current.as_ref().is_none_or(|call| call.nonce != nonce) {
+            return;
+        }
+        if roster != self.roster_hash {
+            self.begin_sync(from);
+            return;
+        }
+        if let Some(call) = &mut self.roll.current {
+            call.answered.insert(from);
+        }
+        self.count_roll();
+        let everyone = self.roll.current.as_ref().is_some_and(|call| call.answered.len() + 1 >= self.roster.len());
+        if everyone {
+            self.conclude_roll();
+        }
+    }
+
+    fn count_roll(&mut self) {
+        let roster = self.roster.len();
+        let Some(call) = &mut self.roll.current else { return };
+        if !call.quorate && quorum::majority(call.answered.len() + 1, roster) {
+            call.quorate = true;
+            self.stats.roll_calls_quorate += 1;
+            self.roll_known(true);
+        }
+    }
+
+    /// When the running roll call ends, or the next is due because the last one found too few.
+    pub(super) fn roll_deadline(&self) -> Option<Mono> {
+        let recall = if self.roster.len() > LARGE { RECALL_LARGE } else { RECALL };
+        match (&self.roll.current, &self.roll.last) {
+            (Some(call), _) => Some(call.started + self.config.timing.roll_call_wait),
+            (None, Some(last)) if !last.quorate => Some(last.started + recall),
+            _ => None,
+        }
+    }
+
+    pub(super) fn run_roll(&mut self) {
+        if self.roll_deadline().is_none_or(|at| at > self.now.mono) {
+            return;
+        }
+        if self.roll.current.is_some() { self.conclude_roll() } else { self.call_roll() }
+    }
+
+    fn conclude_roll(&mut self) {
+        let Some(call) = self.roll.current.take() else { return };
+        let reached = call.answered.len() + 1;
+        let (quorate, roster) = (call.quorate, self.roster.len());
+        self.roll.last = Some(Outcome { started: call.started, answered: call.answered, quorate });
+        for ticket in std::mem::take(&mut self.roll.tickets) {
+            self.out.push_back(Output::RollCall { ticket, reached, roster, quorate });
+        }
+        if !quorate {
+            self.roll_known(false);
+        }
+        self.evaluate_all |= !quorate;
+    }
+
+    /// Does this agent belong to the side that may decide? By the last roll call while it speaks of this moment, else by membership.
+    pub(super) fn quorate(&self) -> bool {
+        match &self.roll.last {
+            Some(last) if !last.quorate => false,
+            Some(last) if self.now.mono.since(last.started) < QUORATE_LIFE => true,
+            _ => quorum::majority(self.swim.active_count() + 1, self.roster.len()),
+        }
+    }
+
+    /// Whatever waited for this agent to settle can go on.
+    pub(super) fn watch_settled(&mut self) {
+        let settled = self.settled();
+        if settled != self.was_settled {
+            self.was_settled = settled;
+            self.assign_all = true;
+            self.evaluate_all = true;
+        }
+    }
+
+    pub(super) fn watch_quorate(&mut self) {
+        let quorate = self.quorate();
+        if quorate == self.was_quorate {
+            return;
+        }
+        self.was_quorate = quorate;
+        self.quorate_since = self.now.wall;
+        self.assign_all = true;
+        self.evaluate_all = true;
+        if quorate {
+            self.settle_until = self.settle_until.max(self.now.mono + self.config.timing.settle);
+        }
+        let (alive, roster) = (self.swim.active_count() + 1, self.roster.len());
+        self.event(EventKind::Quorate { quorate, alive, roster });
+    }
+}

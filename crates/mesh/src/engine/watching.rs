@@ -1,0 +1,356 @@
+//! What this agent sees itself: when it probes, what it makes of the outcomes, and how it says so.
+
+use super::instance::{Instance, Watch};
+use super::vantage::Vantage;
+use super::{Engine, limits};
+use crate::api::{EventKind, Output, ProbeId, ProbeRequest};
+use quorate_core::evidence::{Cause, Evidence, Phase};
+use quorate_core::{
+    AbstainReason, AgentId, Check, InstanceId, Mono, Observation, Outcome, ProbeResult, Verdict, Vote, hash,
+};
+use quorate_wire::{Packet, Record};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first probes of a new observer are spread over at most this long.
+const FIRST_SPREAD: Duration = Duration::from_secs(1);
+/// A host in doubt is pinged for this long after the last reason to doubt it.
+const DOUBT_LIFE: Duration = Duration::from_secs(10);
+/// Remote instances, on how many hosts that answer, must be watched before failing nearly all of them at once points to ourselves.
+const IMPAIRED_MIN_INSTANCES: usize = 6;
+const IMPAIRED_MIN_HOSTS: usize = 3;
+const IMPAIRED_PERCENT: usize = 80;
+
+/// A probe on its way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    instance: InstanceId,
+    incarnation: u64,
+    started: Mono,
+}
+
+/// What an outcome says, whatever the protocol.
+enum Seen {
+    Reached(Vote, String),
+    Failed(Vote, String),
+    /// The fault is ours.
+    Unable(String),
+}
+
+impl Engine {
+    /// Begins or ends this agent's own observation of an instance.
+    pub(super) fn set_watching(&mut self, id: &InstanceId, watching: bool) {
+        let now = self.now;
+        let watching = watching && self.caught_up() && self.leaving.is_none();
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        if !watching {
+            if let Some(watch) = instance.watch.take() {
+                self.schedule.remove(&(watch.due, id.clone()));
+                self.log.write(Record::ObservedGone(id.clone()));
+                self.touch(id);
+            }
+            return;
+        }
+        if instance.watch.is_some() {
+            return;
+        }
+        let period = instance.registration.as_ref().map_or(Duration::ZERO, |registration| registration.check.period);
+        let spread = u64::try_from(period.min(FIRST_SPREAD).as_nanos()).unwrap_or(0);
+        let place = hash::mix(&[id.hash64(), self.config.agent.0]);
+        let due = now.mono + Duration::from_nanos(if spread == 0 { 0 } else { place % spread });
+        let mut watch = Watch::new(now.wall, due);
+        let disabled = instance.registration.as_ref().is_some_and(|registration| !registration.check.enabled);
+        if disabled {
+            watch.vote = Vote::Abstain(AbstainReason::Disabled);
+        }
+        instance.watch = Some(watch);
+        if disabled {
+            self.publish_vote(id);
+        } else {
+            self.schedule.insert((due, id.clone()));
+        }
+        self.touch(id);
+    }
+
+    /// There is reason to doubt that an agent's host is alive: its observers ping it, at once and fast.
+    pub(super) fn doubt_host(&mut self, agent: AgentId) {
+        let id = InstanceId::host(agent);
+        let until = self.now.mono + DOUBT_LIFE;
+        let Some(instance) = self.instances.get(&id) else { return };
+        if agent == self.me() || !instance.observers.contains(&self.me()) {
+            return;
+        }
+        self.set_watching(&id, true);
+        if let Some(watch) = self.instances.get_mut(&id).and_then(|instance| instance.watch.as_mut()) {
+            watch.until = Some(until);
+        }
+    }
+
+    /// Starts the probes that are due.
+    pub(super) fn run_schedule(&mut self) {
+        while let Some((due, id)) = self.schedule.first().cloned() {
+            if due > self.now.mono {
+                break;
+            }
+            self.schedule.pop_first();
+            self.start_probe(&id);
+        }
+    }
+
+    fn start_probe(&mut self, id: &InstanceId) {
+        let now = self.now.mono;
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let decided_down = instance.decided() == Verdict::Down;
+        let registration = instance.registration.clone();
+        let home = instance.home;
+        let incarnation = instance.incarnation;
+        let Some(watch) = &mut instance.watch else { return };
+        let failing = watch.vote.fails() || decided_down;
+        if registration.is_none() && !failing && watch.until.is_none_or(|until| until <= now) {
+            // The doubt has passed.
+            self.set_watching(id, false);
+            return;
+        }
+        let timing = &self.config.timing;
+        let period = match &registration {
+            Some(registration) => registration.check.period,
+            None if failing => timing.swim_period,
+            None => timing.host_ping_interval,
+        };
+        let threshold =
+            registration.as_ref().map_or(timing.host_failures, |registration| registration.check.failure_threshold);
+        // Periods keep their place on a grid, so that a late timer does not shift all that follow.
+        let mut due = watch.due + period;
+        if due <= now {
+            due = now + period;
+        }
+        watch.due = due;
+        self.schedule.insert((due, id.clone()));
+        let last_needed = watch.failures + 1 >= threshold && !watch.vote.fails();
+        let retry = watch.failures > 0;
+        let busy = std::mem::replace(&mut watch.running, true);
+        if last_needed {
+            self.call_roll();
+        }
+        if busy {
+            return;
+        }
+        match registration {
+            Some(registration) => {
+                self.stats.probes += 1;
+                let probe = ProbeId(self.stats.probes);
+                self.probes.insert(probe, Running { instance: id.clone(), incarnation, started: now });
+                self.out.push_back(Output::Probe(ProbeRequest {
+                    id: probe,
+                    instance: id.clone(),
+                    service: registration.service.clone(),
+                    address: registration.address.clone(),
+                    check: Arc::new(registration.check.clone()),
+                }));
+            }
+            None => self.ping_host(home, retry),
+        }
+    }
+
+    /// Pings a host; a second time also by a stream, which survives the loss of packets.
+    fn ping_host(&mut self, agent: AgentId, retry: bool) {
+        if self.pings.len() >= limits::MAX_NONCES {
+            self.stats.limits_hit += 1;
+            return;
+        }
+        let nonce = self.fresh_nonce();
+        self.pings.insert(nonce, (agent, self.now.mono));
+        self.send(agent, &Packet::Ping { nonce });
+        if retry {
+            self.send_stream(agent, &Packet::Ping { nonce });
+        }
+    }
+
+    pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
+        if self.pings.get(&nonce).is_some_and(|(agent, _)| *agent == from) {
+            self.pings.remove(&nonce);
+            self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()));
+        }
+    }
+
+    pub(super) fn pings_deadline(&self) -> Option<Mono> {
+        self.pings.values().map(|(_, sent)| *sent + self.config.timing.host_ping_timeout).min()
+    }
+
+    /// Host pings that were not answered in time.
+    pub(super) fn run_pings(&mut self) {
+        let timeout = self.config.timing.host_ping_timeout;
+        let late: Vec<_> = self
+            .pings
+            .iter()
+            .filter(|(_, (_, sent))| *sent + timeout <= self.now.mono)
+            .map(|(n, (a, _))| (*n, *a))
+            .collect();
+        for (nonce, agent) in late {
+            self.pings.remove(&nonce);
+            let vote = Vote::Fail { phase: Phase::FirstByte, cause: Cause::Timeout };
+            self.seen(
+                &InstanceId::host(agent),
+                Seen::Failed(vote, "the agent does not answer over the mesh".to_owned()),
+            );
+        }
+    }
+
+    pub(super) fn forget_running_pings(&mut self) {
+        for (agent, _) in std::mem::take(&mut self.pings).into_values() {
+            if let Some(watch) = self.instances.get_mut(&InstanceId::host(agent)).and_then(|i| i.watch.as_mut()) {
+                watch.running = false;
+            }
+        }
+    }
+
+    /// A probe has come back.
+    pub(super) fn probe_done(&mut self, probe: ProbeId, outcome: Outcome) {
+        let Some(running) = self.probes.remove(&probe) else { return };
+        let id = running.instance;
+        let held_up = self.stalled_at.is_some_and(|at| running.started <= at);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let same = instance.incarnation == running.incarnation;
+        let Some(watch) = &mut instance.watch else { return };
+        watch.running = false;
+        if held_up || !same {
+            self.stats.probes_inconclusive += 1;
+            return;
+        }
+        let seen = match outcome.result {
+            ProbeResult::Pass => Seen::Reached(Vote::Pass, String::new()),
+            ProbeResult::Warn(detail) => Seen::Reached(Vote::Warn, detail),
+            ProbeResult::Fail(failure) if failure.cause == Cause::Local => Seen::Unable(failure.detail),
+            ProbeResult::Fail(failure) => {
+                Seen::Failed(Vote::Fail { phase: failure.phase, cause: failure.cause }, failure.detail)
+            }
+        };
+        self.seen(&id, seen);
+    }
+
+    /// Counts an outcome against the thresholds.
+    fn seen(&mut self, id: &InstanceId, seen: Seen) {
+        let now = self.now.mono;
+        let host_failures = self.config.timing.host_failures;
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let grace = instance.certificate.is_none()
+            && instance.registration.as_ref().is_some_and(|r| now.since(instance.appeared) < r.check.initial_delay);
+        let (fail_after, pass_after) = instance
+            .registration
+            .as_ref()
+            .map_or((host_failures, 1), |r| (r.check.failure_threshold, r.check.success_threshold));
+        let (home, remote) = (instance.home, instance.home != self.config.agent && !instance.is_host());
+        let Some(watch) = &mut instance.watch else { return };
+        watch.running = false;
+        match seen {
+            Seen::Unable(detail) => self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail),
+            Seen::Reached(vote, detail) => {
+                watch.last = Some((now, true));
+                watch.failures = 0;
+                watch.successes = watch.successes.saturating_add(1);
+                watch.pending_fail = None;
+                if watch.vote.reaches() || watch.successes >= pass_after {
+                    self.set_vote(id, vote, detail);
+                }
+            }
+            Seen::Failed(vote, detail) => {
+                watch.last = Some((now, false));
+                watch.successes = 0;
+                if grace {
+                    return;
+                }
+                watch.failures = watch.failures.saturating_add(1);
+                let (failures, silent) = (watch.failures, vote.evidence() == Some(Evidence::Silence));
+                if failures >= fail_after {
+                    self.accuse(id, vote, detail);
+                }
+                if remote && failures == 1 && silent {
+                    self.doubt_host(home);
+                }
+            }
+        }
+    }
+
+    /// Votes `fail`, if this agent is in a position to; otherwise calls the roll first.
+    fn accuse(&mut self, id: &InstanceId, vote: Vote, detail: String) {
+        let already = self.instances.get(id).and_then(|i| i.watch.as_ref()).is_some_and(|watch| watch.vote.fails());
+        let vantage = if already { Vantage::Valid } else { self.vantage() };
+        match vantage {
+            Vantage::Valid if !already && vote.evidence() == Some(Evidence::Silence) && self.impaired() => {
+                self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail);
+            }
+            Vantage::Valid => self.set_vote(id, vote, detail),
+            Vantage::Isolated => self.set_vote(id, Vote::Abstain(AbstainReason::Isolated), detail),
+            Vantage::Unknown => {
+                if let Some(watch) = self.instances.get_mut(id).and_then(|i| i.watch.as_mut()) {
+                    watch.pending_fail = Some((vote, detail));
+                }
+                self.awaiting_roll.insert(id.clone());
+                self.call_roll();
+            }
+        }
+    }
+
+    /// A roll call has told whether this agent may accuse.
+    pub(super) fn roll_known(&mut self, quorate: bool) {
+        for id in std::mem::take(&mut self.awaiting_roll) {
+            let pending =
+                self.instances.get_mut(&id).and_then(|i| i.watch.as_mut()).and_then(|watch| watch.pending_fail.take());
+            let Some((vote, detail)) = pending else { continue };
+            let vote = if quorate { vote } else { Vote::Abstain(AbstainReason::Isolated) };
+            self.set_vote(&id, vote, detail);
+        }
+    }
+
+    /// Do nearly all remote instances fall silent although their hosts' agents answer? Then the fault is likely this host's own.
+    fn impaired(&self) -> bool {
+        let remote =
+            |instance: &&Instance| !instance.is_host() && instance.home != self.me() && self.heard(instance.home);
+        let watched: Vec<_> = self.instances.values().filter(|i| i.watch.is_some()).filter(remote).collect();
+        let hosts: BTreeSet<_> = watched.iter().map(|instance| instance.home).collect();
+        let silent = watched.iter().filter(|i| i.watch.as_ref().is_some_and(|watch| watch.failures > 0)).count();
+        watched.len() >= IMPAIRED_MIN_INSTANCES
+            && hosts.len() >= IMPAIRED_MIN_HOSTS
+            && silent * 100 >= watched.len() * IMPAIRED_PERCENT
+    }
+
+    fn set_vote(&mut self, id: &InstanceId, vote: Vote, detail: String) {
+        let wall = self.now.wall;
+        let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
+        if watch.vote == vote {
+            return;
+        }
+        let kind = |vote: Vote| (vote.word(), vote.evidence());
+        let since = if kind(watch.vote) == kind(vote) { watch.since } else { wall };
+        watch.vote = vote;
+        watch.detail = detail;
+        watch.since = since;
+        self.publish_vote(id);
+        self.touch(id);
+    }
+
+    fn publish_vote(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let Some(watch) = &instance.watch else { return };
+        let observation = Observation { vote: watch.vote, detail: watch.detail.clone(), since: watch.since };
+        let incarnation = instance.incarnation;
+        self.log.write(Record::Observed { instance: id.clone(), incarnation, observation: observation.clone() });
+        self.event(EventKind::Vote { instance: id.clone(), observation });
+    }
+
+    /// Is this agent's own vote still of this moment?
+    pub(super) fn vote_is_fresh(&self, instance: &Instance) -> bool {
+        let Some(watch) = &instance.watch else { return false };
+        let timing = &self.config.timing;
+        let span = |check: &Check| check.period + check.timeout;
+        let life =
+            instance.registration.as_ref().map_or(timing.swim_period + timing.host_ping_timeout, |r| span(&r.check));
+        let slack = Duration::from_secs(1);
+        watch.last.is_some_and(|(at, reached)| {
+            self.now.mono.since(at) <= life + slack
+                && reached == watch.vote.reaches()
+                && self.stalled_at.is_none_or(|stalled| at >= stalled)
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Whatever is lost, reordered or repeated on the way: whoever has every live batch has exactly the owner's records.
+
+use super::*;
+use proptest::prelude::*;
+use quorate_core::{InstanceId, Observation, UnixMs, Vote};
+
+fn observed(instance: u8, n: u64) -> Record {
+    let instance = InstanceId::new(format!("i{instance}")).unwrap();
+    let observation = Observation { vote: Vote::Pass, detail: String::new(), since: UnixMs(n) };
+    Record::Observed { instance, incarnation: 1, observation }
+}
+
+fn gone(instance: u8) -> Record {
+    Record::ObservedGone(InstanceId::new(format!("i{instance}")).unwrap())
+}
+
+fn content(namespace: &Namespace) -> Vec<Record> {
+    let mut records: Vec<_> = namespace.records().cloned().collect();
+    records.sort_by_key(Record::key);
+    records
+}
+
+/// Copies as anti-entropy does, until nothing is wanted.
+fn repair(copy: &mut Namespace, owner: &OwnLog) {
+    let missing: Vec<_> = copy.missing().collect();
+    for batch in owner.copy().since(copy.epoch(), copy.head(), &missing) {
+        copy.take(batch);
+    }
+}
+
+#[test]
+fn live_batches_stay_few_however_much_changes() {
+    let mut log = OwnLog::new(AgentId(1), 1);
+    for n in 0..2000 {
+        log.write(observed((n % 50) as u8, n));
+        log.flush(|_| vec![]);
+        assert!(log.copy().live.len() <= CLEAN_ABOVE + 1, "{} at {n}", log.copy().live.len());
+    }
+    let mut copy = Namespace::default();
+    repair(&mut copy, &log);
+    assert_eq!(content(&copy).len(), 50);
+}
+
+#[test]
+fn a_new_epoch_hides_nothing_until_it_is_complete() {
+    let mut old = OwnLog::new(AgentId(1), 1);
+    old.write(observed(1, 1));
+    old.write(observed(2, 1));
+    let mut copy = Namespace::default();
+    old.flush(|_| vec![]).into_iter().for_each(|batch| assert_ne!(copy.take(batch), Taken::Refused));
+    let mut new = OwnLog::new(AgentId(1), 2);
+    new.write(observed(1, 2));
+    let first = new.flush(|_| vec![]);
+    new.write(observed(3, 2));
+    let second = new.flush(|_| vec![]);
+    copy.take(Arc::clone(&second[0]));
+    assert_eq!(content(&copy).len(), 3, "the first batch of the new epoch is still missing");
+    copy.take(Arc::clone(&first[0]));
+    assert_eq!(content(&copy), [observed(1, 2), observed(3, 2)]);
+    assert_eq!(copy.take(Arc::clone(&first[0])), Taken::Known);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn copies_converge(
+        writes in proptest::collection::vec((0u8..12, any::<bool>(), any::<bool>(), 0u8..4), 1..120),
+    ) {
+        let mut log = OwnLog::new(AgentId(1), 1);
+        let mut copy = Namespace::default();
+        let mut late: Vec<Arc<Batch>> = Vec::new();
+        for (n, (instance, delete, flush, fate)) in writes.into_iter().enumerate() {
+            log.write(if delete { gone(instance) } else { observed(instance, n as u64) });
+            if !flush { continue }
+            for batch in log.flush(|_| vec![]) {
+                match fate {
+                    0 => {}                                 // lost
+                    1 => late.push(batch),                  // late
+                    2 => { copy.take(Arc::clone(&batch)); copy.take(batch); }
+                    _ => { copy.take(batch); late.drain(..).rev().for_each(|b| { copy.take(b); }) }
+                }
+            }
+        }
+        log.flush(|_| vec![]);
+        repair(&mut copy, &log);
+        prop_assert_eq!(copy.missing().count(), 0);
+        prop_assert_eq!(content(&copy), content(log.copy()));
+    }
+}

@@ -1,0 +1,237 @@
+//! The engine's behaviours, one by one, in the smallest world.
+
+mod world;
+
+use quorate_core::{Class, InstanceId, Verdict};
+use quorate_mesh::{Command, Input, MemberState, Ticket};
+use world::{Target, World};
+
+fn id(name: &str) -> InstanceId {
+    InstanceId::new(name).unwrap()
+}
+
+#[test]
+fn one_agent_alone_decides_for_itself() {
+    let mut world = World::new();
+    world.start(1, &["web@1"]);
+    let up = world.until(5_000, |w| w.verdict(1, "web@1") == Verdict::Up);
+    assert!(up <= 4_000);
+    world.targets.insert(id("web@1"), (1, Target::Refused));
+    world.until(4_000, |w| w.verdict(1, "web@1") == Verdict::Down);
+}
+
+#[test]
+fn five_agents_form_a_mesh_and_agree() {
+    let mut world = World::formed(5);
+    for agent in 1..=5 {
+        let view = world.view(agent);
+        assert_eq!((view.roster, view.alive, view.quorate), (5, 5, true), "{}", world.picture());
+        for home in 1..=5 {
+            assert_eq!(world.verdict(agent, &format!("web@{home}")), Verdict::Up, "{}", world.picture());
+            assert_eq!(world.verdict(agent, &World::host(home)), Verdict::Up);
+        }
+        let view = world.view(agent);
+        let web = &view.instances[&id("web@3")];
+        assert_eq!((web.assigned, web.quorum, web.class), (5, 3, Class::Healthy));
+        assert!(web.certificate.as_ref().unwrap().endorsements.len() >= 3);
+    }
+}
+
+#[test]
+fn a_killed_instance_is_down_everywhere_and_up_again() {
+    let mut world = World::formed(5);
+    let all = [1, 2, 3, 4, 5];
+    world.targets.insert(id("web@2"), (2, Target::Refused));
+    let down = world.until(5_000, |w| w.all(&all, "web@2", Verdict::Down));
+    assert!(down <= 3_600, "{down} ms");
+    let web = &world.view(4).instances[&id("web@2")];
+    assert_eq!(web.certificate.as_ref().unwrap().class, Class::InstanceFault);
+    world.until(2_000, |w| w.view(4).instances[&id("web@2")].class == Class::InstanceFault);
+    world.targets.insert(id("web@2"), (2, Target::Up));
+    let up = world.until(5_000, |w| w.all(&all, "web@2", Verdict::Up));
+    assert!(up <= 2_000, "{up} ms");
+}
+
+#[test]
+fn a_killed_agent_is_a_host_down_and_its_instances_fold() {
+    let mut world = World::formed(5);
+    world.crash(5);
+    let rest = [1, 2, 3, 4];
+    let down = world.until(10_000, |w| w.all(&rest, &World::host(5), Verdict::Down));
+    assert!(down <= 6_000, "{down} ms");
+    world.until(10_000, |w| w.all(&rest, "web@5", Verdict::Down));
+    world.until(30_000, |w| {
+        rest.iter().all(|a| w.view(*a).members[&quorate_core::AgentId(5)].state == MemberState::Failed)
+    });
+    let view = world.view(1);
+    assert_eq!(view.instances[&id("web@5")].folded_under, Some(id(&World::host(5))));
+    assert_eq!((view.roster, view.alive), (5, 4));
+    world.boot(5);
+    let back = world.until(10_000, |w| {
+        w.all(&[1, 2, 3, 4, 5], "web@5", Verdict::Up) && w.all(&[1, 2, 3, 4, 5], &World::host(5), Verdict::Up)
+    });
+    assert!(back <= 6_000, "{back} ms");
+    assert_eq!(world.view(5).members[&quorate_core::AgentId(5)].boot, 2);
+}
+
+#[test]
+fn a_minority_is_silent_and_all_agree_after_the_heal() {
+    let mut world = World::formed(5);
+    world.cut(&[1, 2, 3], &[4, 5]);
+    world.run(30_000);
+    for agent in [4, 5] {
+        assert_eq!(world.downs(agent), Vec::<String>::new(), "{}", world.picture());
+        let view = world.view(agent);
+        assert!(!view.quorate);
+        let web = &view.instances[&id("web@1")];
+        assert_eq!(web.verdict, Verdict::Up);
+        assert!(web.stale_since.is_some());
+    }
+    for agent in [1, 2, 3] {
+        assert!(
+            world.all(&[agent], "web@4", Verdict::Down) && world.all(&[agent], &World::host(4), Verdict::Down),
+            "{}",
+            world.picture()
+        );
+        assert!(world.all(&[agent], "web@1", Verdict::Up));
+    }
+    world.heal();
+    let agreed = world.until(20_000, |w| {
+        (1..=5).all(|h| {
+            w.all(&[1, 2, 3, 4, 5], &format!("web@{h}"), Verdict::Up)
+                && w.all(&[1, 2, 3, 4, 5], &World::host(h), Verdict::Up)
+        }) && (1..=5).all(|a| w.view(a).alive == 5 && w.view(a).instances.values().all(|i| i.stale_since.is_none()))
+    });
+    assert!(agreed <= 10_000, "{agreed} ms");
+}
+
+#[test]
+fn an_agent_cut_off_from_all_accuses_nobody() {
+    let mut world = World::formed(5);
+    world.cut(&[3], &[1, 2, 4, 5]);
+    world.run(20_000);
+    assert_eq!(world.downs(3), Vec::<String>::new());
+    assert_eq!(world.verdict(3, "web@1"), Verdict::Up);
+    assert!(world.view(3).instances[&id("web@1")].stale_since.is_some());
+    assert!(world.all(&[1, 2, 4, 5], &World::host(3), Verdict::Down));
+}
+
+#[test]
+fn a_paused_agent_accuses_nobody() {
+    let mut world = World::formed(5);
+    world.pause(3);
+    world.run(20_000);
+    assert!(world.all(&[1, 2, 4, 5], &World::host(3), Verdict::Down), "{}", world.picture());
+    world.resume(3);
+    world.run(10_000);
+    assert_eq!(world.downs(3).iter().filter(|name| !name.contains('3') && !name.ends_with("03")).count(), 0);
+    assert!(world.view(3).stats.stalls >= 1);
+    assert!(world.all(&[1, 2, 3, 4, 5], &World::host(3), Verdict::Up), "{}", world.picture());
+}
+
+#[test]
+fn two_agents_never_call_each_other_down() {
+    let mut world = World::formed(2);
+    world.crash(2);
+    world.run(60_000);
+    assert_eq!(world.downs(1), Vec::<String>::new());
+    assert!(!world.view(1).quorate);
+}
+
+#[test]
+fn leaving_shrinks_the_roster_and_coming_back_restores_it() {
+    let mut world = World::formed(5);
+    world.input(5, Input::Command(Command::Leave));
+    world.until(3_000, |w| w.left.contains(&5));
+    world.crash(5);
+    let rest = [1, 2, 3, 4];
+    world.until(3_000, |w| rest.iter().all(|a| w.view(*a).roster == 4));
+    let view = world.view(1);
+    assert_eq!(view.members[&quorate_core::AgentId(5)].state, MemberState::Left);
+    assert!(!view.instances.contains_key(&id("web@5")));
+    assert_eq!(world.downs(1), Vec::<String>::new());
+    world.boot(5);
+    world.until(6_000, |w| {
+        (1..=5).all(|a| w.view(a).roster == 5 && w.view(a).alive == 5) && w.all(&[1, 2, 3, 4, 5], "web@5", Verdict::Up)
+    });
+}
+
+#[test]
+fn a_restarted_agent_has_everything_within_two_seconds() {
+    let mut world = World::formed(5);
+    world.crash(2);
+    world.run(500);
+    world.boot(2);
+    let caught_up = world.until(5_000, |w| {
+        let view = w.view(2);
+        view.settled
+            && view.alive == 5
+            && view.instances.len() == 10
+            && view.instances.values().all(|i| i.stale_since.is_none())
+    });
+    assert!(caught_up <= 2_000, "{caught_up} ms");
+}
+
+#[test]
+fn a_whole_mesh_comes_back_from_its_disks() {
+    let mut world = World::formed(5);
+    (1..=5).for_each(|a| world.crash(a));
+    world.run(3_000);
+    (1..=5).for_each(|a| world.boot(a));
+    world.until(10_000, |w| (1..=5).all(|a| w.view(a).alive == 5 && w.view(a).quorate));
+    world.run(3_000);
+    assert!((1..=5).all(|h| world.all(&[1, 2, 3, 4, 5], &format!("web@{h}"), Verdict::Up)), "{}", world.picture());
+    assert!((1..=5).all(|a| world.downs(a).is_empty()));
+}
+
+#[test]
+fn a_one_way_cut_makes_no_false_down() {
+    let mut world = World::formed(5);
+    // 1 can send to 2, 2 cannot send to 1.
+    world.cuts.insert((2, 1));
+    world.run(30_000);
+    for agent in 1..=5 {
+        assert_eq!(world.downs(agent), Vec::<String>::new(), "{}", world.picture());
+    }
+    world.heal();
+    world.until(10_000, |w| (1..=5).all(|a| w.view(a).alive == 5));
+}
+
+#[test]
+fn loss_makes_no_false_down() {
+    let mut world = World::formed(7);
+    world.lose_every = 5;
+    world.run(120_000);
+    for agent in 1..=7 {
+        assert_eq!(world.downs(agent), Vec::<String>::new(), "{}", world.picture());
+        assert_eq!(world.view(agent).stats.renewals, 0, "{}", world.picture());
+    }
+}
+
+#[test]
+fn the_roll_tells_who_is_there() {
+    let mut world = World::formed(3);
+    world.input(1, Input::Command(Command::CallRoll(Ticket(1))));
+    world.run(500);
+    world.cut(&[1], &[2, 3]);
+    world.input(1, Input::Command(Command::CallRoll(Ticket(2))));
+    world.run(500);
+    assert_eq!(world.rolls, [(1, true), (1, false)]);
+}
+
+#[test]
+fn an_old_disk_is_noticed_and_outgrown() {
+    let mut world = World::formed(3);
+    let old = world.hosts[&2].disk.clone();
+    for _ in 0..3 {
+        world.crash(2);
+        world.run(1_000);
+        world.boot(2);
+        world.run(3_000);
+    }
+    world.crash(2);
+    world.hosts.get_mut(&2).unwrap().disk = old;
+    world.boot(2);
+    world.until(10_000, |w| (1..=3).all(|a| w.view(a).alive == 3));
+    assert!(world.hosts[&2].engine.as_ref().unwrap().boot() > 4);
+}

@@ -1,0 +1,112 @@
+//! What an agent writes into its own namespace, in signed batches.
+
+use quorate_core::{AgentId, InstanceId, Observation, Registration, Zone};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Some records of one agent, signed together. Of two batches the one with the higher (epoch, sequence) is newer; a newer record of the
+/// same key replaces an older one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Whose.
+    pub owner: AgentId,
+    /// The owner's boot counter when it was written.
+    pub epoch: u32,
+    /// Grows by one with each batch of an epoch, from one.
+    pub seq: u32,
+    /// The owner's batches that still hold something, this one included, ascending. Whoever has all of these has everything.
+    pub live: Vec<u32>,
+    /// The records.
+    pub records: Vec<Record>,
+    /// The owner's, over all of the above.
+    pub signature: Vec<u8>,
+}
+
+impl Batch {
+    /// Most batches an owner keeps live.
+    pub const MAX_LIVE: usize = 32;
+    /// Bytes of one batch at most, encoded.
+    pub const MAX_BYTES: usize = 128 * 1024;
+    /// Length of a signature, in bytes (Ed25519, RFC 8032).
+    pub const SIGNATURE_BYTES: usize = 64;
+
+    /// The bytes its owner signs.
+    #[must_use]
+    pub fn signing_bytes(&self) -> Vec<u8> {
+        crate::signing_bytes("quorate batch 1", &(self.owner, self.epoch, self.seq, &self.live, &self.records))
+    }
+}
+
+/// One fact that its owner states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// Who and where the owner is.
+    Profile(Profile),
+    /// The owner is home to this instance.
+    Instance {
+        /// Which and how.
+        registration: Registration,
+        /// Grows when the address or the check changes under the same name.
+        incarnation: u64,
+    },
+    /// It no longer is.
+    InstanceGone(InstanceId),
+    /// The owner observes this instance, with this result.
+    Observed {
+        /// Which.
+        instance: InstanceId,
+        /// Which copy of it.
+        incarnation: u64,
+        /// The result.
+        observation: Observation,
+    },
+    /// It no longer does.
+    ObservedGone(InstanceId),
+}
+
+/// Who and where an agent is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its name for people.
+    pub name: String,
+    /// Its failure domain.
+    pub zone: Zone,
+    /// Where it is dialled.
+    pub address: SocketAddr,
+    /// Where its API is; empty when it does not say.
+    pub api_address: String,
+    /// Its software's version.
+    pub version: String,
+    /// Has it left on purpose?
+    pub left: bool,
+}
+
+/// What a record is about; the newest record of a key holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordKey {
+    /// The owner itself.
+    Profile,
+    /// An instance it is home to.
+    Instance(InstanceId),
+    /// An instance it observes.
+    Observed(InstanceId),
+}
+
+impl Record {
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Profile(_) => RecordKey::Profile,
+            Self::Instance { registration, .. } => RecordKey::Instance(registration.instance.clone()),
+            Self::InstanceGone(instance) => RecordKey::Instance(instance.clone()),
+            Self::Observed { instance, .. } | Self::ObservedGone(instance) => RecordKey::Observed(instance.clone()),
+        }
+    }
+
+    /// Does it only say that an older one no longer holds?
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        matches!(self, Self::InstanceGone(_) | Self::ObservedGone(_))
+    }
+}
