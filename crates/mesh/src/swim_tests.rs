@@ -1,1 +1,190 @@
-//! Membership traps.
+//! The traps of SWIM and of its library, each one on its own.
+
+use super::*;
+use rand::SeedableRng;
+
+const S: u64 = 1_000_000_000;
+
+fn swim(agent: u64, members: &[u64]) -> Swim {
+    let timing = Timing::default();
+    let mut swim = Swim::new(SwimId::first(AgentId(agent), 1), &timing, ChaCha8Rng::seed_from_u64(agent));
+    for member in members {
+        swim.admit(Mono(0), AgentId(*member), 1, &BTreeSet::new());
+    }
+    swim.outputs();
+    swim
+}
+
+fn mark(agent: u64, counter: u64, incarnation: u16, state: u8) -> MemberMark {
+    MemberMark { agent: AgentId(agent), counter, incarnation, state }
+}
+
+fn first(boot: u32) -> u64 {
+    u64::from(boot) << 32
+}
+
+fn sends(swim: &mut Swim) -> Vec<(AgentId, Message<SwimId>)> {
+    let header = |bytes: &[u8]| decode_prefix::<Header<SwimId>>(bytes).unwrap().0.message;
+    let sent = swim.outputs().into_iter().filter_map(|output| match output {
+        SwimOutput::Send { to, bytes } => {
+            assert!(bytes.len() <= MAX_SWIM_BYTES);
+            Some((to, header(&bytes)))
+        }
+        _ => None,
+    });
+    sent.collect()
+}
+
+/// Runs the timers until `seconds`, each at its own time.
+fn run(swim: &mut Swim, seconds: u64) -> Vec<SwimOutput> {
+    let mut outputs = Vec::new();
+    while let Some(at) = swim.next_wakeup().filter(|at| at.0 <= seconds * S) {
+        swim.wake(at, &BTreeSet::new());
+        outputs.extend(swim.outputs());
+    }
+    outputs
+}
+
+#[test]
+fn an_identity_is_copied_in_sixteen_bytes() {
+    fn copied<T: Copy>() -> usize {
+        std::mem::size_of::<T>()
+    }
+    assert_eq!(copied::<SwimId>(), 16);
+    assert!(SwimId::first(AgentId(1), 2).win_addr_conflict(&SwimId { agent: AgentId(1), counter: first(1) + 99 }));
+}
+
+/// foca 2.0.0 sends `TurnUndead` when a suspicion's timer fires, even if the member has refuted it meanwhile. Without the filter this
+/// healthy member would give up its identity.
+#[test]
+fn a_refuted_suspicion_sends_no_turn_undead() {
+    let mut swim = swim(1, &[2]);
+    run(&mut swim, 4);
+    assert!(swim.suspected().contains(&AgentId(2)), "2 never answers");
+    swim.merge(Mono(4 * S), &[mark(2, first(1), 1, 0)], &BTreeSet::new());
+    assert!(swim.suspected().is_empty(), "2 has refuted");
+    let token = swim.doubts[&AgentId(2)].own.unwrap().1;
+    let member_id = SwimId::first(AgentId(2), 1);
+    let timer = Timer::ChangeSuspectToDown { member_id, incarnation: 0, token };
+    swim.outputs();
+    swim.drive(Mono(5 * S), &BTreeSet::new(), |foca, sink| foca.handle_timer(timer, sink));
+    assert!(sends(&mut swim).iter().all(|(_, message)| *message != Message::TurnUndead));
+    assert_eq!(swim.undead_filtered, 1, "if this is 0, the library has been mended and the filter can go");
+    assert!(swim.is_active(AgentId(2)));
+}
+
+/// The filter holds back only what is misdirected: a member that is held failed is still told.
+#[test]
+fn a_failed_member_is_told() {
+    let mut swim = swim(1, &[2]);
+    run(&mut swim, 60);
+    assert!(!swim.is_active(AgentId(2)));
+    let header = Header {
+        src: SwimId::first(AgentId(2), 1),
+        src_incarnation: 0,
+        dst: SwimId::first(AgentId(1), 1),
+        message: Message::Ping(foca::ProbeNumber::default()),
+    };
+    swim.receive(Mono(61 * S), AgentId(2), &encode_value(&header), &BTreeSet::new());
+    assert_eq!(sends(&mut swim), [(AgentId(2), Message::TurnUndead)]);
+}
+
+#[test]
+fn a_table_never_declares_failed_whom_we_hold_alive() {
+    let mut swim = swim(1, &[2, 3]);
+    let held_failed = swim.merge(Mono(S), &[mark(2, first(1), 0, 2), mark(3, first(1), 0, 0)], &BTreeSet::new());
+    assert_eq!(held_failed, [(AgentId(2), first(1))]);
+    assert!(swim.is_active(AgentId(2)));
+}
+
+#[test]
+fn being_held_failed_renews_the_identity_once() {
+    let mut swim = swim(1, &[2]);
+    let held_failed = |swim: &mut Swim| swim.merge(Mono(S), &[mark(1, first(1), 0, 2)], &BTreeSet::new());
+    held_failed(&mut swim);
+    assert_eq!(swim.foca.identity().counter, first(1) + 1);
+    held_failed(&mut swim);
+    swim.held_failed(Mono(S), first(1), &BTreeSet::new());
+    assert_eq!(swim.foca.identity().counter, first(1) + 1, "the old identity no longer concerns us");
+    swim.held_failed(Mono(S), first(1) + 1, &BTreeSet::new());
+    assert_eq!(swim.foca.identity().counter, first(1) + 2);
+}
+
+#[test]
+fn strangers_are_ignored_whoever_speaks_of_them() {
+    let mut swim = swim(1, &[2]);
+    swim.merge(Mono(S), &[mark(9, first(1), 0, 0)], &BTreeSet::new());
+    assert!(!swim.is_active(AgentId(9)));
+    let mut packet = encode_value(&Header {
+        src: SwimId::first(AgentId(2), 1),
+        src_incarnation: 0,
+        dst: SwimId::first(AgentId(1), 1),
+        message: Message::Gossip,
+    });
+    packet.extend([0, 1]);
+    packet.extend(encode_value(&Member::alive(SwimId::first(AgentId(9), 1))));
+    assert!(swim.receive(Mono(S), AgentId(2), &packet, &BTreeSet::new()));
+    assert!(!swim.is_active(AgentId(9)) && swim.active_count() == 1);
+}
+
+#[test]
+fn a_packet_speaks_for_its_sender_alone() {
+    let mut swim = swim(1, &[2, 3]);
+    let header = |src: u64, dst: u64| {
+        encode_value(&Header {
+            src: SwimId::first(AgentId(src), 1),
+            src_incarnation: 0,
+            dst: SwimId::first(AgentId(dst), 1),
+            message: Message::Ping(foca::ProbeNumber::default()),
+        })
+    };
+    assert!(!swim.receive(Mono(S), AgentId(3), &header(2, 1), &BTreeSet::new()), "3 speaks as 2");
+    assert!(!swim.receive(Mono(S), AgentId(2), &header(2, 3), &BTreeSet::new()), "meant for another");
+    assert!(swim.receive(Mono(S), AgentId(2), &header(2, 1), &BTreeSet::new()));
+    assert!(!swim.receive(Mono(S), AgentId(2), &[0xff; 40], &BTreeSet::new()));
+}
+
+#[test]
+fn an_unconfirmed_suspicion_lasts_longer() {
+    let wait = |confirmed: usize| {
+        let swim = swim(1, &[2, 3, 4, 5]);
+        let reported_by = (0..confirmed as u64).map(AgentId).collect();
+        let own = Some((Mono(0), 0, Duration::from_secs(4)));
+        let doubt = Doubt { counter: 0, incarnation: 0, reported_by, at: Mono(0), own };
+        swim.deadline(&doubt).unwrap().0 / 1_000_000
+    };
+    // 4 s shortest, 24 s longest: 24 - 20 ln(c + 1) / ln 3.
+    assert_eq!([wait(0), wait(1), wait(2), wait(3)], [24_000, 11_382, 4_000, 4_000]);
+}
+
+#[test]
+fn whoever_hears_nobody_doubts_himself() {
+    let mut deaf = swim(1, &[2, 3, 4]);
+    run(&mut deaf, 20);
+    assert!(deaf.local_health > 0);
+}
+
+#[test]
+fn the_wait_for_an_answer_starts_when_the_link_can_be_up() {
+    let wait = |links: &BTreeSet<AgentId>| {
+        let mut swim = swim(1, &[2]);
+        let at = swim.next_wakeup().unwrap();
+        swim.wake(at, links);
+        swim.timers
+            .iter()
+            .find(|(_, timer)| matches!(timer, Timer::SendIndirectProbe { .. }))
+            .map(|((due, ..), _)| due.since(at))
+            .unwrap()
+    };
+    let timing = Timing::default();
+    assert_eq!(wait(&BTreeSet::from([AgentId(2)])), timing.swim_rtt);
+    assert_eq!(wait(&BTreeSet::new()), timing.swim_rtt + timing.dial_allowance);
+}
+
+#[test]
+fn logarithms_are_integers_and_close() {
+    for n in 1..5000u64 {
+        let exact = (n as f64).log10() * 1000.0;
+        assert!((log10_thousandths(n) as f64 - exact).abs() <= 28.0, "{n}: {} {exact}", log10_thousandths(n));
+    }
+}

@@ -236,7 +236,7 @@ impl World {
 
     fn carry(&mut self, from: u64, to: u64, input: Input, lossy: bool) {
         let known = self.hosts.get(&to).is_some_and(|host| host.engine.is_some());
-        let lost = lossy && self.lose_every > 0 && self.seq % self.lose_every == 0;
+        let lost = lossy && self.lose_every > 0 && self.seq.is_multiple_of(self.lose_every);
         if !known || self.cuts.contains(&(from, to)) || lost {
             self.seq += 1;
             return;

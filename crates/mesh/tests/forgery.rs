@@ -1,0 +1,106 @@
+//! Nothing forged: an agent can speak only for itself, no member can vote for another, and no stranger at all.
+
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "a test")]
+
+mod world;
+
+use quorate_core::evidence::{Cause, Phase};
+use quorate_core::verdict::{Certificate, Decision, Endorsement};
+use quorate_core::{AgentId, Class, InstanceId, UnixMs, Verdict, Vote};
+use quorate_mesh::{Input, Keys};
+use quorate_wire::{Answer, Batch, OwnerDelta, Packet, Record, Reply, signing_bytes};
+use std::sync::Arc;
+use world::{HashKeys, World};
+
+const FAIL: Vote = Vote::Fail { phase: Phase::Connect, cause: Cause::Refused };
+
+fn web(n: u64) -> InstanceId {
+    InstanceId::new(format!("web@{n}")).unwrap()
+}
+
+fn inject(world: &mut World, from: u64, to: u64, packet: &Packet) {
+    world.input(to, Input::Message { from: AgentId(from), bytes: quorate_wire::encode(packet) });
+}
+
+/// A certificate against `web@2`; `signers` says who signs it, and by whose key.
+fn certificate(world: &mut World, observers: u32, verdict: Verdict, signers: &[(u64, u64, Vote)]) -> Packet {
+    let view = world.view(1);
+    let held = view.instances[&web(2)].certificate.clone().unwrap();
+    let decision = Decision { term: held.decision.term + 1, verdict, observers, ..held.decision.clone() };
+    let endorse = |(agent, key, vote): &(u64, u64, Vote)| {
+        let signed_at = UnixMs(1);
+        let bytes = signing_bytes("quorate endorsement 1", &(&decision, *vote, signed_at));
+        Endorsement { agent: AgentId(*agent), vote: *vote, signed_at, signature: HashKeys(AgentId(*key)).sign(&bytes) }
+    };
+    let endorsements = signers.iter().map(endorse).collect();
+    let certificate = Certificate { decision, class: Class::InstanceFault, decided_at: UnixMs(1), endorsements };
+    Packet::Push { owners: vec![], certificates: vec![Arc::new(certificate)] }
+}
+
+#[test]
+fn only_a_genuine_quorum_of_failing_votes_is_believed() {
+    type Case = (&'static str, u32, Verdict, &'static [(u64, u64, Vote)], Verdict);
+    let cases: [Case; 8] = [
+        ("genuine", 5, Verdict::Down, &[(1, 1, FAIL), (3, 3, FAIL), (4, 4, FAIL)], Verdict::Down),
+        ("forged by one member", 5, Verdict::Down, &[(5, 5, FAIL), (3, 5, FAIL), (4, 5, FAIL)], Verdict::Up),
+        ("too few", 5, Verdict::Down, &[(3, 3, FAIL), (4, 4, FAIL)], Verdict::Up),
+        ("a lie about how many observe", 1, Verdict::Down, &[(5, 5, FAIL)], Verdict::Up),
+        ("one signer twice", 5, Verdict::Down, &[(3, 3, FAIL), (3, 3, FAIL), (4, 4, FAIL)], Verdict::Up),
+        ("a signer that saw it up", 5, Verdict::Down, &[(1, 1, Vote::Pass), (3, 3, FAIL), (4, 4, FAIL)], Verdict::Up),
+        ("a stranger signs", 5, Verdict::Down, &[(99, 99, FAIL), (3, 3, FAIL), (4, 4, FAIL)], Verdict::Up),
+        ("not a verdict", 5, Verdict::Maintenance, &[(1, 1, FAIL), (3, 3, FAIL), (4, 4, FAIL)], Verdict::Up),
+    ];
+    for (name, observers, verdict, signers, expected) in cases {
+        let mut world = World::formed(5);
+        let packet = certificate(&mut world, observers, verdict, signers);
+        inject(&mut world, 5, 1, &packet);
+        assert_eq!(world.verdict(1, "web@2"), expected, "{name}");
+        let refused = u64::from(expected != Verdict::Down);
+        assert_eq!(world.view(1).stats.certificates_refused, refused, "{name}");
+    }
+}
+
+#[test]
+fn no_member_writes_anothers_records() {
+    let mut world = World::formed(3);
+    let before = world.view(1).instances.len();
+    let records = vec![Record::InstanceGone(web(2))];
+    let mut batch = Batch { owner: AgentId(2), epoch: 1, seq: 900, live: vec![900], records, signature: vec![] };
+    batch.signature = HashKeys(AgentId(3)).sign(&batch.signing_bytes());
+    let owners = vec![OwnerDelta { owner: AgentId(2), credential: None, batches: vec![Arc::new(batch)] }];
+    inject(&mut world, 3, 1, &Packet::Push { owners, certificates: vec![] });
+    let view = world.view(1);
+    assert_eq!((view.instances.len(), view.stats.batches_refused), (before, 1));
+}
+
+#[test]
+fn an_answer_in_anothers_name_does_not_count() {
+    let mut world = World::formed(3);
+    let before = world.view(1).stats.packets_refused;
+    let endorsement = Endorsement { agent: AgentId(2), vote: FAIL, signed_at: UnixMs(1), signature: vec![0; 8] };
+    let answers = vec![Answer { instance: web(2), term: 2, reply: Reply::Signed(endorsement) }];
+    inject(&mut world, 3, 1, &Packet::Answers { nonce: 1, answers });
+    assert_eq!(world.verdict(1, "web@2"), Verdict::Up);
+    assert_eq!(world.view(1).stats.packets_refused, before, "there was no such round");
+}
+
+#[test]
+fn a_stranger_is_not_heard() {
+    let mut world = World::formed(3);
+    inject(&mut world, 77, 1, &Packet::RollCall { nonce: 1 });
+    inject(&mut world, 77, 1, &Packet::Propose { nonce: 1, decisions: vec![] });
+    assert_eq!(world.view(1).stats.packets_refused, 2);
+    world.input(1, Input::Datagram { from: AgentId(2), bytes: vec![0xff; 200] });
+    world.input(1, Input::Message { from: AgentId(2), bytes: vec![] });
+    assert_eq!(world.view(1).stats.packets_malformed, 2);
+}
+
+#[test]
+fn a_replayed_old_certificate_changes_nothing() {
+    let mut world = World::formed(5);
+    let old = world.view(1).instances[&web(2)].certificate.clone().unwrap();
+    world.targets.insert(web(2), (2, world::Target::Refused));
+    world.until(6_000, |w| w.all(&[1, 2, 3, 4, 5], "web@2", Verdict::Down));
+    inject(&mut world, 3, 1, &Packet::Push { owners: vec![], certificates: vec![old] });
+    assert_eq!(world.verdict(1, "web@2"), Verdict::Down);
+}
