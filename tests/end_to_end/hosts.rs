@@ -1,6 +1,8 @@
 //! What happens to an agent and its host: killed, returned, left on purpose, restarted.
 
-use quorate_tests::{Agent, AgentSetup, Health, Host, Mesh, Stopwatch, Target, complete, folder, instance_id, states};
+use quorate_tests::{
+    Agent, AgentSetup, Health, Host, Mesh, Stopwatch, Target, complete, folder, instance_id, measured, states,
+};
 use std::time::Duration;
 
 /// Far more than detection should take; what it took is printed.
@@ -40,7 +42,7 @@ fn killed_and_returned() {
         let proof = agent.instance(&host_id)?.certificate.ok_or("no certificate")?;
         if proof.endorsements.len() >= 3 { Ok(()) } else { Err(format!("{proof:?}")) }
     });
-    println!("killed agent: host down: {down}");
+    measured(&format!("killed agent: host down: {down}"));
     mesh.each("the instance folds under the host", PATIENCE, |agent| {
         let seen = agent.instance(&lost)?;
         let folded = seen.folded_under.as_deref() == Some(host_id.as_str());
@@ -58,10 +60,10 @@ fn killed_and_returned() {
     mesh.agents[4].start();
     mesh.agents[4].await_ready();
     mesh.each("all five are back", PATIENCE, |agent| complete(agent, 5));
-    println!("restarted agent: full roster everywhere after {:.2} s", watch.elapsed().as_secs_f64());
+    measured(&format!("restarted agent: full roster everywhere after {:.2} s", watch.elapsed().as_secs_f64()));
     assert_eq!(mesh.agents[4].id(), Ok(victim));
     for id in [&host_id, &lost, &kept] {
-        println!("{id}: up again: {}", mesh.await_verdict(id, "up", PATIENCE));
+        measured(&format!("{id}: up again: {}", mesh.await_verdict(id, "up", PATIENCE)));
     }
 }
 
@@ -76,7 +78,7 @@ fn left_and_returned() {
         let health = roster(agent, 4)?;
         if member.state == "left" && health.quorate { Ok(()) } else { Err(format!("{member:?} {health:?}")) }
     });
-    println!("left: {left}");
+    measured(&format!("left: {left}"));
     for agent in mesh.agents.iter().filter(|agent| agent.is_running()) {
         let health = agent.ask("/v1/health").expect("health");
         assert_eq!(health["hosts"].as_array().map(Vec::len), Some(0), "leaving is no fault: {health}");

@@ -1,6 +1,6 @@
 //! What happens to an instance, and what every agent then says of it.
 
-use quorate_tests::{Agent, AgentSetup, Host, Instance, Mesh, Target, folder, instance_id};
+use quorate_tests::{Agent, AgentSetup, Host, Instance, Mesh, Target, folder, instance_id, measured};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn killed_hung_and_answering_badly() {
             _ => target.answer_with(500),
         }
         let down = mesh.each(&format!("{what}: down by quorum"), PATIENCE, |agent| down_by_quorum(agent, id, cause));
-        println!("{what}: down: {down}");
+        measured(&format!("{what}: down: {down}"));
         let before = mesh.agents[0].instance(id).expect("its verdict");
         let broken = |seen: &Instance| seen.verdict != "up" && seen.instance != *id;
         let others = mesh.agents[0].instances().expect("all instances");
@@ -63,7 +63,7 @@ fn killed_hung_and_answering_badly() {
             _ => target.answer_with(200),
         }
         let up = mesh.each(&format!("{what}: up again"), PATIENCE, |agent| up_in_a_later_term(agent, &before));
-        println!("{what}, then repaired: up: {up}");
+        measured(&format!("{what}, then repaired: up: {up}"));
     }
     let status = mesh.agents[4].health().expect("health").status;
     assert_eq!(status, "up");
@@ -80,7 +80,7 @@ fn a_port_that_closes_and_opens() {
     let id = instance_id("cache", &target);
     mesh.await_verdict(&id, "up", PATIENCE);
     target.kill();
-    println!("down: {}", mesh.await_verdict(&id, "down", PATIENCE));
+    measured(&format!("down: {}", mesh.await_verdict(&id, "down", PATIENCE)));
     target.restart();
-    println!("up: {}", mesh.await_verdict(&id, "up", PATIENCE));
+    measured(&format!("up: {}", mesh.await_verdict(&id, "up", PATIENCE)));
 }

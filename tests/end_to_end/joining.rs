@@ -1,6 +1,6 @@
 //! Joining: by any member, with any agent between the newcomer and the one that may admit it.
 
-use quorate_tests::{Agent, AgentSetup, Host, Mesh, complete, folder};
+use quorate_tests::{Agent, AgentSetup, Host, Mesh, complete, folder, measured};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn five_agents_join_each_by_the_one_before() {
         let members = agent.members()?;
         if members.iter().all(|member| member.host == "up") { Ok(()) } else { Err(format!("{members:?}")) }
     });
-    println!("all hosts up: {hosts}");
+    measured(&format!("all hosts up: {hosts}"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Those who are no members: an agent of another mesh, a copied data directory.
 
-use quorate_tests::{Agent, AgentSetup, Host, Mesh, complete, eventually};
+use quorate_tests::{Agent, AgentSetup, Host, Mesh, complete, eventually, measured};
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn a_copied_data_directory_is_found_out() {
         Err("both run".to_owned())
     });
     let (name, status, log) = ended.expect("one of them");
-    println!("stopped: the {name}, {status}");
+    measured(&format!("stopped: the {name}, {status}"));
     assert!(!status.success(), "{status}");
     assert!(log.contains("identity is in use by another running process") || log.contains("data directory"), "{log}");
     // The others have seen it, too: in words and in numbers.

@@ -3,7 +3,7 @@
 //! The namespace of the test is the hub: it holds the bridge and an address of its own, from which agents are asked, cut or not. A cut
 //! drops, at the receiver, what comes from the sender's address (silence, as on a broken path: no ICMP, no reset).
 
-use quorate_tests::{Finished, Host, Process, agent_binary, eventually, run, run_within};
+use quorate_tests::{Finished, Host, MEASURED, Process, agent_binary, eventually, measured, run, run_within, tell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn run_inside(name: &str, settings: &[String]) {
         Err(reason) => {
             let required = std::env::var_os(REQUIRE_ALL).is_some_and(|value| value != "0");
             assert!(!required, "{REQUIRE_ALL} is set, and {name} cannot run: {reason}");
-            println!("SKIPPED {name}: {reason}");
+            tell(&format!("SKIPPED {name}: {reason}"));
             return;
         }
     };
@@ -59,7 +59,10 @@ fn run_inside(name: &str, settings: &[String]) {
     let Finished { code, stdout, stderr } = run_within(TEST_MAX, words);
     assert_eq!(code, Some(0), "{name} failed inside its network\n{stdout}\n{stderr}");
     assert!(stdout.contains("1 passed"), "{name} is not the name of a test\n{stdout}");
-    stdout.lines().filter(|line| line.starts_with("  ")).for_each(|line| println!("{name}:{line}"));
+    stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix(MEASURED))
+        .for_each(|figure| measured(&format!("{name}: {figure}")));
 }
 
 /// The command that makes a namespace in which everything needed works; as another's root in a user namespace, or as root itself.

@@ -2,7 +2,7 @@
 
 use crate::network::with_agents;
 use crate::scene::{COUNT, PATIENCE, Scene, downs_told, nothing_down};
-use quorate_tests::{Agent, Stopwatch, among, holds_for};
+use quorate_tests::{Agent, Stopwatch, among, holds_for, measured};
 use std::time::Duration;
 
 /// How long a partition lasts.
@@ -33,11 +33,11 @@ fn three_of_five_decide_and_two_keep_silent() {
         let lost = among(&scene.some(&larger), "both lost hosts are down, folded", PATIENCE, |agent| {
             smaller.iter().try_for_each(|&place| scene.lost(agent, place))
         });
-        println!("  lost hosts declared down: {lost}");
+        measured(&format!("lost hosts declared down: {lost}"));
         let marked = among(&scene.some(&smaller), "the smaller side marks everything stale", PATIENCE, |agent| {
             silent_and_stale(&scene, agent)
         });
-        println!("  smaller side marks its verdicts stale: {marked}, counted from the line above");
+        measured(&format!("smaller side marks its verdicts stale: {marked}, counted from the line above"));
         let rest = CUT.saturating_sub(watch.elapsed());
         let looks = holds_for("the smaller side starts no down, the larger keeps its own hosts", rest, || {
             for agent in scene.some(&smaller) {
@@ -50,8 +50,8 @@ fn three_of_five_decide_and_two_keep_silent() {
         for agent in scene.some(&smaller) {
             assert_eq!(downs_told(agent), Ok(0), "{}", agent.name);
         }
-        println!("  cut for {:.1} s, looked at {looks} times", watch.elapsed().as_secs_f64());
-        println!("  all five agree {:.2} s after the heal", scene.heal().as_secs_f64());
+        measured(&format!("cut for {:.1} s, looked at {looks} times", watch.elapsed().as_secs_f64()));
+        measured(&format!("all five agree {:.2} s after the heal", scene.heal().as_secs_f64()));
     });
 }
 
@@ -71,19 +71,19 @@ fn one_way_cuts_condemn_nobody_but_the_unheard() {
             }
             Ok(())
         });
-        println!("  one path silent one way: nothing down in {looks} looks");
-        println!("  all five agree {:.2} s after the heal", scene.heal().as_secs_f64());
+        measured(&format!("one path silent one way: nothing down in {looks} looks"));
+        measured(&format!("all five agree {:.2} s after the heal", scene.heal().as_secs_f64()));
         // What host 4 sends reaches nobody, and it hears everybody: the others must not hear it accuse them.
         let others = [0, 1, 2, 3];
         others.iter().for_each(|&place| scene.network.cut_one_way(4, place));
         let lost = among(&scene.some(&others), "the unheard host is down", PATIENCE, |agent| scene.lost(agent, 4));
-        println!("  unheard host declared down: {lost}");
+        measured(&format!("unheard host declared down: {lost}"));
         holds_for("only the unheard host is down", Duration::from_secs(10), || {
             scene.mesh.agents.iter().try_for_each(|agent| {
                 nothing_down(agent, |seen| seen.instance == scene.host(4) || seen.instance == scene.instances[4])
             })
         });
-        println!("  all five agree {:.2} s after the heal", scene.heal().as_secs_f64());
+        measured(&format!("all five agree {:.2} s after the heal", scene.heal().as_secs_f64()));
     });
 }
 
@@ -96,7 +96,7 @@ fn one_agent_cut_off_from_all_accuses_nobody() {
         scene.network.cut(&[lone], &others);
         let lost =
             among(&scene.some(&others), "the lone host is down, folded", PATIENCE, |agent| scene.lost(agent, lone));
-        println!("  lone host declared down: {lost}");
+        measured(&format!("lone host declared down: {lost}"));
         among(&scene.some(&[lone]), "the lone agent knows that it is alone", PATIENCE, |agent| {
             silent_and_stale(&scene, agent)
         });
@@ -104,6 +104,6 @@ fn one_agent_cut_off_from_all_accuses_nobody() {
             nothing_down(&scene.mesh.agents[lone], |_| false)
         });
         assert_eq!(downs_told(&scene.mesh.agents[lone]), Ok(0));
-        println!("  all five agree {:.2} s after the heal", scene.heal().as_secs_f64());
+        measured(&format!("all five agree {:.2} s after the heal", scene.heal().as_secs_f64()));
     });
 }

@@ -23,4 +23,4 @@ pub use ports::{free_tcp_port, free_udp_port};
 pub use process::{Finished, Process, run, run_within};
 pub use reading::{Certificate, Health, Instance, Member, Vote};
 pub use target::Target;
-pub use wait::{Stopwatch, eventually, holds_for};
+pub use wait::{MEASURED, Stopwatch, eventually, holds_for, measured, tell};
