@@ -192,29 +192,37 @@ impl Agent {
         token_in(&run(self.words(&[&["token", "create"], arguments].concat())).success())
     }
 
-    fn agent_words(&self, join: Option<(SocketAddr, &str)>) -> Vec<OsString> {
+    fn agent_words(&self, member: Option<SocketAddr>, token: Option<&str>) -> Vec<OsString> {
         let mut words = self.words(&["agent", "--config"]);
         words.insert(3, self.config.clone().into_os_string());
-        if let Some((member, token)) = join {
-            words.extend(["--join".into(), member.to_string().into(), "--token".into(), token.into()]);
+        if let Some(member) = member {
+            words.extend(["--join".into(), member.to_string().into()]);
+        }
+        if let Some(token) = token {
+            words.extend(["--token".into(), token.into()]);
         }
         self.host.inside(&words)
     }
 
     /// Starts it.
     pub fn start(&mut self) {
-        self.process = Some(Process::start(&self.name, &self.agent_words(None), &self.log));
+        self.process = Some(Process::start(&self.name, &self.agent_words(None, None), &self.log));
     }
 
     /// Starts it for the first time, to join by a member.
     pub fn start_joining(&mut self, member: SocketAddr, token: &str) {
-        self.process = Some(Process::start(&self.name, &self.agent_words(Some((member, token))), &self.log));
+        self.process = Some(Process::start(&self.name, &self.agent_words(Some(member), Some(token)), &self.log));
+    }
+
+    /// Starts it, a member already, with the address of an agent to make contact with.
+    pub fn start_towards(&mut self, other: SocketAddr) {
+        self.process = Some(Process::start(&self.name, &self.agent_words(Some(other), None), &self.log));
     }
 
     /// Runs it to its end, which must come soon: for joins that are refused.
     #[must_use]
     pub fn run_joining(&self, member: SocketAddr, token: &str) -> Finished {
-        run(self.agent_words(Some((member, token))))
+        run(self.agent_words(Some(member), Some(token)))
     }
 
     /// The running process.
