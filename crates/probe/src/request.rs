@@ -142,3 +142,28 @@ fn value_of(name: &str, value: &str) -> Step<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes())
         .map_err(|_| unprepared(format!("the value of the header {name} cannot be sent")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn away_from_home_no_client_certificate_is_shown_and_the_hosts_own_name_is_expected() {
+        let check = HttpCheck {
+            scheme: Scheme::Https,
+            host: Some("www.example".into()),
+            client_cert_file: Some("client.pem".into()),
+            ca_file: Some("ca.pem".into()),
+            ..HttpCheck::default()
+        };
+        let home = Hop::first(Authority { host: "web".into(), port: 443 }, &check);
+        let away = Hop { at_home: false, ..home.clone() };
+        let shown = |hop: &Hop| {
+            let tls = hop.endpoint(&check).tls.unwrap();
+            (tls.client_cert_file, tls.ca_file, tls.server_name)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(shown(&home), (text("client.pem"), text("ca.pem"), "www.example".into()));
+        assert_eq!(shown(&away), (None, text("ca.pem"), "web".into()));
+    }
+}

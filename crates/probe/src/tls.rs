@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -38,11 +38,12 @@ pub(crate) struct TlsSettings {
 
 type Key = (bool, Option<String>, Option<String>);
 type Stamp = (Option<SystemTime>, u64);
+type Made = HashMap<Key, (Vec<Stamp>, Arc<ClientConfig>)>;
 
 /// The settings made so far, and from which state of the files.
 #[derive(Default)]
 pub(crate) struct TlsConfigs {
-    made: Mutex<HashMap<Key, (Vec<Stamp>, Arc<ClientConfig>)>>,
+    made: Mutex<Made>,
 }
 
 /// A TLS connection in the making: everything local is done.
@@ -79,7 +80,7 @@ impl TlsConfigs {
         Ok(config)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Vec<Stamp>, Arc<ClientConfig>)>> {
+    fn lock(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -40,6 +40,7 @@ fn of_certificate(why: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("Certificate for another name: {}", error())
         }
+        CertificateError::BadSignature => "Certificate not signed by the issuer it names".to_owned(),
         CertificateError::Revoked => "Certificate revoked".to_owned(),
         _ => format!("Certificate not acceptable: {}", error()),
     }
