@@ -592,6 +592,23 @@ pub enum EventWhat {
     },
 }
 
+impl EventWhat {
+    /// The `type`, which is also the name of the server-sent event.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Reset { .. } => "reset",
+            Self::Verdicts { .. } => "verdicts",
+            Self::Member { .. } => "member",
+            Self::Registered { .. } => "registered",
+            Self::Withdrawn { .. } => "withdrawn",
+            Self::Vote { .. } => "vote",
+            Self::Quorate { .. } => "quorate",
+            Self::Stalled { .. } => "stalled",
+            Self::IdentityConflict { .. } => "identity_conflict",
+        }
+    }
+}
+
 /// One change of one verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeAnswer {

@@ -1,9 +1,15 @@
 //! The Quorate agent and its command line. Every command is one module with a `run`.
 
+mod agent;
 mod answers;
+mod api;
 mod cli;
 mod config;
 mod demo;
+mod logging;
+mod mesh_commands;
+mod metrics;
+mod spelling;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -18,16 +24,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a mesh: make its keys and this host's identity, and print the line that joins another host.
+    Init(mesh_commands::InitArgs),
+    /// Make tokens that admit other hosts.
+    Token(mesh_commands::TokenCommand),
+    /// Run an agent.
+    Agent(Box<config::Flags>),
     #[command(flatten)]
     Ask(cli::Ask),
     /// Work with configuration files.
     Config(config::Args),
+    /// Work with metrics.
+    #[command(hide = true)]
+    Metrics(metrics::Args),
     /// Run a whole mesh on this machine, break something in it and watch the quorum decide.
     Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Init(args) => mesh_commands::init(args),
+        Command::Token(command) => mesh_commands::token(command),
+        Command::Agent(flags) => agent::run(*flags),
+        Command::Metrics(args) => metrics::run(args),
         Command::Ask(ask) => cli::run(ask),
         Command::Config(args) => config::run(args),
         Command::Demo(args) => demo::run(args),

@@ -170,7 +170,7 @@ fn rules(section: &Section<'_>, check: &Check, faults: &mut Faults) {
     let readable =
         |name: &str| !section.has(name) || section.take::<std::time::Duration>(name, &mut Faults::default()).is_some();
     let comparable = readable("period") && readable("timeout");
-    for error in check.validate() {
+    for error in check.validate().into_iter().chain(quorate_probe::validate_regex(check)) {
         if error.key == "period" && !comparable {
             continue;
         }

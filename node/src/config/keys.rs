@@ -1,5 +1,7 @@
 //! The catalogue of configuration keys: what may stand in each section, under which names.
 
+use crate::spelling::nearest;
+
 /// One key of a section.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -132,42 +134,14 @@ pub fn all() -> Vec<String> {
 
 /// What to say to someone who wrote `found` in `section`, if anything comes near.
 pub fn suggestion(section: &SectionKeys, found: &str) -> Option<String> {
-    let mut best: Option<(usize, &str)> = None;
-    for key in section.keys {
-        for name in std::iter::once(&key.name).chain(key.aliases) {
-            let distance = distance(found, name);
-            if distance <= found.len().max(name.len()) / 3 && best.is_none_or(|(least, _)| distance < least) {
-                best = Some((distance, name));
-            }
-        }
-    }
-    if let Some((_, name)) = best {
+    let names = section.keys.iter().flat_map(|key| std::iter::once(&key.name).chain(key.aliases)).copied();
+    if let Some(name) = nearest(found, names, 1).first() {
         return Some(format!("did you mean `{name}`?"));
     }
     let elsewhere =
         SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.name == found || key.aliases.contains(&found)))?;
     let brackets = if matches!(elsewhere.path, "service" | "service.instance") { ("[[", "]]") } else { ("[", "]") };
     Some(format!("it belongs in {}{}{}", brackets.0, elsewhere.path, brackets.1))
-}
-
-/// How many letters must be changed, added, dropped or swapped with their neighbour to make `b` of `a`.
-pub fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = match (i, j) {
-                (0, n) | (n, 0) => n,
-                _ => {
-                    let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                    let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-                    changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(swap)
-                }
-            };
-        }
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -179,7 +153,6 @@ mod tests {
         assert_eq!(suggestion(&CHECK, "tiemout").as_deref(), Some("did you mean `timeout`?"));
         assert_eq!(suggestion(&SERVICE, "timeout").as_deref(), Some("it belongs in [service.check]"));
         assert_eq!(suggestion(&AGENT, "xyzzy"), None);
-        assert_eq!(distance("ab", "ba"), 1);
     }
 
     #[test]

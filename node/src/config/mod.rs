@@ -14,8 +14,7 @@ mod services;
 mod settings;
 
 pub use command::{Args, run};
-pub use errors::ConfigErrors;
-pub use file::load;
+pub use file::{check_level, load};
 pub use flags::Flags;
-pub use services::Service;
-pub use settings::{LogFormat, LogSettings, ProbeSettings, Settings, default_data_dir, host_name};
+
+pub use settings::{FileSettings, LogFormat, LogSettings, Settings, default_data_dir, host_name};

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Everything an agent needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its name for people.
-    pub name: String,
+    /// Its name for people, when one was given.
+    pub name: Option<String>,
     /// Its failure domain.
     pub zone: Zone,
     /// UDP address for the mesh.
@@ -72,6 +72,19 @@ impl Default for ProbeSettings {
             max_per_host: 20,
             dns_cache_ttl: Duration::from_secs(300),
             keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ProbeSettings {
+    /// As the prober takes them.
+    pub fn limits(self) -> quorate_probe::Limits {
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        quorate_probe::Limits {
+            max_concurrent: count(self.max_concurrent),
+            max_per_host: count(self.max_per_host),
+            dns_cache_ttl: self.dns_cache_ttl,
+            keepalive: self.keepalive,
         }
     }
 }
@@ -139,8 +152,10 @@ impl Settings {
             Some(address) => address,
             None => default(DEFAULT_LISTEN)?,
         };
-        let name = flags.name.clone().or(file.name).unwrap_or_else(host_name);
-        check_name(&name).map_err(|message| anyhow::anyhow!("the name {name:?} {message}"))?;
+        let name = flags.name.clone().or(file.name);
+        if let Some(name) = &name {
+            check_name(name).map_err(|rule| anyhow::anyhow!("the name {name:?} {rule}"))?;
+        }
         Ok(Self {
             name,
             zone: flags.zone.clone().or(file.zone).unwrap_or_default(),

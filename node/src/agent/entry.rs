@@ -1,0 +1,83 @@
+//! How an agent comes by its identity: from its data directory, or by joining with a token.
+
+use super::store::Store;
+use crate::config::{Settings, host_name};
+use anyhow::{Context, bail};
+use quorate_core::AgentId;
+use quorate_transport::{Identity, IdentityError, JoinToken, join};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The longest a join may take; the mesh answers within five seconds.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most members taken from a bootstrap list.
+const MAX_CONTACTS: usize = 32;
+
+/// An identity, and whom to greet.
+#[derive(Debug)]
+pub struct Entry {
+    /// Who this agent is.
+    pub identity: Identity,
+    /// Members to make contact with.
+    pub contacts: Vec<(AgentId, SocketAddr)>,
+    /// Has it just joined?
+    pub fresh: bool,
+}
+
+/// Loads the identity, or joins.
+///
+/// # Errors
+/// What is missing or does not fit, with what to do.
+pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> anyhow::Result<Entry> {
+    let token = token.map(str::parse::<JoinToken>).transpose().context("--token")?;
+    let dir = settings.data_dir.display();
+    match Identity::load(&settings.data_dir) {
+        Ok(identity) => {
+            same_mesh(settings, &identity, token.as_ref())?;
+            Ok(Entry { identity, contacts: store.contacts(), fresh: false })
+        }
+        Err(IdentityError::Missing { .. }) => match (&settings.join, token) {
+            (Some(address), Some(token)) => enter_by_token(settings, address, &token, store).await,
+            (Some(_), None) => bail!(
+                "joining needs a token: run `quorate token create` where the mesh was begun, and give it with --token or QUORATE_TOKEN"
+            ),
+            (None, Some(_)) => bail!("a token needs the address of any member: --join HOST:PORT"),
+            (None, None) => bail!(
+                "{dir} holds no identity.\n  To begin a mesh:  quorate init --data-dir {dir}\n  To join a mesh:   \
+                 quorate agent --data-dir {dir} --join HOST:PORT --token TOKEN   (a token: `quorate token create`)"
+            ),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn same_mesh(settings: &Settings, identity: &Identity, token: Option<&JoinToken>) -> anyhow::Result<()> {
+    let (agent, mesh) = (AgentId(identity.agent_id()), identity.mesh_id());
+    match token {
+        Some(token) if token.mesh_id() != mesh => bail!(
+            "{} belongs to agent {agent} of mesh {mesh}, but the token admits to mesh {}: use another --data-dir, or leave out --join \
+             and --token",
+            settings.data_dir.display(),
+            token.mesh_id(),
+        ),
+        Some(_) => tracing::info!(%agent, %mesh, "already a member of the token's mesh: starting without a join"),
+        None => {}
+    }
+    Ok(())
+}
+
+async fn enter_by_token(settings: &Settings, address: &str, token: &JoinToken, store: &Store) -> anyhow::Result<Entry> {
+    let name = settings.name.clone().unwrap_or_else(host_name);
+    let outcome = join(address, token, &name, &settings.data_dir, JOIN_TIMEOUT).await?;
+    let (agent, mesh) = (AgentId(outcome.identity.agent_id()), outcome.identity.mesh_id());
+    let mut contacts = vec![(AgentId(outcome.via.0), outcome.via.1)];
+    let listed: Vec<(AgentId, SocketAddr)> = serde_json::from_slice(&outcome.bootstrap).unwrap_or_default();
+    for (member, address) in listed.into_iter().take(MAX_CONTACTS) {
+        if member != agent && !contacts.iter().any(|(known, _)| *known == member) {
+            contacts.push((member, address));
+        }
+    }
+    store.write_contacts(&contacts).context("the members to contact could not be stored")?;
+    tracing::info!(%agent, %mesh, via = %AgentId(outcome.via.0), %address, "joined the mesh");
+    Ok(Entry { identity: outcome.identity, contacts, fresh: true })
+}

@@ -1,0 +1,219 @@
+//! The last events of this agent, and those who follow them.
+
+use crate::answers::{ChangeAnswer, EventAnswer, EventWhat};
+use crate::api::words::{membership, time};
+use quorate_mesh::{Event, EventKind};
+use std::collections::VecDeque;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::broadcast;
+
+/// Events held.
+pub const HELD: usize = 10_000;
+/// Events a follower may lag behind before it misses some.
+const LAG: usize = 1024;
+
+/// The events of one run of the agent.
+#[derive(Debug)]
+pub struct EventLog {
+    boot: u32,
+    limit: usize,
+    held: Mutex<VecDeque<Arc<EventAnswer>>>,
+    sender: broadcast::Sender<Arc<EventAnswer>>,
+}
+
+/// From where to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Only what comes.
+    Now,
+    /// Everything held.
+    Start,
+    /// What follows this event of this or another run.
+    After {
+        /// Of which run; none: of this one.
+        boot: Option<u32>,
+        /// Which.
+        index: u64,
+    },
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    /// `<boot>-<index>` or `<index>`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |_| format!("{text:?} is not the id of an event, such as 1-42, nor an index");
+        match text.split_once('-') {
+            Some((boot, index)) => {
+                Ok(Self::After { boot: Some(boot.parse().map_err(wrong)?), index: index.parse().map_err(wrong)? })
+            }
+            None => match text.parse().map_err(wrong)? {
+                0 => Ok(Self::Start),
+                index => Ok(Self::After { boot: None, index }),
+            },
+        }
+    }
+}
+
+/// What a follower begins with.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Events between were missed.
+    pub reset: bool,
+    /// What is held and was asked for, oldest first.
+    pub backlog: Vec<Arc<EventAnswer>>,
+    /// The index of the newest event held; zero when there is none.
+    pub newest: u64,
+    /// What comes; nothing lies between.
+    pub receiver: broadcast::Receiver<Arc<EventAnswer>>,
+}
+
+impl EventLog {
+    /// No events yet, in the run `boot`.
+    pub fn new(boot: u32) -> Self {
+        Self::with_limit(boot, HELD)
+    }
+
+    fn with_limit(boot: u32, limit: usize) -> Self {
+        Self { boot, limit, held: Mutex::default(), sender: broadcast::channel(LAG).0 }
+    }
+
+    /// Adds an event, and tells the followers.
+    pub fn push(&self, event: &Event) {
+        let answer = Arc::new(answer(self.boot, event));
+        let mut held = self.held();
+        if held.len() >= self.limit {
+            held.pop_front();
+        }
+        held.push_back(Arc::clone(&answer));
+        // Fails when nobody follows.
+        let _ = self.sender.send(answer);
+    }
+
+    /// The id of the newest event.
+    pub fn last_id(&self) -> String {
+        id(self.boot, self.held().back().map_or(0, |event| event.index))
+    }
+
+    /// Follows the events.
+    pub fn follow(&self, since: Since) -> Resumed {
+        // Under the lock, so that no event comes between what is held and what is received.
+        let held = self.held();
+        let receiver = self.sender.subscribe();
+        let newest = held.back().map_or(0, |event| event.index);
+        let (reset, after) = match since {
+            Since::Now => (false, u64::MAX),
+            Since::Start => (false, 0),
+            Since::After { boot, index } => {
+                let oldest = held.front().map_or(1, |event| event.index);
+                let of_this_run = boot.is_none_or(|boot| boot == self.boot);
+                let known = of_this_run && index <= newest && index + 1 >= oldest;
+                (!known, if known { index } else { 0 })
+            }
+        };
+        let backlog = held.iter().filter(|event| event.index > after).cloned().collect();
+        Resumed { reset, backlog, newest, receiver }
+    }
+
+    /// The event that tells a follower it has missed some; `next` follows it.
+    pub fn reset(&self, next: Option<&EventAnswer>) -> EventAnswer {
+        let before = match next {
+            Some(event) => event.index.saturating_sub(1),
+            None => self.held().back().map_or(0, |event| event.index),
+        };
+        let detail = "events were missed: read the state anew, then go on from here".to_owned();
+        let at = time(crate::agent::clock::wall());
+        EventAnswer { id: id(self.boot, before), index: before, at, what: EventWhat::Reset { detail } }
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<Arc<EventAnswer>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn id(boot: u32, index: u64) -> String {
+    format!("{boot}-{index}")
+}
+
+fn answer(boot: u32, event: &Event) -> EventAnswer {
+    EventAnswer { id: id(boot, event.index), index: event.index, at: time(event.at), what: what(&event.kind) }
+}
+
+fn what(kind: &EventKind) -> EventWhat {
+    match kind.clone() {
+        EventKind::Verdicts { cut, changes } => {
+            let changes = changes.into_iter().map(|change| ChangeAnswer {
+                instance: change.instance,
+                service: change.service,
+                term: change.term,
+                from: change.from,
+                to: change.to,
+                class: change.class,
+                folded_under: change.folded_under,
+                signers: change.signers,
+                decided_at: time(change.decided_at),
+            });
+            EventWhat::Verdicts { cut, changes: changes.collect() }
+        }
+        EventKind::Member { agent, name, from, to } => {
+            EventWhat::Member { agent, name, from: from.map(membership), to: membership(to) }
+        }
+        EventKind::Registered { instance, service, home } => EventWhat::Registered { instance, service, home },
+        EventKind::Withdrawn { instance } => EventWhat::Withdrawn { instance },
+        EventKind::Vote { instance, observation } => EventWhat::Vote { instance, observation },
+        EventKind::Quorate { quorate, alive, roster } => EventWhat::Quorate { quorate, alive, roster },
+        EventKind::Stalled { late_ms } => EventWhat::Stalled { late_ms },
+        EventKind::IdentityConflict { detail } => EventWhat::IdentityConflict { detail },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::UnixMs;
+
+    fn log(count: u64) -> EventLog {
+        let log = EventLog::with_limit(3, 5);
+        for index in 1..=count {
+            log.push(&Event { index, at: UnixMs(index), kind: EventKind::Stalled { late_ms: index } });
+        }
+        log
+    }
+
+    fn resumed(log: &EventLog, since: &str) -> (bool, Vec<u64>) {
+        let resumed = log.follow(since.parse().unwrap());
+        (resumed.reset, resumed.backlog.iter().map(|event| event.index).collect())
+    }
+
+    #[test]
+    fn a_reader_resumes_where_it_was() {
+        let log = log(8);
+        assert_eq!(resumed(&log, "3-6"), (false, vec![7, 8]));
+        assert_eq!(resumed(&log, "6"), (false, vec![7, 8]));
+        assert_eq!(resumed(&log, "3-8"), (false, vec![]));
+        assert_eq!(resumed(&log, "3-3"), (false, vec![4, 5, 6, 7, 8]));
+        assert_eq!(resumed(&log, "0"), (false, vec![4, 5, 6, 7, 8]));
+    }
+
+    #[test]
+    fn a_reader_that_missed_events_is_told() {
+        let log = log(8);
+        for since in ["3-2", "2-6", "3-9", "9"] {
+            assert_eq!(resumed(&log, since), (true, vec![4, 5, 6, 7, 8]), "{since}");
+        }
+        assert_eq!(log.reset(log.follow(Since::Start).backlog.first().map(Arc::as_ref)).index, 3);
+        assert_eq!(resumed(&super::tests::log(0), "3-0"), (false, vec![]));
+        assert_eq!(resumed(&super::tests::log(0), "2-4"), (true, vec![]));
+        assert!("x".parse::<Since>().is_err() && "1-".parse::<Since>().is_err());
+    }
+
+    #[test]
+    fn what_comes_follows_what_is_held() {
+        let log = log(2);
+        let mut resumed = log.follow(Since::Now);
+        log.push(&Event { index: 3, at: UnixMs(3), kind: EventKind::Stalled { late_ms: 1 } });
+        assert_eq!((resumed.backlog.len(), resumed.receiver.try_recv().unwrap().index), (0, 3));
+        assert_eq!(log.last_id(), "3-3");
+    }
+}

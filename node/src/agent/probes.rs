@@ -1,0 +1,126 @@
+//! Runs the probes the engine asks for, and remembers the last one of each instance.
+
+use super::clock::wall;
+use super::drive::Ask;
+use crate::metrics::Metrics;
+use dashmap::DashMap;
+use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase, ProbeResult, ServiceName, UnixMs};
+use quorate_mesh::{MeshView, ProbeRequest};
+use quorate_probe::{Prober, Target};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Added to a check's timeout before a probe is given up: the prober keeps the timeout itself, and may first wait for its turn.
+const GUARD: Duration = Duration::from_secs(30);
+
+/// One probe that ended.
+#[derive(Debug, Clone)]
+pub struct LastProbe {
+    /// When.
+    pub ended: UnixMs,
+    /// Of which service.
+    pub service: ServiceName,
+    /// By what check: `http`, `https` or `tcp`.
+    pub check: &'static str,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// The last probe of each instance that this agent observes.
+#[derive(Debug, Default)]
+pub struct LocalProbes(DashMap<InstanceId, Arc<LastProbe>>);
+
+impl LocalProbes {
+    /// The last probe of an instance.
+    pub fn of(&self, instance: &InstanceId) -> Option<Arc<LastProbe>> {
+        self.0.get(instance).map(|entry| Arc::clone(&entry))
+    }
+
+    /// Notes one.
+    pub fn note(&self, instance: InstanceId, probe: LastProbe) {
+        self.0.insert(instance, Arc::new(probe));
+    }
+
+    /// Every one, in the order of the instances' names.
+    pub fn all(&self) -> Vec<(InstanceId, Arc<LastProbe>)> {
+        let mut all: Vec<_> = self.0.iter().map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// Forgets instances that are gone, or that this agent no longer observes.
+    pub fn prune(&self, view: &MeshView) {
+        self.0.retain(|instance, _| {
+            let watched = |o: &quorate_mesh::ObserverView| o.agent == view.agent;
+            view.instances.get(instance).is_some_and(|found| found.observers.iter().any(watched))
+        });
+    }
+}
+
+/// Starts probes.
+#[derive(Clone)]
+pub struct Probes {
+    /// This agent.
+    pub agent: AgentId,
+    /// What runs them.
+    pub prober: Arc<Prober>,
+    /// What they found last.
+    pub local: Arc<LocalProbes>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Where outcomes go.
+    pub asks: mpsc::Sender<Ask>,
+}
+
+impl Probes {
+    /// Starts one. Its outcome comes back, whatever becomes of the probe itself.
+    pub fn start(&self, request: ProbeRequest) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let outcome = this.run(&request).await;
+            this.metrics.probe_ended(request.check.kind.name(), &outcome);
+            let probe = LastProbe {
+                ended: wall(),
+                service: request.service,
+                check: request.check.kind.name(),
+                outcome: outcome.clone(),
+            };
+            this.local.note(request.instance, probe);
+            // The engine's loop takes outcomes as long as the process lives.
+            let _ = this.asks.send(Ask::Probe { id: request.id, outcome }).await;
+        });
+    }
+
+    async fn run(&self, request: &ProbeRequest) -> Outcome {
+        let target = Target {
+            instance: request.instance.clone(),
+            service: request.service.clone(),
+            address: request.address.clone(),
+            observer: self.agent,
+        };
+        let (prober, check) = (Arc::clone(&self.prober), Arc::clone(&request.check));
+        let limit = check.timeout + GUARD;
+        // A task of its own, so that a panic ends this probe and nothing else.
+        let mut running = tokio::spawn(async move { prober.run(&target, &check).await });
+        let failed = |detail: &str| Outcome::fail(Phase::Prepare, Cause::Local, detail, Duration::ZERO);
+        match tokio::time::timeout(limit, &mut running).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => {
+                self.metrics.probe_panicked();
+                tracing::error!(instance = %request.instance, %error, "a probe broke off; this is a fault of the agent");
+                failed("the probe broke off in the agent itself")
+            }
+            Err(_) => {
+                running.abort();
+                tracing::error!(instance = %request.instance, "a probe did not end in its time and was given up");
+                failed("the probe did not end in its time")
+            }
+        }
+    }
+}
+
+/// Was the target reached, be it with a warning?
+pub fn is_healthy(outcome: &Outcome) -> bool {
+    matches!(outcome.result, ProbeResult::Pass | ProbeResult::Warn(_))
+}

@@ -1,0 +1,96 @@
+//! What an agent keeps beside its identity: the engine's state, and the members it was told of when it joined.
+
+use quorate_core::AgentId;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+const STATE: &str = "state.bin";
+const CONTACTS: &str = "contacts.json";
+
+/// The files of one data directory. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// The files in `dir`, which exists.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf() }
+    }
+
+    /// Where the engine's state is.
+    pub fn state_path(&self) -> PathBuf {
+        self.dir.join(STATE)
+    }
+
+    /// The engine's state, if there is any.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn state(&self) -> io::Result<Option<Vec<u8>>> {
+        read(&self.state_path())
+    }
+
+    /// Replaces the engine's state, durably.
+    ///
+    /// # Errors
+    /// When it could not be written; the former state is then still there.
+    pub fn write_state(&self, bytes: &[u8]) -> io::Result<()> {
+        replace(&self.state_path(), bytes)
+    }
+
+    /// The members known from joining. A damaged file counts as none: it is only a help.
+    pub fn contacts(&self) -> Vec<(AgentId, SocketAddr)> {
+        let bytes = read(&self.dir.join(CONTACTS)).ok().flatten().unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Replaces the members known from joining.
+    ///
+    /// # Errors
+    /// When they could not be written.
+    pub fn write_contacts(&self, contacts: &[(AgentId, SocketAddr)]) -> io::Result<()> {
+        replace(&self.dir.join(CONTACTS), &serde_json::to_vec(contacts)?)
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// As a whole or not at all: a temporary file, fsync, rename, fsync of the directory.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_and_contacts_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        assert_eq!((store.state().unwrap(), store.contacts()), (None, Vec::new()));
+        store.write_state(b"one").unwrap();
+        store.write_state(b"two").unwrap();
+        let contacts = vec![(AgentId(7), SocketAddr::from(([10, 0, 0, 1], 7700)))];
+        store.write_contacts(&contacts).unwrap();
+        assert_eq!(store.state().unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(store.contacts(), contacts);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+}

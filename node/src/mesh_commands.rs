@@ -1,0 +1,127 @@
+//! `quorate init` and `quorate token`: begin a mesh, and make the tokens that admit other hosts to it.
+
+use crate::agent::advertised_address;
+use crate::agent::clock::wall;
+use crate::config::{default_data_dir, host_name};
+use anyhow::Context;
+use quorate_core::AgentId;
+use quorate_transport::{Identity, JoinToken, TokenStore, init_mesh};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Settings of a token.
+#[derive(Debug, clap::Args)]
+struct TokenArgs {
+    /// How long the token admits hosts
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+    /// How many hosts it admits
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    uses: u32,
+    /// Where others reach this agent, for the printed line [default: the address of the interface that leads to the others]
+    #[arg(long, value_name = "HOST[:PORT]", env = "QUORATE_ADVERTISE")]
+    advertise: Option<String>,
+    /// UDP address of this agent, for the printed line
+    #[arg(long, value_name = "IP:PORT", env = "QUORATE_LISTEN", default_value = "0.0.0.0:7700")]
+    listen: SocketAddr,
+    /// Where identity and state are kept [default: /var/lib/quorate for root, else ~/.local/state/quorate]
+    #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Begin a mesh.
+#[derive(Debug, clap::Args)]
+pub struct InitArgs {
+    /// The first agent's name for people [default: the host's]
+    #[arg(long, env = "QUORATE_NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// Work with join tokens.
+#[derive(Debug, clap::Args)]
+pub struct TokenCommand {
+    #[command(subcommand)]
+    action: TokenAction,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum TokenAction {
+    /// Make a token that admits a host, on the agent where the mesh was begun; the agent may be running.
+    Create(TokenArgs),
+}
+
+/// Makes a mesh's root, its issuing key and the first agent's certificate, and prints the line that joins another host.
+///
+/// # Errors
+/// When the directory holds an identity already, or cannot be written.
+pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
+    let dir = args.token.data_dir.clone().unwrap_or_else(default_data_dir);
+    let name = args.name.unwrap_or_else(host_name);
+    let identity = init_mesh(&dir, &name)?;
+    let token = create(&dir, &identity, &args.token)?;
+    eprintln!("mesh {} begun; this host is agent {} ({name})", identity.mesh_id(), AgentId(identity.agent_id()));
+    eprintln!("start it:           quorate agent{}", data_dir_flag(&args.token));
+    eprintln!(
+        "join another host:  (the token admits {}, within {})",
+        hosts(args.token.uses),
+        humantime::format_duration(args.token.ttl)
+    );
+    println!("{}", join_line(&args.token, &token)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a fresh token on standard output, and the line that uses it on standard error.
+///
+/// # Errors
+/// When this agent cannot admit members, or the tokens cannot be written.
+pub fn token(command: TokenCommand) -> anyhow::Result<ExitCode> {
+    let TokenAction::Create(args) = command.action;
+    let dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
+    let identity = Identity::load(&dir)?;
+    let token = create(&dir, &identity, &args)?;
+    eprintln!("join a host:  {}", join_line(&args, &token)?);
+    println!("{token}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn create(dir: &Path, identity: &Identity, args: &TokenArgs) -> anyhow::Result<JoinToken> {
+    identity.issuer().context(
+        "this agent cannot admit members: make the token on the agent where `quorate init` was run; the host may then join through any \
+         member",
+    )?;
+    Ok(TokenStore::open(dir)?.create(identity.mesh_id(), args.ttl, args.uses, wall().0)?)
+}
+
+/// The command that joins another host through this agent.
+fn join_line(args: &TokenArgs, token: &JoinToken) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let address = match args.advertise.as_deref() {
+        // As given: a name may mean more to the other host than its address now.
+        Some(asked) if asked.parse::<std::net::Ipv6Addr>().is_err() => match asked.contains(':') {
+            true => asked.to_owned(),
+            false => format!("{asked}:{}", args.listen.port()),
+        },
+        asked => runtime.block_on(advertised_address(asked, args.listen, &[]))?.to_string(),
+    };
+    Ok(format!("quorate agent{} --join {address} --token {token}", data_dir_flag(args)))
+}
+
+fn data_dir_flag(args: &TokenArgs) -> String {
+    let quoted = |dir: &PathBuf| format!(" --data-dir '{}'", dir.display().to_string().replace('\'', "'\\''"));
+    let plain = |dir: &PathBuf| {
+        dir.to_str().is_some_and(|text| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)))
+    };
+    match &args.data_dir {
+        Some(dir) if plain(dir) => format!(" --data-dir {}", dir.display()),
+        Some(dir) => quoted(dir),
+        None => String::new(),
+    }
+}
+
+fn hosts(uses: u32) -> String {
+    if uses == 1 { "one host".to_owned() } else { format!("{uses} hosts") }
+}

@@ -1,0 +1,177 @@
+//! Metrics: one catalogue of names, help and labels, from which everything that `/metrics` shows is made.
+//!
+//! What counts as it happens is in [`live`]; everything else is read at the moment of the scrape, in [`sample`]. Labels are bounded: words
+//! of closed enums, and the instances this agent is home to or observes.
+
+mod live;
+mod sample;
+mod sheet;
+
+pub use live::Metrics;
+pub use sample::{Sources, render};
+pub use sheet::CONTENT_TYPE;
+
+use std::process::ExitCode;
+
+/// The kind of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from zero at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Described {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it says.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Described {
+    Described { name, kind: Kind::Counter, help, labels }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Described {
+    Described { name, kind: Kind::Gauge, help, labels }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Described {
+    Described { name, kind: Kind::Histogram, help, labels }
+}
+
+const INSTANCE: &[&str] = &["service", "instance_id"];
+
+/// Every metric of the agent.
+pub const CATALOGUE: &[Described] = &[
+    gauge("quorate_build_info", &["version"], "Always 1; the label says which version runs."),
+    gauge("quorate_start_time_seconds", &[], "When the process began, Unix time."),
+    gauge("quorate_ready", &[], "1 while /readyz answers 200."),
+    gauge("quorate_certificate_expiry_timestamp_seconds", &[], "When the agent's certificate expires, Unix time."),
+    // The mesh, as this agent sees it.
+    gauge("quorate_quorate", &[], "1 while the agent reaches more than half of the roster."),
+    gauge("quorate_settled", &[], "1 once the agent has caught up with the mesh since its start."),
+    gauge("quorate_roster_members", &[], "Agents that have joined and neither left nor been forgotten."),
+    gauge("quorate_members", &["state"], "Agents by membership: alive, suspect, failed, left."),
+    gauge("quorate_view_age_seconds", &[], "Time since the agent last made sure that its picture is what it knows."),
+    gauge("quorate_view_index", &[], "Grows whenever the picture changes."),
+    gauge("quorate_instances", &["verdict"], "Instances of services by verdict, hosts left out."),
+    gauge("quorate_hosts", &["verdict"], "Hosts by verdict."),
+    gauge("quorate_instances_stale", &[], "Instances whose verdict too few observers can confirm."),
+    gauge("quorate_instances_flapping", &[], "Instances whose verdict changes too often."),
+    gauge("quorate_instance_up", INSTANCE, "1 for up or degraded, 0 otherwise; instances this agent is home to."),
+    gauge("quorate_instance_stale", INSTANCE, "1 while the verdict is stale; instances this agent is home to."),
+    gauge("quorate_instance_term", INSTANCE, "The number of the verdict; instances this agent is home to."),
+    counter("quorate_events_total", &["type"], "Events of this agent by type."),
+    counter("quorate_verdict_changes_total", &["verdict"], "Changes of verdict seen, by the new verdict."),
+    // Probes of this agent.
+    gauge("quorate_probe_success", INSTANCE, "1 when this agent's last probe passed, 0 when it failed."),
+    gauge("quorate_probe_last_duration_seconds", INSTANCE, "How long this agent's last probe took."),
+    gauge("quorate_probe_last_timestamp_seconds", INSTANCE, "When this agent's last probe ended, Unix time."),
+    histogram("quorate_probe_duration_seconds", &["check"], "How long probes take, all phases and retries together."),
+    counter("quorate_probe_results_total", &["check", "result"], "Probes by check and result: pass, warn, fail."),
+    counter(
+        "quorate_probe_errors_total",
+        &["category"],
+        "Failed probes by category: timeout, connection, dns, ssl, http, unknown.",
+    ),
+    counter("quorate_probe_failures_total", &["phase"], "Failed probes by the phase they reached."),
+    counter("quorate_probe_panics_total", &[], "Probes that broke off by a fault of the agent."),
+    counter("quorate_probe_attempts_total", &[], "Attempts, retries included."),
+    counter("quorate_probe_timeouts_total", &[], "Failed probes whose deadline passed."),
+    counter("quorate_probe_waits_total", &[], "Probes that had to wait for their turn."),
+    counter("quorate_probe_wait_seconds_total", &[], "Time spent waiting for a turn."),
+    counter("quorate_probe_limit_reached_total", &[], "Probes given up because no turn came within their timeout."),
+    counter("quorate_probe_dns_lookups_total", &[], "Names asked of the resolver."),
+    counter("quorate_probe_dns_cache_hits_total", &[], "Names found in the cache."),
+    counter("quorate_probe_reused_connections_total", &[], "Requests over a kept connection."),
+    gauge("quorate_probes_running", &[], "Probes running."),
+    gauge("quorate_probes_waiting", &[], "Probes waiting for their turn."),
+    // The engine.
+    counter("quorate_engine_proposals_total", &[], "Verdicts proposed."),
+    counter("quorate_engine_signatures_total", &[], "Signatures given."),
+    counter("quorate_engine_refusals_total", &[], "Signatures refused."),
+    counter("quorate_engine_certificates_made_total", &[], "Certificates brought about."),
+    counter("quorate_engine_certificates_taken_total", &[], "Certificates taken from others."),
+    counter("quorate_engine_certificates_refused_total", &[], "Certificates that did not hold."),
+    counter("quorate_engine_roll_calls_total", &[], "Roll calls made."),
+    counter("quorate_engine_roll_calls_quorate_total", &[], "Roll calls that found more than half of the roster."),
+    counter("quorate_engine_stalls_total", &[], "Times the agent was held up."),
+    counter("quorate_engine_probes_total", &[], "Probes started."),
+    counter(
+        "quorate_engine_probes_inconclusive_total",
+        &[],
+        "Outcomes set aside because the agent was held up meanwhile.",
+    ),
+    counter("quorate_engine_renewals_total", &[], "Times the agent was declared failed while alive."),
+    counter("quorate_engine_undead_filtered_total", &[], "Misdirected notices of death held back."),
+    counter("quorate_engine_swim_probes_failed_total", &[], "SWIM probes without an answer."),
+    counter("quorate_engine_batches_taken_total", &[], "Batches of records taken."),
+    counter("quorate_engine_batches_refused_total", &[], "Batches whose signature, size or order was wrong."),
+    counter("quorate_engine_packets_malformed_total", &[], "Packets that could not be read."),
+    counter(
+        "quorate_engine_packets_refused_total",
+        &[],
+        "Packets from outside the roster, or claiming to be another's.",
+    ),
+    counter("quorate_engine_limits_hit_total", &[], "Times a named limit was hit."),
+    gauge("quorate_engine_local_health", &[], "Lifeguard's local health, 0 (well) to 7."),
+    gauge("quorate_engine_gossip_backlog", &[], "Batches and certificates still to be passed on."),
+    gauge("quorate_engine_timers", &[], "Timers pending."),
+    gauge("quorate_engine_records", &[], "Records held."),
+    histogram("quorate_timer_lateness_seconds", &[], "How late the engine's timers were, where they were late."),
+    histogram("quorate_persist_duration_seconds", &[], "How long it takes to store the state durably."),
+    counter("quorate_persist_failures_total", &[], "Times the state could not be stored."),
+    gauge("quorate_persisted_bytes", &[], "Size of the stored state."),
+    // The transport.
+    gauge("quorate_links", &[], "Links that are up."),
+    counter("quorate_transport_packets_total", &["kind", "direction"], "Datagrams and messages, in and out."),
+    counter("quorate_transport_bytes_total", &["kind", "direction"], "Bytes in those."),
+    counter("quorate_transport_dropped_total", &["reason"], "Datagrams and messages dropped."),
+    counter("quorate_transport_dials_total", &["result"], "Dials that ended in a link (ok) and that did not (failed)."),
+    counter(
+        "quorate_transport_events_total",
+        &["event"],
+        "Links accepted and lost, challenges, retries, refused streams.",
+    ),
+    counter("quorate_link_refusals_total", &["reason"], "Links refused, by either side."),
+    counter("quorate_identity_conflicts_total", &[], "Two processes with one identity met."),
+    counter("quorate_joins_granted_total", &[], "Hosts admitted through this agent."),
+    counter("quorate_join_refusals_total", &["reason"], "Hosts refused by this agent."),
+    // The API.
+    counter("quorate_api_requests_total", &["path", "code"], "Requests by route and status."),
+    gauge("quorate_api_event_streams", &[], "Event streams being served."),
+];
+
+/// Work with the agent's metrics.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List the name of every metric.
+    Names,
+}
+
+/// Lists the metrics.
+///
+/// # Errors
+/// None.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Names => CATALOGUE.iter().for_each(|metric| println!("{}", metric.name)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

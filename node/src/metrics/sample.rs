@@ -1,0 +1,211 @@
+//! What is read at the moment of a scrape: the published picture, the engine's, the transport's and the prober's counters.
+
+use super::live::Metrics;
+use super::sheet::Sheet;
+use crate::agent::probes::{LocalProbes, is_healthy};
+use quorate_core::{UnixMs, Verdict};
+use quorate_mesh::{InstanceView, MemberState, MeshView, Stats};
+use quorate_probe::ProbeStats;
+use quorate_transport::TransportMetrics;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Where a scrape reads.
+pub struct Sources<'a> {
+    /// What counts by itself.
+    pub live: &'a Metrics,
+    /// The latest picture.
+    pub view: &'a MeshView,
+    /// Its age.
+    pub view_age: Duration,
+    /// The last probe of each instance.
+    pub local: &'a LocalProbes,
+    /// The transport's counters.
+    pub transport: TransportMetrics,
+    /// The prober's counters.
+    pub probes: ProbeStats,
+    /// Is the agent ready?
+    pub ready: bool,
+    /// When the process began.
+    pub started: UnixMs,
+    /// When the certificate expires, Unix seconds.
+    pub certificate_expires_unix_s: i64,
+}
+
+/// The text of `/metrics`.
+///
+/// # Errors
+/// When a value cannot be written.
+pub fn render(sources: &Sources<'_>) -> prometheus::Result<String> {
+    let mut sheet = Sheet::new();
+    agent(&mut sheet, sources);
+    mesh(&mut sheet, sources.view, sources.view_age);
+    own_instances(&mut sheet, sources.view);
+    engine(&mut sheet, &sources.view.stats);
+    local_probes(&mut sheet, sources.local);
+    prober(&mut sheet, &sources.probes);
+    transport(&mut sheet, &sources.transport);
+    sheet.text(sources.live.registry())
+}
+
+/// Counts lose precision beyond 2^53, which nothing here reaches.
+#[allow(clippy::cast_precision_loss)]
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
+fn size(n: usize) -> f64 {
+    float(u64::try_from(n).unwrap_or(u64::MAX))
+}
+
+fn seconds(at: UnixMs) -> f64 {
+    Duration::from_millis(at.0).as_secs_f64()
+}
+
+fn agent(sheet: &mut Sheet, sources: &Sources<'_>) {
+    sheet.put("quorate_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
+    sheet.set("quorate_start_time_seconds", seconds(sources.started));
+    sheet.set("quorate_ready", f64::from(u8::from(sources.ready)));
+    let expiry = u64::try_from(sources.certificate_expires_unix_s).unwrap_or(0);
+    sheet.set("quorate_certificate_expiry_timestamp_seconds", float(expiry));
+}
+
+fn mesh(sheet: &mut Sheet, view: &MeshView, age: Duration) {
+    sheet.set("quorate_quorate", f64::from(u8::from(view.quorate)));
+    sheet.set("quorate_settled", f64::from(u8::from(view.settled)));
+    sheet.set("quorate_roster_members", size(view.roster));
+    sheet.set("quorate_view_age_seconds", age.as_secs_f64());
+    sheet.set("quorate_view_index", float(view.index));
+    let states = [
+        (MemberState::Alive, "alive"),
+        (MemberState::Suspect, "suspect"),
+        (MemberState::Failed, "failed"),
+        (MemberState::Left, "left"),
+    ];
+    for (state, word) in states {
+        let count = view.members.values().filter(|member| member.state == state).count();
+        sheet.put("quorate_members", &[word], size(count));
+    }
+    let is_host = |instance: &InstanceView| instance.instance.host_of().is_some();
+    for (name, hosts) in [("quorate_instances", false), ("quorate_hosts", true)] {
+        let mut counts: BTreeMap<Verdict, usize> = Verdict::ALL.iter().map(|verdict| (*verdict, 0)).collect();
+        for instance in view.instances.values().filter(|instance| is_host(instance) == hosts) {
+            *counts.entry(instance.verdict).or_default() += 1;
+        }
+        counts.iter().for_each(|(verdict, count)| sheet.put(name, &[verdict.as_str()], size(*count)));
+    }
+    let services = || view.instances.values().filter(|instance| !is_host(instance));
+    sheet.set("quorate_instances_stale", size(services().filter(|i| i.stale_since.is_some()).count()));
+    sheet.set("quorate_instances_flapping", size(services().filter(|i| i.flapping).count()));
+}
+
+fn own_instances(sheet: &mut Sheet, view: &MeshView) {
+    let own =
+        |instance: &&std::sync::Arc<InstanceView>| instance.home == view.agent && instance.instance.host_of().is_none();
+    for instance in view.instances.values().filter(own) {
+        let labels = [instance.service.as_str(), instance.instance.as_str()];
+        let up = matches!(instance.verdict, Verdict::Up | Verdict::Degraded);
+        sheet.put("quorate_instance_up", &labels, f64::from(u8::from(up)));
+        sheet.put("quorate_instance_stale", &labels, f64::from(u8::from(instance.stale_since.is_some())));
+        sheet.put("quorate_instance_term", &labels, float(instance.term));
+    }
+}
+
+fn local_probes(sheet: &mut Sheet, local: &LocalProbes) {
+    for (instance, probe) in local.all() {
+        let labels = [probe.service.as_str(), instance.as_str()];
+        sheet.put("quorate_probe_success", &labels, f64::from(u8::from(is_healthy(&probe.outcome))));
+        sheet.put("quorate_probe_last_duration_seconds", &labels, probe.outcome.timings.total.as_secs_f64());
+        sheet.put("quorate_probe_last_timestamp_seconds", &labels, seconds(probe.ended));
+    }
+}
+
+fn engine(sheet: &mut Sheet, stats: &Stats) {
+    let counters = [
+        ("quorate_engine_proposals_total", stats.proposals),
+        ("quorate_engine_signatures_total", stats.signatures),
+        ("quorate_engine_refusals_total", stats.refusals),
+        ("quorate_engine_certificates_made_total", stats.certificates_made),
+        ("quorate_engine_certificates_taken_total", stats.certificates_taken),
+        ("quorate_engine_certificates_refused_total", stats.certificates_refused),
+        ("quorate_engine_roll_calls_total", stats.roll_calls),
+        ("quorate_engine_roll_calls_quorate_total", stats.roll_calls_quorate),
+        ("quorate_engine_stalls_total", stats.stalls),
+        ("quorate_engine_probes_total", stats.probes),
+        ("quorate_engine_probes_inconclusive_total", stats.probes_inconclusive),
+        ("quorate_engine_renewals_total", stats.renewals),
+        ("quorate_engine_undead_filtered_total", stats.undead_filtered),
+        ("quorate_engine_swim_probes_failed_total", stats.swim_probes_failed),
+        ("quorate_engine_batches_taken_total", stats.batches_taken),
+        ("quorate_engine_batches_refused_total", stats.batches_refused),
+        ("quorate_engine_packets_malformed_total", stats.packets_malformed),
+        ("quorate_engine_packets_refused_total", stats.packets_refused),
+        ("quorate_engine_limits_hit_total", stats.limits_hit),
+        ("quorate_engine_local_health", u64::from(stats.local_health)),
+    ];
+    counters.into_iter().for_each(|(name, value)| sheet.set(name, float(value)));
+    sheet.set("quorate_engine_gossip_backlog", size(stats.gossip_backlog));
+    sheet.set("quorate_engine_timers", size(stats.timers));
+    sheet.set("quorate_engine_records", size(stats.records));
+}
+
+fn prober(sheet: &mut Sheet, stats: &ProbeStats) {
+    let counts = [
+        ("quorate_probes_running", stats.in_flight),
+        ("quorate_probes_waiting", stats.waiting),
+        ("quorate_probe_attempts_total", stats.attempts),
+        ("quorate_probe_timeouts_total", stats.timeouts),
+        ("quorate_probe_waits_total", stats.waited),
+        ("quorate_probe_limit_reached_total", stats.limit_reached),
+        ("quorate_probe_dns_lookups_total", stats.dns_lookups),
+        ("quorate_probe_dns_cache_hits_total", stats.dns_cache_hits),
+        ("quorate_probe_reused_connections_total", stats.reused_connections),
+    ];
+    counts.into_iter().for_each(|(name, value)| sheet.set(name, float(value)));
+    sheet.set("quorate_probe_wait_seconds_total", stats.waited_total.as_secs_f64());
+    for (phase, count) in &stats.failures_by_phase {
+        sheet.put("quorate_probe_failures_total", &[phase.as_str()], float(*count));
+    }
+}
+
+/// The transport names its counters itself; families of them become one metric with a label.
+fn transport(sheet: &mut Sheet, metrics: &TransportMetrics) {
+    sheet.set("quorate_links", float(metrics.links));
+    for (name, value) in metrics.counters() {
+        let value = float(value);
+        let (rest, direction) = match (name.strip_suffix("_in"), name.strip_suffix("_out")) {
+            (Some(rest), _) => (rest, "in"),
+            (_, Some(rest)) => (rest, "out"),
+            (None, None) => (name, ""),
+        };
+        let moved = match rest {
+            "datagrams" => Some(("quorate_transport_packets_total", "datagram")),
+            "messages" => Some(("quorate_transport_packets_total", "message")),
+            "datagram_bytes" => Some(("quorate_transport_bytes_total", "datagram")),
+            "message_bytes" => Some(("quorate_transport_bytes_total", "message")),
+            _ => None,
+        };
+        if let Some((metric, kind)) = moved {
+            sheet.put(metric, &[kind, direction], value);
+        } else if let Some(reason) = name.strip_prefix("join_refused_") {
+            sheet.put("quorate_join_refusals_total", &[reason], value);
+        } else if let Some(reason) = name.strip_prefix("dropped_") {
+            sheet.put("quorate_transport_dropped_total", &[reason], value);
+        } else if let Some(result) = name.strip_prefix("dials_") {
+            sheet.put("quorate_transport_dials_total", &[result], value);
+        } else if name == "identity_conflicts" {
+            sheet.set("quorate_identity_conflicts_total", value);
+        } else if name == "joins_granted" {
+            sheet.set("quorate_joins_granted_total", value);
+        } else if let Some(reason) = name.strip_prefix("refused_").filter(|_| !is_stream_refusal(name)) {
+            sheet.put("quorate_link_refusals_total", &[reason], value);
+        } else {
+            sheet.put("quorate_transport_events_total", &[name], value);
+        }
+    }
+}
+
+/// Refused inside a link that stays up.
+fn is_stream_refusal(name: &str) -> bool {
+    matches!(name, "refused_oversize_message" | "refused_stream")
+}
