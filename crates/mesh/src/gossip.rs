@@ -9,7 +9,9 @@ use std::sync::Arc;
 /// News kept at most; the most often told goes first.
 const MAX_ITEMS: usize = 20_000;
 /// Bytes of news in one packet: what fits into a datagram beside its frame.
-const MAX_PACKET_BYTES: usize = 1000;
+const DATAGRAM_BYTES: usize = 1000;
+/// Bytes of news in one packet while there is more of it than a few datagrams hold; these go by stream.
+const STREAM_BYTES: usize = 32 * 1024;
 
 /// What an item is about; newer news of the same replaces older.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +40,7 @@ struct Item {
 #[derive(Debug, Default)]
 pub(crate) struct GossipQueue {
     items: BTreeMap<Topic, Item>,
+    bytes: usize,
 }
 
 /// One packet's worth.
@@ -84,17 +87,18 @@ impl GossipQueue {
         if self.items.len() >= MAX_ITEMS && !self.items.contains_key(&topic) {
             return false;
         }
-        self.items.insert(topic, Item { news, bytes, left: times.max(1) });
+        let replaced = self.items.insert(topic, Item { news, bytes, left: times.max(1) });
+        self.bytes = self.bytes + bytes - replaced.map_or(0, |item| item.bytes);
         true
     }
 
-    /// The news for one member at one tick: the least told first, as much as fits into a datagram, or one large piece alone.
+    /// The news for one member at one tick: the least told first, as much as fits into a packet, or one large piece alone.
     pub fn parcel(&mut self) -> Parcel {
         let mut order: Vec<_> =
             self.items.iter().map(|(topic, item)| (std::cmp::Reverse(item.left), item.bytes, topic.clone())).collect();
         order.sort_unstable();
         let mut parcel = Parcel::default();
-        let mut room = MAX_PACKET_BYTES;
+        let mut room = if self.bytes > 4 * DATAGRAM_BYTES { STREAM_BYTES } else { DATAGRAM_BYTES };
         for (index, (_, bytes, topic)) in order.into_iter().enumerate() {
             if bytes > room && index > 0 {
                 continue;
@@ -113,6 +117,7 @@ impl GossipQueue {
             }
             if item.left == 0 {
                 self.items.remove(&topic);
+                self.bytes -= bytes;
             }
             if room == 0 {
                 break;

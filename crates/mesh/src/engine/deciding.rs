@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Rounds are remembered this long; answers that come later are ignored.
 const ROUND_LIFE: Duration = Duration::from_secs(2);
 /// In a mesh of at most this many, a new certificate is sent to everyone at once.
-const TELL_ALL_UP_TO: usize = 32;
+const TELL_ALL_UP_TO: usize = 64;
 /// Where a certificate comes from, which says how far it still has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {

@@ -275,6 +275,8 @@ impl Engine {
             self.set_watching(id, mine);
         } else if !mine {
             self.set_watching(id, false);
+        } else if let Some(agent) = id.host_of().filter(|agent| self.member_state(*agent) == MemberState::Failed) {
+            self.doubt_host(agent);
         }
     }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// A sync with one agent is begun at most this often.
 const SYNC_SPACING: Duration = Duration::from_millis(400);
+/// How long a missing batch is waited for before it is asked for.
+const GAP_PATIENCE: Duration = Duration::from_millis(300);
 /// Agents whose last sync is remembered.
 const MAX_SYNC_MEMORY: usize = 8192;
 /// Observers told directly of a change in one batch.
@@ -299,6 +301,10 @@ impl Engine {
                 if pushed {
                     let times = self.transmissions();
                     self.tell_batch(&batch, times);
+                    if self.namespaces.get(&owner).is_some_and(|namespace| namespace.missing().next().is_some()) {
+                        // A gap that gossip does not close before long is repaired without waiting for the next regular sync.
+                        self.next_sync = self.next_sync.min(self.now.mono + GAP_PATIENCE);
+                    }
                 }
             }
         }

@@ -105,8 +105,9 @@ impl Engine {
         let registration = instance.registration.clone();
         let home = instance.home;
         let incarnation = instance.incarnation;
+        let lost = !self.swim.is_active(home);
         let Some(watch) = &mut instance.watch else { return };
-        let failing = watch.vote.fails() || decided_down;
+        let failing = watch.vote.fails() || decided_down || (registration.is_none() && lost);
         if registration.is_none() && !failing && watch.until.is_none_or(|until| until <= now) {
             // The doubt has passed.
             self.set_watching(id, false);
@@ -115,7 +116,7 @@ impl Engine {
         let timing = &self.config.timing;
         let period = match &registration {
             Some(registration) => registration.check.period,
-            None if failing => timing.swim_period,
+            None if watch.vote.fails() || decided_down => timing.swim_period,
             None => timing.host_ping_interval,
         };
         let threshold =
