@@ -65,6 +65,8 @@ pub struct Engine {
     rng: ChaCha8Rng,
     now: Now,
     boot: u32,
+    /// The next deadline, as of the last input.
+    wakeup: Mono,
     out: VecDeque<Output>,
     stats: Stats,
 
@@ -173,6 +175,10 @@ impl Engine {
     /// When to call [`Engine::handle`] with [`Input::Wake`], if nothing else comes before.
     #[must_use]
     pub fn next_wakeup(&self) -> Mono {
+        self.wakeup
+    }
+
+    fn find_wakeup(&self) -> Mono {
         let soonest = |set: &BTreeSet<(Mono, InstanceId)>| set.first().map(|(at, _)| *at);
         [
             self.swim.next_wakeup(),
@@ -310,6 +316,7 @@ impl Engine {
         self.flush_decisions();
         self.flush_cut();
         self.flush_persist();
+        self.wakeup = self.find_wakeup();
     }
 
     fn event(&mut self, kind: EventKind) {

@@ -68,6 +68,7 @@ impl Engine {
             keys,
             now,
             boot,
+            wakeup: now.mono,
             out: VecDeque::new(),
             stats: Stats::default(),
             swim,
