@@ -2,14 +2,18 @@
 
 use crate::agent::advertised_address;
 use crate::agent::clock::wall;
+use crate::agent::store::Store;
 use crate::config::{default_data_dir, host_name};
 use anyhow::Context;
 use quorate_core::AgentId;
 use quorate_transport::{Identity, JoinToken, TokenStore, init_mesh};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// The mesh's port where none was given.
+const DEFAULT_PORT: u16 = 7700;
 
 /// Settings of a token.
 #[derive(Debug, clap::Args)]
@@ -20,12 +24,13 @@ struct TokenArgs {
     /// How many hosts it admits
     #[arg(long, value_name = "N", default_value_t = 1)]
     uses: u32,
-    /// Where others reach this agent, for the printed line [default: the address of the interface that leads to the others]
+    /// Where others reach this agent, for the printed line [default: as when it last ran, else the address of
+    /// the interface that leads to the others]
     #[arg(long, value_name = "HOST[:PORT]", env = "QUORATE_ADVERTISE")]
     advertise: Option<String>,
-    /// UDP address of this agent, for the printed line
-    #[arg(long, value_name = "IP:PORT", env = "QUORATE_LISTEN", default_value = "0.0.0.0:7700")]
-    listen: SocketAddr,
+    /// UDP address on which this agent is to listen, for the printed line [default: 0.0.0.0:7700]
+    #[arg(long, value_name = "IP:PORT", env = "QUORATE_LISTEN")]
+    listen: Option<SocketAddr>,
     /// Where identity and state are kept [default: /var/lib/quorate for root, else ~/.local/state/quorate]
     #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -98,14 +103,18 @@ fn create(dir: &Path, identity: &Identity, args: &TokenArgs) -> anyhow::Result<J
 
 /// The command that joins another host through this agent.
 fn join_line(args: &TokenArgs, token: &JoinToken) -> anyhow::Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let address = match args.advertise.as_deref() {
-        // As given: a name may mean more to the other host than its address now.
-        Some(asked) if asked.parse::<std::net::Ipv6Addr>().is_err() => match asked.contains(':') {
-            true => asked.to_owned(),
-            false => format!("{asked}:{}", args.listen.port()),
-        },
-        asked => runtime.block_on(advertised_address(asked, args.listen, &[]))?.to_string(),
+    let dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
+    let listen = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
+    let last = Store::new(&dir).address().filter(|_| args.listen.is_none());
+    let address = match (args.advertise.as_deref(), last) {
+        // As given: a name may mean more to the other host than its address means here.
+        (Some(asked), _) if asked.parse::<Ipv6Addr>().is_err() && asked.contains(':') => asked.to_owned(),
+        (Some(asked), _) if asked.parse::<Ipv6Addr>().is_err() => format!("{asked}:{}", listen.port()),
+        (None, Some(last)) => last.to_string(),
+        (asked, _) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(advertised_address(asked, listen, &[]))?.to_string()
+        }
     };
     Ok(format!("quorate agent{} --join {address} --token {token}", data_dir_flag(args)))
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use quorate_core::{AgentId, Mono, Outcome};
 use quorate_mesh::{Command, Engine, Event, EventKind, Input, LinkEvent, Output, ProbeId, Ticket};
 use quorate_transport::{Incoming, LinkError, Transport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +33,8 @@ const HELD_UP: Duration = Duration::from_millis(50);
 const CATCH_UP: Duration = Duration::from_millis(5);
 /// Roll calls that may be awaited at once.
 const MAX_WAITING: usize = 256;
+/// Identities in dispute that are remembered.
+const MAX_DISPUTED: usize = 1024;
 
 /// Something for the engine from within the process.
 #[derive(Debug)]
@@ -107,6 +109,8 @@ struct Turning {
     leaving: Option<oneshot::Sender<()>>,
     published_at: Mono,
     conflict: Option<String>,
+    /// Identities that two processes claim; what is said under them counts for nothing.
+    disputed: BTreeSet<u64>,
 }
 
 impl Drive {
@@ -120,6 +124,7 @@ impl Drive {
             leaving: None,
             published_at,
             conflict: None,
+            disputed: BTreeSet::new(),
         };
         for output in std::mem::take(&mut turning.drive.pending) {
             turning.carry_out(output).await;
@@ -208,6 +213,9 @@ impl Turning {
                 self.drive.joins.decide_for(AgentId(from), request, reply);
             }
             Incoming::IdentityConflict { agent, detail } => {
+                if self.disputed.len() < MAX_DISPUTED {
+                    self.disputed.insert(agent);
+                }
                 tracing::error!(
                     agent = %AgentId(agent), detail,
                     "two processes use one identity; the newcomer was refused. Remove the copied data directory and join again with a token"
@@ -219,9 +227,10 @@ impl Turning {
 
     /// A peer refused this agent for what it is. A copied or outdated identity is a reason to stop.
     fn refused(&mut self, by: Option<u64>, address: std::net::SocketAddr, reason: &LinkError) {
+        let credible = by.is_none_or(|peer| !self.disputed.contains(&peer));
         let by = by.map_or_else(|| "unknown".to_owned(), |peer| AgentId(peer).to_string());
         tracing::error!(%by, %address, %reason, remedy = reason.remedy(), "a peer refused this agent");
-        if matches!(reason, LinkError::Cloned | LinkError::StaleIdentity) {
+        if credible && matches!(reason, LinkError::Cloned | LinkError::StaleIdentity) {
             self.conflict = Some(format!("agent {by} at {address} says: {reason}; {}", reason.remedy()));
         }
     }

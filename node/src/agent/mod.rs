@@ -11,7 +11,7 @@ pub mod probes;
 pub mod published;
 mod start;
 mod stop;
-mod store;
+pub mod store;
 
 pub use advertise::address as advertised_address;
 

@@ -37,6 +37,9 @@ pub async fn run(settings: Settings, token: Option<&str>) -> anyhow::Result<Exit
     let store = Store::new(&settings.data_dir);
     let entry = entry::enter(&settings, token, &store).await?;
     let addresses = Addresses::find(&settings, &entry).await?;
+    if store.address() != Some(addresses.advertised) {
+        store.write_address(addresses.advertised).context("the agent's address could not be stored")?;
+    }
     let (engine, pending) = engine(&settings, &entry, &addresses, &store, clock)?;
     let running = assemble(settings, entry, addresses, engine, pending, (store, clock))?;
     Ok(stop::wait(running, signals).await)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 const STATE: &str = "state.bin";
 const CONTACTS: &str = "contacts.json";
+const ADDRESS: &str = "address";
 
 /// The files of one data directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,6 +48,20 @@ impl Store {
     pub fn contacts(&self) -> Vec<(AgentId, SocketAddr)> {
         let bytes = read(&self.dir.join(CONTACTS)).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Where others last reached this agent, for the line that joins another host.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let bytes = read(&self.dir.join(ADDRESS)).ok().flatten()?;
+        String::from_utf8(bytes).ok()?.trim().parse().ok()
+    }
+
+    /// Notes where others reach this agent.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn write_address(&self, address: SocketAddr) -> io::Result<()> {
+        replace(&self.dir.join(ADDRESS), format!("{address}\n").as_bytes())
     }
 
     /// Replaces the members known from joining.

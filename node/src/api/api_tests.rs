@@ -1,1 +1,384 @@
-//! x
+//! The API against a picture made up for it.
+
+use super::words::time;
+use super::{About, Service, serve};
+use crate::agent::clock::{Clock, wall};
+use crate::agent::event_log::EventLog;
+use crate::agent::probes::{LastProbe, LocalProbes};
+use crate::agent::published::Published;
+use crate::answers::{
+    AgentAnswer, ErrorAnswer, EventAnswer, EventWhat, EventsAnswer, HealthAnswer, InstanceAnswer, InstancesAnswer,
+    MembersAnswer, Membership, ProbeAnswer, ServiceAnswer, ServicesAnswer, Status,
+};
+use crate::metrics::{CATALOGUE, Metrics};
+use quorate_core::verdict::{Certificate, Decision, Endorsement};
+use quorate_core::{
+    AgentId, Cause, Check, Class, InstanceId, Observation, Outcome, Phase, Registration, ServiceName, UnixMs, Verdict,
+    Vote, Zone,
+};
+use quorate_mesh::{Event, EventKind, InstanceView, MemberState, MemberView, MeshView, ObserverView, Stats};
+use quorate_probe::{Limits, Prober};
+use quorate_transport::TransportMetrics;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+const FAIL: Vote = Vote::Fail { phase: Phase::Connect, cause: Cause::Refused };
+
+fn member(agent: u64, state: MemberState) -> MemberView {
+    MemberView {
+        agent: AgentId(agent),
+        name: format!("host-{agent}"),
+        zone: Zone::default(),
+        address: format!("10.0.0.{agent}:7700"),
+        api_address: "127.0.0.1:7701".to_owned(),
+        version: "0.1.0".to_owned(),
+        boot: 1,
+        state,
+        since: UnixMs(1000),
+        host: Verdict::Up,
+        instances: 1,
+    }
+}
+
+fn observer(agent: u64, vote: Option<Vote>) -> ObserverView {
+    ObserverView {
+        agent: AgentId(agent),
+        name: format!("host-{agent}"),
+        zone: Zone::default(),
+        home: agent == 1,
+        state: MemberState::Alive,
+        heard: true,
+        observation: vote.map(|vote| Observation { vote, detail: "refused".to_owned(), since: UnixMs(5000) }),
+    }
+}
+
+fn instance(name: &str, service: &str, home: u64, verdict: Verdict) -> InstanceView {
+    let id = InstanceId::new(name).unwrap();
+    let service = ServiceName::new(service).unwrap();
+    let address = name.split_once('@').unwrap().1.to_owned();
+    let registration = Registration {
+        instance: id.clone(),
+        service: service.clone(),
+        address: address.clone(),
+        check: Check::default(),
+        observers: 5,
+    };
+    let host = id.host_of().is_some();
+    InstanceView {
+        instance: id.clone(),
+        service,
+        home: AgentId(home),
+        home_name: format!("host-{home}"),
+        zone: Zone::default(),
+        address,
+        check: if host { "mesh" } else { "http" },
+        registration: (!host).then(|| Arc::new(registration)),
+        verdict,
+        decided: verdict,
+        term: 3,
+        class: Class::InstanceFault,
+        since: UnixMs(1_763_708_400_123),
+        stale_since: None,
+        flapping: false,
+        changes: 1,
+        folded_under: None,
+        assigned: 3,
+        quorum: 2,
+        observers: vec![observer(1, Some(FAIL)), observer(2, Some(FAIL)), observer(3, None)],
+        certificate: Some(Arc::new(certificate(id, verdict))),
+    }
+}
+
+fn certificate(instance: InstanceId, verdict: Verdict) -> Certificate {
+    let endorsement =
+        |agent| Endorsement { agent: AgentId(agent), vote: FAIL, signed_at: UnixMs(7), signature: vec![0xab, 1] };
+    Certificate {
+        decision: Decision { instance, incarnation: 1, term: 3, verdict, observers: 3 },
+        class: Class::InstanceFault,
+        decided_at: UnixMs(8),
+        endorsements: vec![endorsement(1), endorsement(9)],
+    }
+}
+
+fn view() -> MeshView {
+    let mut folded = instance("web@10.0.0.3:80", "web", 3, Verdict::Down);
+    folded.folded_under = Some(InstanceId::host(AgentId(3)));
+    let mut stale = instance("db@10.0.0.2:5432", "db", 2, Verdict::Unknown);
+    stale.stale_since = Some(UnixMs(9));
+    let instances = [
+        instance("web@10.0.0.1:80", "web", 1, Verdict::Up),
+        folded,
+        stale,
+        instance("quorate-agent@0000000000000001", "quorate-agent", 1, Verdict::Up),
+        instance("quorate-agent@0000000000000003", "quorate-agent", 3, Verdict::Down),
+    ];
+    let members = [(1, MemberState::Alive), (2, MemberState::Suspect), (3, MemberState::Failed)];
+    MeshView {
+        agent: AgentId(1),
+        name: "host-1".to_owned(),
+        at: UnixMs(1_763_708_400_123),
+        index: 7,
+        quorate: true,
+        quorate_since: UnixMs(1),
+        alive: 2,
+        roster: 3,
+        settled: true,
+        members: Arc::new(members.into_iter().map(|(id, state)| (AgentId(id), member(id, state))).collect()),
+        instances: Arc::new(
+            instances.into_iter().map(|i| (i.instance.clone(), Arc::new(i))).collect::<BTreeMap<_, _>>(),
+        ),
+        stats: Stats::default(),
+    }
+}
+
+struct Fixture {
+    api: SocketAddr,
+    published: Arc<Published>,
+    events: Arc<EventLog>,
+}
+
+fn start(view: MeshView) -> Fixture {
+    let published = Arc::new(Published::new(Clock::new(), view, true));
+    let events = Arc::new(EventLog::new(4));
+    let local = Arc::new(LocalProbes::default());
+    let outcome =
+        Outcome::fail(Phase::Connect, Cause::Refused, "Connection error: refused", Duration::from_micros(1500));
+    let probe =
+        LastProbe { ended: wall(), service: ServiceName::new("web").unwrap(), check: "http", outcome: outcome.clone() };
+    local.note(InstanceId::new("web@10.0.0.3:80").unwrap(), probe);
+    let metrics = Arc::new(Metrics::new().unwrap());
+    metrics.probe_ended("http", &outcome);
+    metrics.persisted(Duration::from_millis(1), 10, false);
+    metrics.timer_late(Duration::from_millis(1));
+    let about = About {
+        mesh: "0123456789abcdef".to_owned(),
+        zone: Zone::default(),
+        boot: 4,
+        address: "10.0.0.1:7700".to_owned(),
+        listen: "0.0.0.0:7700".to_owned(),
+        api: "127.0.0.1:7701".to_owned(),
+        data_dir: "data".to_owned(),
+        config_file: None,
+        started: wall(),
+        issuer: true,
+        certificate_expires_unix_s: 1_900_000_000,
+    };
+    let prober = Prober::new(Limits::default());
+    let counters: super::Counters = (Box::new(TransportMetrics::default), Box::new(move || prober.stats()));
+    let service = Service::new(about, Arc::clone(&published), Arc::clone(&events), local, metrics, counters);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = listener.local_addr().unwrap();
+    serve(listener, service).unwrap();
+    Fixture { api, published, events }
+}
+
+async fn request(api: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(api).await.unwrap();
+    let text = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+async fn get<T: DeserializeOwned>(api: SocketAddr, path: &str, code: u16) -> T {
+    let (found, body) = request(api, &format!("GET {path}")).await;
+    assert_eq!(found, code, "{path}: {body}");
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}\n{body}"))
+}
+
+#[tokio::test]
+async fn health_and_services() {
+    let api = start(view()).api;
+    let health: HealthAnswer = get(api, "/v1/health", 200).await;
+    assert_eq!(health.status, Status::Unknown);
+    assert_eq!(
+        (health.verdicts[&Verdict::Up], health.verdicts[&Verdict::Down], health.verdicts[&Verdict::Unknown]),
+        (1, 1, 1)
+    );
+    let services: Vec<_> = health.services.iter().map(|s| (s.service.as_str(), s.status, s.folded, s.stale)).collect();
+    assert_eq!(services, [("db", Status::Unknown, 0, 1), ("web", Status::Degraded, 1, 0)]);
+    assert_eq!((health.hosts.len(), health.hosts[0].agent, health.hosts[0].folded_instances), (1, AgentId(3), 1));
+    assert_eq!((health.members.alive, health.members.suspect, health.members.failed), (1, 1, 1));
+    assert_eq!(
+        (health.view.stale_instances, health.view.index, health.view.at.as_str()),
+        (1, 7, "2025-11-21T07:00:00.123Z")
+    );
+    assert!(health.view.quorate && health.view.age_ms < 10_000);
+
+    let services: ServicesAnswer = get(api, "/v1/services?hosts=true", 200).await;
+    assert_eq!(services.services.len(), 3);
+    let web: ServiceAnswer = get(api, "/v1/services/web", 200).await;
+    assert_eq!((web.summary.total, web.instances.len()), (2, 2));
+    let unknown: ErrorAnswer = get(api, "/v1/services/wbe", 404).await;
+    assert_eq!((unknown.error.as_str(), unknown.nearest.as_slice()), ("unknown_service", &["web".to_owned()][..]));
+}
+
+#[tokio::test]
+async fn instances_members_and_the_agent() {
+    let api = start(view()).api;
+    let all: InstancesAnswer = get(api, "/v1/instances", 200).await;
+    assert_eq!(all.instances.len(), 3);
+    let down: InstancesAnswer = get(api, "/v1/instances?verdict=down&home=host-3", 200).await;
+    assert_eq!(down.instances.len(), 1);
+    let one: InstanceAnswer = get(api, "/v1/instances/web@10.0.0.3:80", 200).await;
+    let encoded: InstanceAnswer = get(api, "/v1/instances/web%4010.0.0.3%3A80", 200).await;
+    assert_eq!(one.summary.instance, encoded.summary.instance);
+    assert_eq!((one.summary.votes.fail, one.summary.votes.silent), (2, 1));
+    assert_eq!(one.settings.unwrap().target, "GET http://10.0.0.3:80/health");
+    assert_eq!((one.observers[0].vote.as_deref(), one.observers[0].cause), (Some("fail"), Some(Cause::Refused)));
+    let certificate = one.certificate.unwrap();
+    assert_eq!(
+        (certificate.endorsements[0].name.as_deref(), certificate.endorsements[1].name.clone()),
+        (Some("host-1"), None)
+    );
+    assert_eq!(certificate.endorsements[0].signature, "ab01");
+    let local = one.local.unwrap();
+    assert_eq!((local.is_healthy, local.response_time_ms, local.phase), (false, 1.5, Some(Phase::Connect)));
+    let unknown: ErrorAnswer = get(api, "/v1/instances/web@10.0.0.3:81", 404).await;
+    assert_eq!((unknown.error.as_str(), unknown.nearest[0].as_str()), ("unknown_instance", "web@10.0.0.3:80"));
+
+    let members: MembersAnswer = get(api, "/v1/members", 200).await;
+    assert_eq!(
+        members.members.iter().map(|m| m.state).collect::<Vec<_>>(),
+        [Membership::Alive, Membership::Suspect, Membership::Failed]
+    );
+    let agent: AgentAnswer = get(api, "/v1/agent", 200).await;
+    assert!(agent.ready && agent.issuer && agent.pid == std::process::id());
+}
+
+#[tokio::test]
+async fn errors_say_what_to_do() {
+    let api = start(view()).api;
+    for (path, code, error) in [
+        ("/v1/helth", 404, "unknown_path"),
+        ("/v1/instances?verdict=bad", 400, "bad_request"),
+        ("/v1/instances?x=1", 400, "bad_request"),
+        ("/v1/events?since=x", 400, "bad_request"),
+    ] {
+        let answer: ErrorAnswer = get(api, path, code).await;
+        assert_eq!(answer.error, error, "{path}");
+        assert!(!answer.remedy.is_empty() && !answer.detail.is_empty());
+    }
+    let (code, body) = request(api, "DELETE /v1/health").await;
+    assert_eq!((code, serde_json::from_str::<ErrorAnswer>(&body).unwrap().error.as_str()), (405, "method_not_allowed"));
+    let (code, _) = request(api, "GET /v1/health HTTP/1.1\r\nContent-Length: 70000\r\nX: ").await;
+    assert_eq!(code, 413);
+}
+
+#[tokio::test]
+async fn readiness_has_reasons() {
+    let mut alone = view();
+    (alone.roster, alone.settled) = (1, true);
+    let fixture = start(alone);
+    let answer: ProbeAnswer = get(fixture.api, "/readyz", 503).await;
+    assert_eq!(answer.reasons, ["no other member of the mesh has been reached yet"]);
+    let mut unsettled = view();
+    unsettled.settled = false;
+    fixture.published.replace(unsettled);
+    let _: ProbeAnswer = get(fixture.api, "/readyz", 503).await;
+    fixture.published.replace(view());
+    let _: ProbeAnswer = get(fixture.api, "/readyz", 200).await;
+    fixture.published.leave();
+    let answer: ProbeAnswer = get(fixture.api, "/readyz", 503).await;
+    assert_eq!(answer.reasons, ["the agent is leaving the mesh"]);
+    let _: ProbeAnswer = get(fixture.api, "/livez", 200).await;
+}
+
+fn push(events: &EventLog, index: u64) {
+    events.push(&Event { index, at: UnixMs(index), kind: EventKind::Stalled { late_ms: index } });
+}
+
+#[tokio::test]
+async fn events_are_a_stream_that_resumes() {
+    let fixture = start(view());
+    (1..=3).for_each(|index| push(&fixture.events, index));
+    let stream = TcpStream::connect(fixture.api).await.unwrap();
+    let mut stream = BufReader::new(stream);
+    stream.get_mut().write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 4-2\r\n\r\n").await.unwrap();
+    let mut found = Vec::new();
+    let mut line = String::new();
+    while found.len() < 2 {
+        line.clear();
+        assert!(stream.read_line(&mut line).await.unwrap() > 0);
+        if let Some(data) = line.strip_prefix("data: ") {
+            let event: EventAnswer = serde_json::from_str(data).unwrap();
+            found.push((event.id, event.what));
+            if found.len() == 1 {
+                push(&fixture.events, 4);
+            }
+        }
+    }
+    let expected = |index: u64| (format!("4-{index}"), EventWhat::Stalled { late_ms: index });
+    assert_eq!(found, [expected(3), expected(4)]);
+
+    let held: EventsAnswer = get(fixture.api, "/v1/events?format=json&since=3-9", 200).await;
+    assert_eq!((held.reset, held.last.as_str(), held.events.len()), (true, "4-4", 4));
+    let held: EventsAnswer = get(fixture.api, "/v1/events?format=json&limit=1", 200).await;
+    assert_eq!((held.reset, held.events.len()), (false, 1));
+}
+
+#[tokio::test]
+async fn the_65th_stream_is_refused() {
+    let fixture = start(view());
+    let mut streams = Vec::new();
+    for _ in 0..super::MAX_EVENT_STREAMS {
+        let mut stream = TcpStream::connect(fixture.api).await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        streams.push(stream);
+    }
+    let answer: ErrorAnswer = get(fixture.api, "/v1/events", 503).await;
+    assert_eq!(answer.error, "too_many_streams");
+    drop(streams);
+    let begun = std::time::Instant::now();
+    loop {
+        let mut stream = TcpStream::connect(fixture.api).await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        if &head == b"HTTP/1.1 200" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "streams that ended are still counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_those_of_the_catalogue() {
+    let fixture = start(view());
+    let _: HealthAnswer = get(fixture.api, "/v1/health", 200).await;
+    let (code, text) = request(fixture.api, "GET /metrics").await;
+    assert_eq!(code, 200);
+    let known: Vec<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| line.split(' ').next().unwrap())
+    {
+        assert!(known.contains(&name), "{name}");
+    }
+    for line in [
+        "quorate_api_requests_total{code=\"200\",path=\"/v1/health\"} 1",
+        "quorate_instance_up{instance_id=\"web@10.0.0.1:80\",service=\"web\"} 1",
+        "quorate_members{state=\"failed\"} 1",
+        "quorate_hosts{verdict=\"down\"} 1",
+        "quorate_persist_failures_total 1",
+        "quorate_probe_success{instance_id=\"web@10.0.0.3:80\",service=\"web\"} 0",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("quorate_instance_up{instance_id=\"web@10.0.0.3:80\""));
+}
+
+#[test]
+fn times_are_rfc_3339() {
+    assert_eq!(time(UnixMs(0)), "1970-01-01T00:00:00.000Z");
+    assert_eq!(time(UnixMs(1_763_708_400_123)), "2025-11-21T07:00:00.123Z");
+}

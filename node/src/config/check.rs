@@ -187,8 +187,16 @@ fn rules(section: &Section<'_>, check: &Check, faults: &mut Faults) {
         let message = if name == "timeout" && error.key == "period" {
             format!("{:?} is longer than the period ({:?}); set `period` as well", check.timeout, check.period)
         } else {
-            error.message
+            one_line(error.message)
         };
         faults.add(at, key, message);
+    }
+}
+
+/// A compiler of patterns draws pictures over several lines; the last one says what is wrong.
+fn one_line(message: String) -> String {
+    match message.trim_end().rsplit_once('\n') {
+        Some((_, last)) => format!("is not a regular expression: {}", last.trim().trim_start_matches("error: ")),
+        None => message,
     }
 }

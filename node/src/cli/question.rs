@@ -1,0 +1,145 @@
+//! Asks one question, once or again and again, and prints the answer as a table or as the agent's own JSON.
+
+use super::client::{AskError, Client, Reply};
+use super::style::{self, Ink};
+use super::table;
+use crate::answers::ViewAnswer;
+use serde::de::DeserializeOwned;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often a watched question is asked.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Where to ask, and how to print.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Source {
+    /// The agent's API
+    #[arg(long, value_name = "HOST:PORT", env = "QUORATE_ADDR", default_value = "127.0.0.1:7701", value_parser = Client::new)]
+    pub addr: Client,
+    /// How to print the answer; `json` is the API's own
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// Whether to keep asking.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Watch {
+    /// Keep asking, and print again whenever the answer changes; Ctrl-C ends with 0
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Something that can be asked, and how its answer reads.
+pub trait Question {
+    /// The type of the answer.
+    type Answer: DeserializeOwned;
+
+    /// The path in the API.
+    fn path(&self) -> String;
+
+    /// Who answers.
+    fn view<'a>(&self, answer: &'a Self::Answer) -> &'a ViewAnswer;
+
+    /// The answer for people, without banner and footer; inked.
+    fn text(&self, answer: &Self::Answer) -> String;
+
+    /// What the command ends with; success unless the question says otherwise.
+    fn exit(&self, _answer: &Self::Answer) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// When there is no answer. A watch that has had one keeps trying.
+pub async fn ask<Q: Question>(question: &Q, source: &Source, watch: Watch) -> anyhow::Result<ExitCode> {
+    if watch.watch {
+        return tokio::select! {
+            ended = keep_asking(question, source) => ended,
+            signal = tokio::signal::ctrl_c() => signal.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        };
+    }
+    let reply = source.addr.ask(&question.path()).await?;
+    print(&page(question, &reply, source.output))?;
+    Ok(question.exit(&reply.answer))
+}
+
+async fn keep_asking<Q: Question>(question: &Q, source: &Source) -> anyhow::Result<ExitCode> {
+    let redraw = source.output == Format::Table && std::io::stdout().is_terminal();
+    let mut printed = String::new();
+    let mut mark = None;
+    let mut lost = false;
+    loop {
+        match source.addr.ask(&question.path()).await {
+            Ok(reply) => {
+                lost = false;
+                let now = Some(standing(question.view(&reply.answer)));
+                let text = page(question, &reply, source.output);
+                // On a terminal ages move too; elsewhere only news is worth a line.
+                let news = if redraw { text != printed } else { now != mark };
+                if news {
+                    let screen = if redraw { format!("\x1b[H\x1b[2J{text}") } else { text.clone() };
+                    print(&screen)?;
+                    (printed, mark) = (text, now);
+                }
+            }
+            Err(error) if mark.is_none() => return Err(error.into()),
+            Err(error) => tell_once(&mut lost, &error),
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+}
+
+/// What makes an answer another one, its ages aside.
+fn standing(view: &ViewAnswer) -> (quorate_core::AgentId, u64, bool, usize, usize) {
+    (view.agent, view.index, view.quorate, view.alive, view.stale_instances)
+}
+
+/// Tells on standard error that the agent is gone, until it is back.
+pub fn tell_once(lost: &mut bool, error: &AskError) {
+    if !std::mem::replace(lost, true) {
+        eprintln!("lost the agent, trying again: {error}");
+    }
+}
+
+fn page<Q: Question>(question: &Q, reply: &Reply<Q::Answer>, format: Format) -> String {
+    match format {
+        Format::Json => format!("{}\n", reply.body.trim_end()),
+        Format::Table => style::render(&inked(question, &reply.answer), style::colour_wanted()),
+    }
+}
+
+/// Banner, answer, footer.
+pub fn inked<Q: Question>(question: &Q, answer: &Q::Answer) -> String {
+    let view = question.view(answer);
+    format!("{}{}\n{}", table::banner(view), question.text(answer), table::footer(view))
+}
+
+/// Prints to standard output; a reader that went away is an end, not an error.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+/// A line that says that there is nothing to show.
+pub fn nothing(text: &str) -> String {
+    format!("{}\n", Ink::Dim.on(text))
+}
