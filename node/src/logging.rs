@@ -1,6 +1,7 @@
 //! Logs go to standard error, as text or JSON; standard output is for answers.
 
 use crate::config::{LogFormat, LogSettings};
+use crate::usage::usage;
 use anyhow::Context;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -10,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// When the level is not one.
 pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
-    crate::config::check_level(&settings.level).map_err(|rule| anyhow::anyhow!("--log {rule}"))?;
+    crate::config::check_level(&settings.level).map_err(|rule| usage(format!("--log {rule}")))?;
     let filter = EnvFilter::builder().parse(&settings.level).context("--log")?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.format {

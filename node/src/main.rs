@@ -10,6 +10,7 @@ mod logging;
 mod mesh_commands;
 mod metrics;
 mod spelling;
+mod usage;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -53,6 +54,6 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<usage::Usage>() { ExitCode::from(usage::CODE) } else { ExitCode::FAILURE }
     })
 }

@@ -1,6 +1,7 @@
 //! The address at which others are told to dial this agent.
 
-use anyhow::{Context, bail};
+use crate::usage::usage;
+use anyhow::Context;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use quorate_core::registration::host_and_port;
@@ -47,7 +48,9 @@ async fn resolve(asked: &str, listen: SocketAddr) -> anyhow::Result<SocketAddr> 
     let fitting = found.iter().find(|address| address.is_ipv4() == listen.is_ipv4()).or(found.first());
     let address = *fitting.with_context(|| format!("--advertise {host:?} has no address"))?;
     if address.ip().is_unspecified() {
-        bail!("--advertise {asked} cannot be dialled; name the address at which others reach this host");
+        return Err(usage(format!(
+            "--advertise {asked} cannot be dialled; name the address at which others reach this host"
+        )));
     }
     Ok(address)
 }

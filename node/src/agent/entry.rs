@@ -2,6 +2,7 @@
 
 use super::store::Store;
 use crate::config::{Settings, host_name};
+use crate::usage::usage;
 use anyhow::{Context, bail};
 use quorate_core::AgentId;
 use quorate_transport::{Identity, IdentityError, JoinToken, join};
@@ -29,7 +30,7 @@ pub struct Entry {
 /// # Errors
 /// What is missing or does not fit, with what to do.
 pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> anyhow::Result<Entry> {
-    let token = token.map(str::parse::<JoinToken>).transpose().context("--token")?;
+    let token = token.map(str::parse::<JoinToken>).transpose().map_err(|error| usage(format!("--token: {error}")))?;
     let dir = settings.data_dir.display();
     match Identity::load(&settings.data_dir) {
         Ok(identity) => {
@@ -38,14 +39,14 @@ pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> a
         }
         Err(IdentityError::Missing { .. }) => match (&settings.join, token) {
             (Some(address), Some(token)) => enter_by_token(settings, address, &token, store).await,
-            (Some(_), None) => bail!(
-                "joining needs a token: run `quorate token create` where the mesh was begun, and give it with --token or QUORATE_TOKEN"
-            ),
-            (None, Some(_)) => bail!("a token needs the address of any member: --join HOST:PORT"),
-            (None, None) => bail!(
+            (Some(_), None) => Err(usage(
+                "joining needs a token: run `quorate token create` where the mesh was begun, and give it with --token or QUORATE_TOKEN",
+            )),
+            (None, Some(_)) => Err(usage("a token needs the address of any member: --join HOST:PORT")),
+            (None, None) => Err(usage(format!(
                 "{dir} holds no identity.\n  To begin a mesh:  quorate init --data-dir {dir}\n  To join a mesh:   \
                  quorate agent --data-dir {dir} --join HOST:PORT --token TOKEN   (a token: `quorate token create`)"
-            ),
+            ))),
         },
         Err(error) => Err(error.into()),
     }

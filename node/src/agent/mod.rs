@@ -17,6 +17,7 @@ pub use advertise::address as advertised_address;
 
 use crate::config::{self, FileSettings, Flags, LogSettings, Settings};
 use crate::logging;
+use crate::usage::usage;
 use std::process::ExitCode;
 
 /// Runs an agent until it is told to stop.
@@ -29,7 +30,11 @@ pub fn run(flags: Flags) -> anyhow::Result<ExitCode> {
             Ok(file) => file,
             Err(errors) => {
                 eprintln!("{errors}");
-                anyhow::bail!("the configuration has {} errors; nothing was started", errors.count());
+                let count = errors.count();
+                return Err(usage(format!(
+                    "the configuration has {count} error{}; nothing was started",
+                    plural(count)
+                )));
             }
         },
         None => FileSettings::default(),
@@ -38,6 +43,10 @@ pub fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     let settings = Settings::resolve(file, &flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
     runtime.block_on(start::run(settings, flags.token.as_deref()))
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// Enough for the engine beside the network; more would only cost memory.

@@ -44,7 +44,6 @@ pub async fn wait(mut running: Running, mut signals: Signals) -> ExitCode {
         ended = &mut running.drive => match ended {
             Ok(Ended::Conflict(detail)) => {
                 tracing::error!(detail, "this identity is in use by another process; stopping, so that only one speaks for it");
-                eprintln!("error: this identity is in use by another process: {detail}");
                 running.transport.shutdown().await;
                 ExitCode::from(CONFLICT)
             }

@@ -2,7 +2,8 @@
 
 use super::flags::Flags;
 use super::services::Service;
-use anyhow::{Context, bail};
+use crate::usage::usage;
+use anyhow::Context;
 use quorate_core::Zone;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -143,10 +144,10 @@ impl Settings {
             None => default(DEFAULT_API)?,
         };
         if !api.ip().is_loopback() && !file.allow_remote {
-            bail!(
+            return Err(usage(format!(
                 "the API cannot listen on {api}: it has no authentication yet, and this is not a loopback address. \
                  If only trusted hosts reach it, set `allow_remote = true` under [api] in the configuration"
-            );
+            )));
         }
         let listen = match flags.listen.or(file.listen) {
             Some(address) => address,
@@ -154,7 +155,7 @@ impl Settings {
         };
         let name = flags.name.clone().or(file.name);
         if let Some(name) = &name {
-            check_name(name).map_err(|rule| anyhow::anyhow!("the name {name:?} {rule}"))?;
+            check_name(name).map_err(|rule| usage(format!("the name {name:?} {rule}")))?;
         }
         Ok(Self {
             name,
