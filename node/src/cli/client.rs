@@ -76,10 +76,7 @@ impl fmt::Display for AskError {
                 Ok(())
             }
             Self::Unreadable { address, detail } => {
-                write!(
-                    f,
-                    "what answers at {address} is not the API of an agent, or of another version of it: {detail}"
-                )
+                write!(f, "what answers at {address} is not the API of an agent, or of another version of it: {detail}")
             }
         }
     }
@@ -193,7 +190,9 @@ pub fn path_part(text: &str) -> String {
     let mut part = String::new();
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' | b':' => part.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' | b':' => {
+                part.push(char::from(byte))
+            }
             _ => part.push_str(&format!("%{byte:02X}")),
         }
     }

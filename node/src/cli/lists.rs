@@ -6,8 +6,8 @@ use super::span;
 use super::style::Ink;
 use super::table::{cell, layout};
 use crate::answers::{
-    HealthAnswer, HostSummary, InstanceSummary, InstancesAnswer, MemberAnswer, MembersAnswer, ServiceSummary,
-    ServicesAnswer, Status, VerdictCounts, ViewAnswer,
+    HealthAnswer, HostSummary, InstanceSummary, InstancesAnswer, MemberAnswer, MembersAnswer, Membership,
+    ServiceSummary, ServicesAnswer, Status, VerdictCounts, ViewAnswer,
 };
 use quorate_core::{Class, ServiceName, Verdict};
 use std::process::ExitCode;
@@ -200,7 +200,7 @@ fn member_row(member: &MemberAnswer) -> Vec<String> {
     vec![
         format!("{}{this}", cell(&member.name)),
         member.agent.to_string(),
-        Ink::of_membership(member.state).on(member.state.word()),
+        Ink::of_membership(member.state).on(membership_word(member.state)),
         span::words(member.age_ms),
         Ink::of_verdict(member.host).on(member.host.as_str()),
         cell(member.zone.as_str()),
@@ -223,7 +223,17 @@ pub fn status_word(status: Status) -> &'static str {
     }
 }
 
-/// The verdicts that occur, the worst last to be named first: `1 down, 4 up`.
+/// The word of a member's state.
+pub fn membership_word(state: Membership) -> &'static str {
+    match state {
+        Membership::Alive => "alive",
+        Membership::Suspect => "suspect",
+        Membership::Failed => "failed",
+        Membership::Left => "left",
+    }
+}
+
+/// The verdicts that occur, the worst first: `1 down, 4 up`.
 fn in_words(counts: &VerdictCounts) -> String {
     let order = [
         Verdict::Down,

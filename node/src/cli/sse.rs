@@ -76,7 +76,8 @@ impl Reader {
 mod tests {
     use super::*;
 
-    const STREAM: &str = ": a comment\n\nid: 1-42\nevent: member\ndata: {\"a\":1}\n\ndata:two\r\ndata: lines\r\n\r\nevent: x\n\n";
+    const STREAM: &str =
+        ": a comment\n\nid: 1-42\nevent: member\ndata: {\"a\":1}\n\ndata:two\r\ndata: lines\r\n\r\nevent: x\n\n";
 
     fn event(id: &str, kind: &str, data: &str) -> Event {
         Event { id: id.into(), kind: kind.into(), data: data.into() }

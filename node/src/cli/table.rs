@@ -60,7 +60,9 @@ pub fn banner(view: &ViewAnswer) -> String {
         let (alive, roster) = (view.alive, view.roster);
         warn(
             Ink::Red,
-            format!("*** NOT QUORATE{since}: {name} reaches {alive} of {roster} members, which is not more than half. ***"),
+            format!(
+                "*** NOT QUORATE{since}: {name} reaches {alive} of {roster} members, which is not more than half. ***"
+            ),
         );
         warn(
             Ink::Red,

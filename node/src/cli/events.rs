@@ -1,0 +1,151 @@
+//! `quorate events`: follows what happens, over broken connections and restarts of the agent.
+
+use super::client::{AskError, path_part};
+use super::lists::membership_word;
+use super::question::{Format, Source, print, tell_once};
+use super::span;
+use super::sse::Reader;
+use super::style::{self, Ink, clean};
+use crate::answers::{ChangeAnswer, EventAnswer, EventWhat, EventsAnswer};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long to wait before the next attempt to connect.
+const RETRY: Duration = Duration::from_secs(1);
+/// A stream that is silent for longer is broken: the agent sends a comment every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
+
+/// Which events.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Begin after this event: an id such as 1-42, or a number; 0 gives all that the agent holds
+    #[arg(long, value_name = "ID")]
+    since: Option<String>,
+    /// Print the last N events and stop
+    #[arg(short = 'n', value_name = "N")]
+    last: Option<usize>,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Prints events.
+///
+/// # Errors
+/// When the agent cannot be reached at first, or refuses.
+pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(count) = args.last {
+        return held(args, count).await;
+    }
+    tokio::select! {
+        ended = follow(args) => ended,
+        signal = tokio::signal::ctrl_c() => signal.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+    }
+}
+
+async fn held(args: &Args, count: usize) -> anyhow::Result<ExitCode> {
+    let since = path_part(args.since.as_deref().unwrap_or("0"));
+    let reply =
+        args.source.addr.ask::<EventsAnswer>(&format!("/v1/events?format=json&since={since}&limit={count}")).await?;
+    for event in reply.answer.events {
+        print_event(&serde_json::to_string(&event)?, args.source.output)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(args: &Args) -> anyhow::Result<ExitCode> {
+    let client = &args.source.addr;
+    // With an id from the beginning, nothing is missed when the first connection breaks before the first event.
+    let mut last = match &args.since {
+        Some(since) => since.clone(),
+        None => client.ask::<EventsAnswer>("/v1/events?format=json&limit=1").await?.answer.last,
+    };
+    let mut lost = false;
+    let mut connected = false;
+    loop {
+        match client.stream("/v1/events", &last).await {
+            Ok(body) => {
+                connected = true;
+                if std::mem::replace(&mut lost, false) {
+                    eprintln!("the agent is back");
+                }
+                copy(body, &mut last, args.source.output).await?;
+            }
+            Err(error) if !connected => return Err(error.into()),
+            Err(error) => tell_once(&mut lost, &error),
+        }
+        if !lost {
+            let detail = "the stream of events ended".to_owned();
+            tell_once(&mut lost, &AskError::Unreachable { address: client.address().to_owned(), detail });
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Prints what comes until the connection breaks.
+async fn copy(mut body: Incoming, last: &mut String, format: Format) -> anyhow::Result<()> {
+    let mut reader = Reader::default();
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+        let Ok(piece) = frame.into_data() else { continue };
+        for event in reader.read(&piece) {
+            print_event(&event.data, format)?;
+            if !event.id.is_empty() {
+                *last = event.id;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print_event(json: &str, format: Format) -> anyhow::Result<()> {
+    match (format, serde_json::from_str::<EventAnswer>(json)) {
+        (Format::Json, _) => print(&format!("{json}\n")),
+        (Format::Table, Ok(event)) => print(&style::render(&lines(&event), style::colour_wanted())),
+        // A newer agent may tell of things that this program has no words for.
+        (Format::Table, Err(_)) => print(&format!("{}\n", clean(json))),
+    }
+}
+
+/// An event for people; a cut of several verdicts takes several lines.
+pub fn lines(event: &EventAnswer) -> String {
+    let told = match &event.what {
+        EventWhat::Verdicts { changes, .. } => changes.iter().map(change).collect(),
+        EventWhat::Reset { detail } => vec![Ink::Yellow.on(&format!("events were missed: {detail}"))],
+        EventWhat::Member { name, from, to, .. } => {
+            let from = from.map_or("new", membership_word);
+            vec![format!("agent {}: {from} -> {}", clean(name), Ink::of_membership(*to).on(membership_word(*to)))]
+        }
+        EventWhat::Registered { instance, service, home } => {
+            vec![format!("{} of service {} registered by {home}", clean(instance.as_str()), clean(service.as_str()))]
+        }
+        EventWhat::Withdrawn { instance } => vec![format!("{} withdrawn", clean(instance.as_str()))],
+        EventWhat::Vote { instance, observation } => {
+            let detail =
+                if observation.detail.is_empty() { String::new() } else { format!(": {}", observation.detail) };
+            vec![format!("own vote on {}: {}{}", clean(instance.as_str()), observation.vote, clean(&detail))]
+        }
+        EventWhat::Quorate { quorate, alive, roster } => {
+            let (ink, word) = if *quorate { (Ink::Green, "quorate") } else { (Ink::Red, "NOT quorate") };
+            vec![format!("{}: {alive} of {roster} members alive", ink.on(word))]
+        }
+        EventWhat::Stalled { late_ms } => vec![Ink::Yellow.on(&format!("held up for {}", span::words(*late_ms)))],
+        EventWhat::IdentityConflict { detail } => vec![Ink::Red.on(&format!("identity conflict: {detail}"))],
+    };
+    let head = format!("{}  {:<8}  {:<17}", span::clock(&event.at), clean(&event.id), event.what.word());
+    told.iter().map(|line| format!("{head}  {line}\n")).collect()
+}
+
+fn change(change: &ChangeAnswer) -> String {
+    let under = change.folded_under.as_ref().map(|host| format!(", folded under {}", clean(host.as_str())));
+    format!(
+        "{}: {} -> {} ({}), number {}, {} signed{}",
+        clean(change.instance.as_str()),
+        change.from,
+        Ink::of_verdict(change.to).on(change.to.as_str()),
+        change.class,
+        change.term,
+        change.signers.len(),
+        under.unwrap_or_default(),
+    )
+}

@@ -1,0 +1,81 @@
+//! Explanations of fabricated answers, compared with `testdata`.
+
+use super::*;
+use crate::cli::fabricated::*;
+use crate::cli::question::inked;
+use crate::cli::style::render;
+use quorate_core::{AgentId, Class, Verdict};
+
+fn check(name: &str, answer: &InstanceAnswer) {
+    let question = Explain { instance: answer.summary.instance.clone() };
+    expect(name, &render(&inked(&question, answer), false));
+}
+
+#[test]
+fn down() {
+    let summary = instance("web@10.0.0.2:8080", Verdict::Down, Class::InstanceFault);
+    let certificate = certificate(Verdict::Down, Class::InstanceFault, "fail");
+    check("explain_down", &explained(summary, &["fail", "fail", "fail", "fail", "abstain"], Some(certificate)));
+}
+
+#[test]
+fn folded_under_a_host() {
+    let mut summary = instance("web@10.0.0.2:8080", Verdict::Down, Class::HostDown);
+    summary.folded_under = Some(InstanceId::host(AgentId(0xb)));
+    let certificate = certificate(Verdict::Down, Class::HostDown, "fail");
+    let mut answer = explained(summary, &["fail", "pass", "fail", "fail", "fail"], Some(certificate));
+    answer.observers[1].state = Membership::Failed;
+    answer.observers[1].heard = false;
+    check("explain_folded", &answer);
+}
+
+#[test]
+fn up() {
+    let summary = instance("web@10.0.0.2:8080", Verdict::Up, Class::Healthy);
+    let certificate = certificate(Verdict::Up, Class::Healthy, "pass");
+    check("explain_up", &explained(summary, &["pass", "pass", "pass", "pass", "pass"], Some(certificate)));
+}
+
+#[test]
+fn unknown() {
+    let mut summary = instance("web@10.0.0.2:8080", Verdict::Unknown, Class::Undetermined);
+    summary.decided = Verdict::Up;
+    summary.stale = true;
+    summary.stale_since = Some(SINCE.into());
+    let certificate = certificate(Verdict::Up, Class::Healthy, "pass");
+    let mut answer = explained(summary, &["abstain", "pass", "pass"], Some(certificate));
+    for observer in &mut answer.observers[1..] {
+        (observer.heard, observer.state) = (false, Membership::Failed);
+    }
+    answer.view = minority();
+    check("explain_unknown", &answer);
+}
+
+#[test]
+fn a_host() {
+    let mut summary = instance("quorate-agent@000000000000000b", Verdict::Starting, Class::Undetermined);
+    (summary.term, summary.assigned, summary.quorum) = (0, 0, 1);
+    check("explain_host", &explained(summary, &[], None));
+}
+
+#[test]
+fn what_an_id_may_mean() {
+    let web = instance("web@10.0.0.2:8080", Verdict::Up, Class::Healthy);
+    let api = [
+        instance("api@10.0.0.2:1", Verdict::Up, Class::Healthy),
+        instance("api@10.0.0.2:2", Verdict::Up, Class::Healthy),
+    ];
+    let host = instance("quorate-agent@000000000000000b", Verdict::Up, Class::Healthy);
+    let instances = InstancesAnswer { view: view(), instances: [api.as_slice(), &[web, host]].concat() };
+    let members = MembersAnswer { view: view(), counts: Default::default(), members: vec![member()] };
+    let pick = |text| pick(text, &instances, &members).map(|id| id.to_string());
+    for text in ["web@10.0.0.2:8080", "web", "we"] {
+        assert_eq!(pick(text).as_deref(), Ok("web@10.0.0.2:8080"), "{text}");
+    }
+    for text in ["host-b", "000000000000000b"] {
+        assert_eq!(pick(text).as_deref(), Ok("quorate-agent@000000000000000b"), "{text}");
+    }
+    assert_eq!(pick("api"), Err(vec!["api@10.0.0.2:1".to_owned(), "api@10.0.0.2:2".to_owned()]));
+    assert_eq!(pick("nothing"), Err(vec![]));
+    assert_eq!(pick(""), Err(vec![]));
+}
