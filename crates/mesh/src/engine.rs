@@ -1,5 +1,6 @@
 //! The engine proper: state, dispatch and deadlines. Each concern has a file of its own below `engine/`.
 
+mod certificates;
 mod deciding;
 mod instance;
 mod membership;

@@ -9,21 +9,25 @@
 //!   member give up its identity. It is held back here (foca 2.0.0; remove the filter when a fixed release is out).
 //! - **Strangers**: members that are not in the roster are ignored, whoever speaks of them.
 
-use bytes::{Buf, BufMut};
-use foca::{Config, Foca, Header, Identity, Member, Message, NoCustomBroadcast, Notification, Runtime, State, Timer};
+mod codec;
+mod settings;
+
+use codec::{Codec, Known};
+use foca::{Foca, Header, Member, Message, NoCustomBroadcast, Notification, Runtime, State, Timer};
 use quorate_core::{AgentId, Mono};
-use quorate_wire::{MemberMark, Suspicion, decode_prefix, encode_value};
+use quorate_wire::{MemberMark, Suspicion, decode_prefix};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU8, NonZeroUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use settings::config;
+
+pub(crate) use codec::SwimId;
+pub(crate) use settings::log10_thousandths;
 
 use crate::config::Timing;
 
-/// Largest membership packet. A constant of the wire: the library also refuses to receive more.
-const MAX_SWIM_BYTES: usize = 1100;
 /// Highest local health score.
 const MAX_LOCAL_HEALTH: u32 = 7;
 /// Confirmations after which a suspicion is as short as it gets.
@@ -35,113 +39,17 @@ const MAX_REPORTS: usize = 16;
 /// Reports older than this are forgotten.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
 
-/// An agent as the SWIM library names it: 16 bytes, `Copy`. The counter is the boot counter in its upper half and identity renewals in
-/// its lower one, so that it only ever grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SwimId {
-    pub agent: AgentId,
-    pub counter: u64,
-}
-
-impl SwimId {
-    pub fn first(agent: AgentId, boot: u32) -> Self {
-        Self { agent, counter: u64::from(boot) << 32 }
-    }
-}
-
-impl Identity for SwimId {
-    type Addr = u64;
-
-    fn renew(&self) -> Option<Self> {
-        self.counter.checked_add(1).map(|counter| Self { counter, ..*self })
-    }
-
-    fn addr(&self) -> u64 {
-        self.agent.0
-    }
-
-    fn win_addr_conflict(&self, other: &Self) -> bool {
-        self.counter > other.counter
-    }
-}
-
-/// Boot and renewals apart, because two small numbers encode shorter than a large one.
-#[derive(Serialize, Deserialize)]
-struct WireId(u64, u32, u32);
-
-impl Serialize for SwimId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[allow(clippy::cast_possible_truncation, reason = "the two halves of the counter")]
-        WireId(self.agent.0, (self.counter >> 32) as u32, self.counter as u32).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for SwimId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let WireId(agent, boot, renewals) = WireId::deserialize(deserializer)?;
-        Ok(Self { agent: AgentId(agent), counter: (u64::from(boot) << 32) | u64::from(renewals) })
-    }
-}
-
-/// The roster as the codec sees it.
-type Known = Arc<Mutex<BTreeSet<AgentId>>>;
-
-struct Codec {
-    known: Known,
-    me: SwimId,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum CodecError {
-    #[error("no room")]
-    Full,
-    #[error(transparent)]
-    Malformed(#[from] quorate_wire::DecodeError),
-}
-
-fn put(bytes: &[u8], mut buf: impl BufMut) -> Result<(), CodecError> {
-    if buf.remaining_mut() < bytes.len() {
-        return Err(CodecError::Full);
-    }
-    buf.put_slice(bytes);
-    Ok(())
-}
-
-fn take<T: serde::de::DeserializeOwned>(mut buf: impl Buf) -> Result<T, CodecError> {
-    let (value, used) = decode_prefix(buf.chunk())?;
-    buf.advance(used);
-    Ok(value)
-}
-
-impl foca::Codec<SwimId> for Codec {
-    type Error = CodecError;
-
-    fn encode_header(&mut self, header: &Header<SwimId>, buf: impl BufMut) -> Result<(), CodecError> {
-        put(&encode_value(header), buf)
-    }
-
-    fn decode_header(&mut self, buf: impl Buf) -> Result<Header<SwimId>, CodecError> {
-        take(buf)
-    }
-
-    fn encode_member(&mut self, member: &Member<SwimId>, buf: impl BufMut) -> Result<(), CodecError> {
-        put(&encode_value(member), buf)
-    }
-
-    fn decode_member(&mut self, buf: impl Buf) -> Result<Member<SwimId>, CodecError> {
-        let member: Member<SwimId> = take(buf)?;
-        let known = self.known.lock().is_ok_and(|known| known.contains(&member.id().agent));
-        // "We are alive" is news to nobody: the one update that the library takes without any effect.
-        Ok(if known { member } else { Member::alive(self.me) })
-    }
-}
-
 /// What membership wants done, or tells.
 #[derive(Debug)]
 pub(crate) enum SwimOutput {
-    Send { to: AgentId, bytes: Vec<u8> },
+    Send {
+        to: AgentId,
+        bytes: Vec<u8>,
+    },
     Up(AgentId),
     Down(AgentId),
+    /// A direct ping was not answered in time; others are being asked.
+    NoAnswer(AgentId),
     ProbeFailed(AgentId),
     Suspects(Suspicion),
     Renewed,
@@ -316,6 +224,9 @@ impl Swim {
             return false;
         }
         self.heard.insert(from);
+        if let Message::PingReq { target, .. } = header.message {
+            self.outputs.push(SwimOutput::NoAnswer(target.agent));
+        }
         self.drive(now, links, |foca, sink| foca.handle_data(bytes, sink))
     }
 
@@ -365,6 +276,13 @@ impl Swim {
         match doubt {
             Some(doubt) if doubt.reported_by.len() < MAX_REPORTS => doubt.reported_by.insert(suspicion.by),
             _ => false,
+        }
+    }
+
+    /// The agent has just answered something else that we asked of it: our suspicion of it was wrong.
+    pub fn answered(&mut self, agent: AgentId) {
+        if let Some(doubt) = self.doubts.get_mut(&agent) {
+            doubt.own = None;
         }
     }
 
@@ -527,13 +445,15 @@ impl Swim {
     }
 
     fn send(&mut self, to: SwimId, bytes: Vec<u8>) {
-        let misdirected = self.active.get(&to.agent) == Some(&to.counter)
-            && decode_prefix::<Header<SwimId>>(&bytes).is_ok_and(|(header, _)| header.message == Message::TurnUndead);
-        if misdirected {
-            self.undead_filtered += 1;
-        } else {
-            self.outputs.push(SwimOutput::Send { to: to.agent, bytes });
+        match decode_prefix::<Header<SwimId>>(&bytes).map(|(header, _)| header.message) {
+            Ok(Message::TurnUndead) if self.active.get(&to.agent) == Some(&to.counter) => {
+                self.undead_filtered += 1;
+                return;
+            }
+            Ok(Message::PingReq { target, .. }) => self.outputs.push(SwimOutput::NoAnswer(target.agent)),
+            _ => {}
         }
+        self.outputs.push(SwimOutput::Send { to: to.agent, bytes });
     }
 
     fn schedule(&mut self, now: Mono, timer: Timer<SwimId>, after: Duration, links: &BTreeSet<AgentId>) {
@@ -565,34 +485,6 @@ impl Swim {
             self.outputs.push(SwimOutput::Suspects(suspicion));
         }
     }
-}
-
-/// The library's settings for a mesh of `size`, in integers: its own presets use floating-point logarithms, which differ by platform.
-fn config(size: usize, timing: &Timing) -> Config {
-    let log_thousandths = log10_thousandths(size as u64 + 1);
-    let transmissions = (4 * log_thousandths / 1000).clamp(2, 255);
-    let suspicion_ms = timing.swim_period.as_millis() as u64 * 4 * log10_thousandths(size as u64).max(1000) / 1000;
-    Config {
-        probe_period: timing.swim_period,
-        probe_rtt: timing.swim_rtt,
-        num_indirect_probes: NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN),
-        max_transmissions: NonZeroU8::new(transmissions as u8).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: Duration::from_millis(suspicion_ms),
-        remove_down_after: None,
-        max_packet_size: NonZeroUsize::new(MAX_SWIM_BYTES).unwrap_or(NonZeroUsize::MIN),
-        notify_down_members: true,
-        periodic_announce: None,
-        periodic_announce_to_down_members: None,
-        periodic_gossip: None,
-    }
-}
-
-/// A thousand times the decimal logarithm, by linear interpolation between powers of two: at most 3 % off, the same everywhere.
-pub(crate) fn log10_thousandths(n: u64) -> u64 {
-    let Some(power) = n.checked_ilog2() else { return 0 };
-    let floor = 1u64 << power;
-    let fraction = (n - floor) * 1000 / floor;
-    (u64::from(power) * 1000 + fraction) * 301 / 1000
 }
 
 #[cfg(test)]

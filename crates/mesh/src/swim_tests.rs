@@ -1,6 +1,9 @@
 //! The traps of SWIM and of its library, each one on its own.
 
+use super::settings::MAX_SWIM_BYTES;
 use super::*;
+use foca::Identity;
+use quorate_wire::encode_value;
 use rand::SeedableRng;
 
 const S: u64 = 1_000_000_000;
@@ -155,6 +158,21 @@ fn an_unconfirmed_suspicion_lasts_longer() {
     };
     // 4 s shortest, 24 s longest: 24 - 20 ln(c + 1) / ln 3.
     assert_eq!([wait(0), wait(1), wait(2), wait(3)], [24_000, 11_382, 4_000, 4_000]);
+}
+
+/// Whoever answers a stream ping during the suspicion is not declared failed, whatever was lost before.
+#[test]
+fn an_answer_ends_our_suspicion() {
+    let mut swim = swim(1, &[2, 3, 4, 5]);
+    for seconds in 1..300 {
+        for output in run(&mut swim, seconds) {
+            match output {
+                SwimOutput::Suspects(suspicion) => swim.answered(suspicion.of),
+                SwimOutput::Down(agent) => panic!("{agent} was declared failed"),
+                _ => {}
+            }
+        }
+    }
 }
 
 #[test]

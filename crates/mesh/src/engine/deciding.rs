@@ -1,14 +1,13 @@
 //! How a verdict changes: an observer proposes, the others sign if they agree at that moment, and a quorum of signatures is the proof.
 
+use super::certificates::Origin;
 use super::instance::{Instance, Proposal};
 use super::vantage::Vantage;
 use super::{Engine, limits};
-use crate::api::VerdictChange;
-use crate::gossip::News;
-use quorate_core::opinion::{Voter, opinion};
+use quorate_core::opinion::opinion;
 use quorate_core::signing::{Refusal, SIGNATURE_LIFE};
-use quorate_core::verdict::{Certificate, Decision, Endorsement, Pattern, supports};
-use quorate_core::{AgentId, Class, Evidence, InstanceId, Mono, Verdict, Vote, quorum};
+use quorate_core::verdict::{Certificate, Decision, Endorsement, supports};
+use quorate_core::{AgentId, InstanceId, Mono, Verdict, Vote};
 use quorate_wire::{Answer, Packet, Reply, signing_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,22 +15,6 @@ use std::time::Duration;
 
 /// Rounds are remembered this long; answers that come later are ignored.
 const ROUND_LIFE: Duration = Duration::from_secs(2);
-/// In a mesh of at most this many, a new certificate is sent to everyone at once.
-const TELL_ALL_UP_TO: usize = 64;
-/// Where a certificate comes from, which says how far it still has to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Decided here: everyone is to be told.
-    Made,
-    /// Told by gossip: passed on.
-    Pushed,
-    /// Learnt by comparing notes: old news.
-    Repaired,
-}
-
-/// Changes remembered for the flap flag.
-const MAX_CHANGES: usize = 64;
-
 fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
 }
@@ -113,7 +96,7 @@ impl Engine {
         self.proposals_due.insert((due, id.clone()));
     }
 
-    fn drop_proposal(&mut self, id: &InstanceId) {
+    pub(super) fn drop_proposal(&mut self, id: &InstanceId) {
         if let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.take()) {
             self.proposals_due.remove(&(proposal.due, id.clone()));
         }
@@ -312,7 +295,7 @@ impl Engine {
         supports(endorsement.vote, proposal.verdict) && self.signature_holds(&decision, endorsement)
     }
 
-    fn signature_holds(&self, decision: &Decision, endorsement: &Endorsement) -> bool {
+    pub(super) fn signature_holds(&self, decision: &Decision, endorsement: &Endorsement) -> bool {
         let bytes = endorsement_bytes(decision, endorsement.vote, endorsement.signed_at);
         let credential = if endorsement.agent == self.me() {
             Some(&self.config.credential)
@@ -369,187 +352,5 @@ impl Engine {
         let certificate = Certificate { decision, class, decided_at: self.now.wall, endorsements: signed };
         self.stats.certificates_made += 1;
         self.take_certificate(Arc::new(certificate), Origin::Made);
-    }
-
-    /// What seems to be broken at the moment of a decision. Observers probe at different times: those that still pass while a quorum
-    /// fails are mostly late, so that only the failing votes are read, and a refusal outweighs the home agent's last pass.
-    fn class_at_decision(&self, instance: &Instance, verdict: Verdict) -> Class {
-        let late = |voter: &Voter| verdict == Verdict::Down && voter.vote.reaches();
-        let ballot = self.ballot(instance);
-        let refused = ballot
-            .voters
-            .iter()
-            .any(|voter| matches!(voter.vote.evidence(), Some(Evidence::Refused | Evidence::BadAnswer)));
-        let counts = |voter: &&Voter| !late(voter) || (voter.home && !refused);
-        self.class_from(instance, verdict, ballot.voters.iter().filter(counts))
-    }
-
-    /// What the pattern of votes says is broken, now.
-    pub(super) fn class_now(&self, instance: &Instance) -> Class {
-        self.class_from(instance, instance.decided(), self.ballot(instance).voters.iter())
-    }
-
-    fn class_from<'a>(&self, instance: &Instance, verdict: Verdict, voters: impl Iterator<Item = &'a Voter>) -> Class {
-        if instance.is_host() {
-            return if verdict == Verdict::Down { Class::HostDown } else { Class::Healthy };
-        }
-        let voices: Vec<_> = voters.filter(|voter| !voter.vote.abstains()).collect();
-        let host_down =
-            self.instances.get(&InstanceId::host(instance.home)).is_some_and(|host| host.decided() == Verdict::Down);
-        let pattern = Pattern {
-            home: voices.iter().find(|voter| voter.home).map(|voter| voter.vote),
-            remote: voices.iter().filter(|voter| !voter.home).map(|voter| voter.vote).collect(),
-            home_alive: instance.home == self.me() || (self.heard(instance.home) && !host_down),
-        };
-        Class::of(&pattern)
-    }
-
-    /// Takes a certificate, if it holds and outranks the one that is held.
-    pub(super) fn take_certificate(&mut self, certificate: Arc<Certificate>, origin: Origin) {
-        let id = certificate.decision.instance.clone();
-        let Some(instance) = self.instances.get(&id) else {
-            if self.orphans.len() < limits::MAX_ORPHANS {
-                self.orphans.insert(id, certificate);
-            } else {
-                self.stats.limits_hit += 1;
-            }
-            return;
-        };
-        if certificate.decision.incarnation > instance.incarnation {
-            self.orphans.insert(id, certificate);
-            return;
-        }
-        let held = instance.certificate.as_ref().map(|held| held.rank());
-        let news = certificate.decision.incarnation == instance.incarnation
-            && held.is_none_or(|rank| rank < certificate.rank());
-        if !news {
-            return;
-        }
-        let enough = certificate.endorsements.len() >= quorum::of(instance.assigned) as usize;
-        let genuine = enough
-            && certificate.check().is_ok()
-            && certificate
-                .endorsements
-                .iter()
-                .all(|e| self.roster_ever(e.agent) && self.signature_holds(&certificate.decision, e));
-        if !genuine {
-            self.stats.certificates_refused += 1;
-            return;
-        }
-        self.stats.certificates_taken += 1;
-        self.install(certificate, origin);
-    }
-
-    /// A signer must have been admitted; whether it has left since does not matter.
-    fn roster_ever(&self, agent: AgentId) -> bool {
-        agent == self.me() || self.agents.contains_key(&agent)
-    }
-
-    fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {
-        let id = certificate.decision.instance.clone();
-        let now = self.now.mono;
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        let (from, to) = (instance.decided(), certificate.decision.verdict);
-        instance.signer.certify(certificate.decision.term);
-        instance.certificate = Some(Arc::clone(&certificate));
-        let (service, home) = (instance.service.clone(), instance.home);
-        if from != to && from != Verdict::Starting {
-            instance.changes.push_back(now);
-            if instance.changes.len() > MAX_CHANGES {
-                instance.changes.pop_front();
-            }
-        }
-        if let Some(count) = self.services.get_mut(&service) {
-            count.down = count.down + usize::from(to == Verdict::Down) - usize::from(from == Verdict::Down);
-        }
-        self.drop_proposal(&id);
-        self.touch(&id);
-        self.persist_soon();
-        if let (Some(host), true) = (id.host_of(), from != to) {
-            self.host_decided(host, to);
-        }
-        if origin != Origin::Repaired {
-            self.spread(&certificate, origin);
-        }
-        if from != to {
-            let folded_under = self.folded_under(home, &id, to);
-            let signers = certificate.endorsements.iter().map(|e| e.agent).collect();
-            let (term, class, decided_at) = (certificate.decision.term, certificate.class, certificate.decided_at);
-            self.note_change(VerdictChange {
-                instance: id,
-                service,
-                term,
-                from,
-                to,
-                class,
-                folded_under,
-                signers,
-                decided_at,
-            });
-        }
-    }
-
-    fn host_decided(&mut self, host: AgentId, verdict: Verdict) {
-        self.members_dirty = true;
-        let below: Vec<_> =
-            self.instances.values().filter(|i| i.home == host && !i.is_host()).map(|i| i.id.clone()).collect();
-        below.iter().for_each(|id| self.touch(id));
-        if verdict == Verdict::Down {
-            self.swim.confirm(host);
-            self.doubt_host(host);
-        }
-    }
-
-    /// The host whose fault explains that this instance is down.
-    pub(super) fn folded_under(&self, home: AgentId, id: &InstanceId, verdict: Verdict) -> Option<InstanceId> {
-        let host = InstanceId::host(home);
-        let down = self.instances.get(&host).is_some_and(|host| host.decided() == Verdict::Down);
-        (down && *id != host && verdict == Verdict::Down).then_some(host)
-    }
-
-    fn spread(&mut self, certificate: &Arc<Certificate>, origin: Origin) {
-        let times = self.transmissions();
-        self.tell(News::Certificate(Arc::clone(certificate)), times);
-        let known = self.instances.get(&certificate.decision.instance);
-        let told: Vec<_> = match known {
-            _ if origin != Origin::Made => Vec::new(),
-            _ if self.swim.active_count() <= TELL_ALL_UP_TO => self.swim.active().collect(),
-            Some(instance) => instance.observers.iter().copied().filter(|agent| self.swim.is_active(*agent)).collect(),
-            None => Vec::new(),
-        };
-        for to in told {
-            self.send(to, &Packet::Push { owners: Vec::new(), certificates: vec![Arc::clone(certificate)] });
-        }
-    }
-
-    /// Can enough observers be heard to confirm the last verdict?
-    fn mark_staleness(&mut self, id: &InstanceId) {
-        let Some(instance) = self.instances.get(id) else { return };
-        let me = self.me();
-        let listens =
-            |agent: AgentId| agent == me || (self.swim.is_active(agent) && (self.was_quorate || self.heard(agent)));
-        let holds = |agent: &&AgentId| {
-            listens(**agent)
-                && match (**agent == me, instance.is_host()) {
-                    (_, true) => true,
-                    (true, _) => instance.watch.as_ref().is_some_and(|watch| !watch.vote.abstains()),
-                    (false, _) => instance
-                        .votes
-                        .get(agent)
-                        .is_some_and(|(inc, o)| *inc == instance.incarnation && !o.vote.abstains()),
-                }
-        };
-        let heard = instance.observers.iter().filter(holds).count();
-        let fresh = heard >= instance.quorum() && self.was_quorate;
-        let unheard = heard == 0 && self.was_quorate;
-        let since = if fresh { None } else { Some(instance.stale_since.unwrap_or(self.now.wall)) };
-        if since != instance.stale_since || unheard != instance.unheard {
-            self.views_dirty.insert(id.clone());
-            self.view_dirty = true;
-        }
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.stale_since = since;
-            instance.unheard = unheard;
-        }
     }
 }

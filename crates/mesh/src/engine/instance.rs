@@ -1,6 +1,6 @@
 //! One instance as this agent knows it, and who observes it.
 
-use super::deciding::Origin;
+use super::certificates::Origin;
 use super::{Engine, limits};
 use crate::api::{EventKind, MemberState};
 use quorate_core::assignment::{self, Candidate};

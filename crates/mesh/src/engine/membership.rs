@@ -49,13 +49,14 @@ impl Engine {
                 SwimOutput::Send { to, bytes } => self.send(to, &Packet::Swim(bytes)),
                 SwimOutput::Up(agent) => self.member_up(agent),
                 SwimOutput::Down(agent) => self.member_down(agent),
-                SwimOutput::ProbeFailed(agent) => self.doubt_host(agent),
+                SwimOutput::NoAnswer(agent) | SwimOutput::ProbeFailed(agent) => self.doubt_host(agent),
                 SwimOutput::Suspects(suspicion) => {
                     self.members_dirty = true;
                     self.view_dirty = true;
                     let times = self.transmissions();
                     self.tell(News::Suspicion(suspicion), times);
                     self.doubt_host(suspicion.of);
+                    self.ping_host(suspicion.of, true);
                 }
                 SwimOutput::Renewed => self.stats.renewals += 1,
             }

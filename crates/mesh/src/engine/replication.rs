@@ -1,6 +1,6 @@
 //! How records and certificates travel: pushed while they are new, and repaired by comparing digests.
 
-use super::deciding::Origin;
+use super::certificates::Origin;
 use super::{Engine, limits};
 use crate::api::EventKind;
 use crate::gossip::{News, Parcel};

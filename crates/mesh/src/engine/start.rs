@@ -153,7 +153,7 @@ impl Engine {
         let registrations = std::mem::take(&mut self.config.registrations);
         self.register_with(registrations, &incarnations);
         for certificate in certificates {
-            self.take_certificate(certificate, super::deciding::Origin::Repaired);
+            self.take_certificate(certificate, super::certificates::Origin::Repaired);
         }
         self.cut.clear();
         self.cut_due = None;

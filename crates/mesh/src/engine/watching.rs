@@ -17,6 +17,8 @@ use std::time::Duration;
 const FIRST_SPREAD: Duration = Duration::from_secs(1);
 /// A host in doubt is pinged for this long after the last reason to doubt it.
 const DOUBT_LIFE: Duration = Duration::from_secs(10);
+/// Answers in a row that end the doubt sooner.
+const DOUBT_CLEARED: u32 = 3;
 /// Remote instances, on how many hosts that answer, must be watched before failing nearly all of them at once points to ourselves.
 const IMPAIRED_MIN_INSTANCES: usize = 6;
 const IMPAIRED_MIN_HOSTS: usize = 3;
@@ -134,10 +136,8 @@ impl Engine {
         if last_needed {
             self.call_roll();
         }
-        if busy {
-            return;
-        }
         match registration {
+            Some(_) if busy => {}
             Some(registration) => {
                 self.stats.probes += 1;
                 let probe = ProbeId(self.stats.probes);
@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// Pings a host; a second time also by a stream, which survives the loss of packets.
-    fn ping_host(&mut self, agent: AgentId, retry: bool) {
+    pub(super) fn ping_host(&mut self, agent: AgentId, retry: bool) {
         if self.pings.len() >= limits::MAX_NONCES {
             self.stats.limits_hit += 1;
             return;
@@ -171,6 +171,7 @@ impl Engine {
     pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
         if self.pings.get(&nonce).is_some_and(|(agent, _)| *agent == from) {
             self.pings.remove(&nonce);
+            self.swim.answered(from);
             self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()));
         }
     }
@@ -251,6 +252,9 @@ impl Engine {
                 watch.failures = 0;
                 watch.successes = watch.successes.saturating_add(1);
                 watch.pending_fail = None;
+                if watch.successes >= DOUBT_CLEARED {
+                    watch.until = watch.until.map(|until| until.min(now));
+                }
                 if watch.vote.reaches() || watch.successes >= pass_after {
                     self.set_vote(id, vote, detail);
                 }
@@ -327,8 +331,18 @@ impl Engine {
         watch.vote = vote;
         watch.detail = detail;
         watch.since = since;
-        self.publish_vote(id);
+        let quiet = vote.reaches() && self.is_quiet(id);
+        if !quiet {
+            self.publish_vote(id);
+        }
         self.touch(id);
+    }
+
+    /// A host that answers, of which nothing bad was said or decided, is not worth a record.
+    fn is_quiet(&self, id: &InstanceId) -> bool {
+        let known =
+            self.instances.get(id).is_some_and(|instance| instance.is_host() && instance.decided() != Verdict::Down);
+        known && self.log.record(&quorate_wire::RecordKey::Observed(id.clone())).is_none()
     }
 
     fn publish_vote(&mut self, id: &InstanceId) {
