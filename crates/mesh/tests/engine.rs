@@ -238,3 +238,16 @@ fn an_old_disk_is_noticed_and_outgrown() {
     world.until(10_000, |w| (1..=3).all(|a| w.view(a).alive == 3));
     assert!(world.hosts[&2].engine.as_ref().unwrap().boot() > 4);
 }
+
+/// An agent that expects others and has found none yet must not take itself for the whole mesh.
+#[test]
+fn a_joiner_without_contact_is_not_a_majority_of_one() {
+    let mut world = World::new();
+    world.start(2, &["web@2"]);
+    world.contact(2, 1);
+    world.input(2, Input::Command(Command::CallRoll(Ticket(1))));
+    world.run(10_000);
+    assert_eq!(world.rolls, [(2, false)]);
+    assert!(!world.view(2).quorate);
+    assert_eq!(world.verdict(2, "web@2"), Verdict::Starting);
+}

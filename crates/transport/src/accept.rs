@@ -91,7 +91,7 @@ async fn accept_link(shared: &Arc<Shared>, connection: Connection) {
     match timeout(HELLO_TIMEOUT, meet(shared, peer, &connection)).await.unwrap_or(Err(LinkError::TimedOut)) {
         Ok(()) => shared.counters.accepts_ok.increment(),
         Err(error) => {
-            let by_peer = connection.close_reason().is_some();
+            let by_peer = closed_by_peer_with(&connection, &error);
             close(&connection, &error);
             if by_peer && error.is_refusal_of_us() {
                 shared.report_refusal(error, Some(peer), address).await;
@@ -100,6 +100,12 @@ async fn accept_link(shared: &Arc<Shared>, connection: Connection) {
             }
         }
     }
+}
+
+/// Is `error` what the peer closed the connection with, and not our own verdict on a peer that went away meanwhile?
+pub(crate) fn closed_by_peer_with(connection: &Connection, error: &LinkError) -> bool {
+    let reason = connection.close_reason();
+    reason.is_some_and(|reason| LinkError::from_connection(&reason, connection.remote_address()) == *error)
 }
 
 /// Hears the dialler's hello, decides, and answers with our own: to the dialler that means "taken".

@@ -107,7 +107,7 @@ async fn attempt(shared: &Arc<Shared>, address: SocketAddr, expected: Option<u64
         // The peer keeps another link to us, which it installed before it said so.
         Err(LinkError::Duplicate) => return Ok(peer),
         Err(error) => {
-            let by_peer = connection.close_reason().is_some();
+            let by_peer = crate::accept::closed_by_peer_with(&connection, &error);
             close(&connection, &error);
             return Err((error, by_peer, Some(peer)));
         }

@@ -33,6 +33,8 @@ const HELD_UP: Duration = Duration::from_millis(50);
 const CATCH_UP: Duration = Duration::from_millis(5);
 /// Roll calls that may be awaited at once.
 const MAX_WAITING: usize = 256;
+/// Members that must refuse this agent's identity before it stops.
+const ACCUSERS_NEEDED: usize = 2;
 /// Identities in dispute that are remembered.
 const MAX_DISPUTED: usize = 1024;
 
@@ -111,6 +113,8 @@ struct Turning {
     conflict: Option<String>,
     /// Identities that two processes claim; what is said under them counts for nothing.
     disputed: BTreeSet<u64>,
+    /// Who has refused this agent as a copy, or as out of date.
+    accusers: BTreeSet<u64>,
 }
 
 impl Drive {
@@ -125,6 +129,7 @@ impl Drive {
             published_at,
             conflict: None,
             disputed: BTreeSet::new(),
+            accusers: BTreeSet::new(),
         };
         for output in std::mem::take(&mut turning.drive.pending) {
             turning.carry_out(output).await;
@@ -228,9 +233,16 @@ impl Turning {
     /// A peer refused this agent for what it is. A copied or outdated identity is a reason to stop.
     fn refused(&mut self, by: Option<u64>, address: std::net::SocketAddr, reason: &LinkError) {
         let credible = by.is_none_or(|peer| !self.disputed.contains(&peer));
+        let accuser = by.unwrap_or_default();
         let by = by.map_or_else(|| "unknown".to_owned(), |peer| AgentId(peer).to_string());
         tracing::error!(%by, %address, %reason, remedy = reason.remedy(), "a peer refused this agent");
-        if credible && matches!(reason, LinkError::Cloned | LinkError::StaleIdentity) {
+        if !credible || !matches!(reason, LinkError::Cloned | LinkError::StaleIdentity) {
+            return;
+        }
+        // One member alone must not be able to stop another: it takes two, where there are two others.
+        self.accusers.insert(accuser);
+        let others = self.drive.published.view().roster.saturating_sub(1);
+        if self.accusers.len() >= others.clamp(1, ACCUSERS_NEEDED) {
             self.conflict = Some(format!("agent {by} at {address} says: {reason}; {}", reason.remedy()));
         }
     }

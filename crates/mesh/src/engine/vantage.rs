@@ -160,9 +160,9 @@ impl Engine {
     }
 
     fn count_roll(&mut self) {
-        let roster = self.roster.len();
+        let (roster, caught_up) = (self.roster.len(), self.caught_up());
         let Some(call) = &mut self.roll.current else { return };
-        if !call.quorate && quorum::majority(call.answered.len() + 1, roster) {
+        if caught_up && !call.quorate && quorum::majority(call.answered.len() + 1, roster) {
             call.quorate = true;
             self.stats.roll_calls_quorate += 1;
             self.roll_known(true);
@@ -200,9 +200,10 @@ impl Engine {
         self.evaluate_all |= !quorate;
     }
 
-    /// Does this agent belong to the side that may decide? By the last roll call while it speaks of this moment, else by membership.
+    /// Does this agent belong to the side that may decide? Not before it knows the roster; then by the last roll call while it speaks of this moment, else by membership.
     pub(super) fn quorate(&self) -> bool {
         match &self.roll.last {
+            _ if !self.caught_up() => false,
             Some(last) if !last.quorate => false,
             Some(last) if self.now.mono.since(last.started) < QUORATE_LIFE => true,
             _ => quorum::majority(self.swim.active_count() + 1, self.roster.len()),
