@@ -38,8 +38,8 @@ enum Command {
     /// Work with metrics.
     #[command(hide = true)]
     Metrics(metrics::Args),
-    /// Run a whole mesh on this machine, break something in it and watch the quorum decide.
-    Demo(demo::Args),
+    #[command(flatten)]
+    Demo(demo::Demo),
 }
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Command::Metrics(args) => metrics::run(args),
         Command::Ask(ask) => cli::run(ask),
         Command::Config(args) => config::run(args),
-        Command::Demo(args) => demo::run(args),
+        Command::Demo(demo) => demo::run(demo),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -12,7 +12,7 @@ pub mod style;
 pub mod table;
 
 #[cfg(test)]
-mod fabricated;
+pub mod fabricated;
 #[cfg(test)]
 mod list_tests;
 
