@@ -62,6 +62,7 @@ struct Doubt {
     incarnation: u16,
     reported_by: BTreeSet<AgentId>,
     at: Mono,
+    certified: bool,
     own: Option<(Mono, foca::TimerToken, Duration)>,
 }
 
@@ -286,10 +287,10 @@ impl Swim {
         }
     }
 
-    /// A quorum has declared the agent's host down: as good as every confirmation.
+    /// A quorum has declared the agent's host down, each by its own pings: there is nothing to wait for any more.
     pub fn confirm(&mut self, agent: AgentId) {
         if let Some(doubt) = self.doubts.get_mut(&agent) {
-            doubt.reported_by.extend((0..CONFIRMATIONS as u64).map(AgentId));
+            doubt.certified = true;
         }
     }
 
@@ -300,7 +301,8 @@ impl Swim {
 
     /// The doubt about this identity and incarnation, made if there is none or an older one.
     fn doubt(&mut self, now: Mono, agent: AgentId, counter: u64, incarnation: u16) -> Option<&mut Doubt> {
-        let fresh = || Doubt { counter, incarnation, reported_by: BTreeSet::new(), at: now, own: None };
+        let fresh =
+            || Doubt { counter, incarnation, reported_by: BTreeSet::new(), at: now, certified: false, own: None };
         let doubt = self.doubts.entry(agent).or_insert_with(fresh);
         if (doubt.counter, doubt.incarnation) < (counter, incarnation) {
             *doubt = fresh();
@@ -316,6 +318,7 @@ impl Swim {
         let extra = (UNCONFIRMED_FACTOR - 1) * shortest;
         // ln(2) / ln(3) = 0.6309
         let wait = match confirmed {
+            _ if doubt.certified => Duration::ZERO,
             _ if others < CONFIRMATIONS => shortest,
             0 => shortest + extra,
             1 => shortest + extra * 3691 / 10_000,

@@ -153,7 +153,7 @@ fn an_unconfirmed_suspicion_lasts_longer() {
         let swim = swim(1, &[2, 3, 4, 5]);
         let reported_by = (0..confirmed as u64).map(AgentId).collect();
         let own = Some((Mono(0), 0, Duration::from_secs(4)));
-        let doubt = Doubt { counter: 0, incarnation: 0, reported_by, at: Mono(0), own };
+        let doubt = Doubt { counter: 0, incarnation: 0, reported_by, at: Mono(0), certified: false, own };
         swim.deadline(&doubt).unwrap().0 / 1_000_000
     };
     // 4 s shortest, 24 s longest: 24 - 20 ln(c + 1) / ln 3.
