@@ -1,0 +1,77 @@
+//! Promise 2, Minority silence: agents that reach half of the roster or less start no new `down`, and at most one side holds itself quorate.
+
+use super::{Finding, Invariant, Sight};
+use crate::truth::Truth;
+use quorate_core::Verdict;
+use std::time::Duration;
+
+/// An agent cut off for this long signs no `down`.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// The invariant.
+pub struct Minority;
+
+impl Invariant for Minority {
+    fn name(&self) -> &'static str {
+        "minority silence"
+    }
+
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        match sight {
+            Sight::Certificate { holder, certificate, .. } if certificate.decision.verdict == Verdict::Down => {
+                for endorsement in &certificate.endorsements {
+                    let Some(signer) = truth.scenario.agent(endorsement.agent) else { continue };
+                    let at = truth.moment_of(signer, endorsement.signed_at.0);
+                    if truth.minority_throughout(signer, at.minus(SILENCE), at) {
+                        let name = truth.scenario.agent_name(signer);
+                        let detail = format!("{name} signs while it reaches half of the roster or less");
+                        found.push(Finding::about(truth, certificate, Some(*holder), detail));
+                    }
+                }
+            }
+            Sight::Survey { views } => {
+                let bound = truth.scenario.bounds.quorate.0;
+                let now = truth.now;
+                for (agent, view) in views.iter().enumerate() {
+                    let claims =
+                        view.is_some_and(|view| view.quorate) && truth.awake_throughout(agent, now.minus(bound), now);
+                    if claims && truth.cornered(agent, now) && truth.cornered_throughout(agent, now.minus(bound), now) {
+                        let detail = format!("it holds itself quorate on the smaller side for {bound:?}");
+                        found.push(Finding::new(Some(agent), detail));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::{Bench, SPLIT};
+    use super::*;
+
+    #[test]
+    fn a_signer_of_the_smaller_side_is_found_and_one_of_the_greater_is_not() {
+        let mut bench = Bench::new(SPLIT);
+        bench.at(35);
+        let greater = bench.certificate("web@0", Verdict::Down, &[0, 1, 2], 30_000);
+        assert_eq!(bench.shown(&mut Minority, &greater), Vec::<String>::new());
+        let smaller = bench.certificate("web@0", Verdict::Down, &[0, 1, 3], 30_000);
+        assert!(bench.shown(&mut Minority, &smaller)[0].contains("a3 signs while it reaches half"));
+        let before = bench.certificate("web@0", Verdict::Down, &[0, 1, 3], 21_500);
+        assert_eq!(bench.shown(&mut Minority, &before), Vec::<String>::new(), "the cut is too fresh to be known");
+    }
+
+    #[test]
+    fn a_quorate_agent_on_the_smaller_side_is_found_after_the_bound() {
+        let mut bench = Bench::new(SPLIT);
+        bench.at(30);
+        let view = bench.mesh_view(4, true, &[]);
+        assert_eq!(bench.survey(&mut Minority, &[&view]), Vec::<String>::new());
+        bench.at(42);
+        assert!(bench.survey(&mut Minority, &[&view])[0].contains("holds itself quorate"));
+        let greater = bench.mesh_view(0, true, &[]);
+        assert_eq!(bench.survey(&mut Minority, &[&greater]), Vec::<String>::new());
+    }
+}

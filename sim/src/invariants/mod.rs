@@ -1,0 +1,108 @@
+//! The promises, one file each, checked against the ground truth.
+//!
+//! An invariant is shown what happens and says what is wrong with it. It never influences the run.
+
+pub mod blame;
+pub mod convergence;
+pub mod detection;
+pub mod minority;
+pub mod order;
+pub mod quorum;
+pub mod recovery;
+pub mod truth_wins;
+pub mod unwatched;
+
+#[cfg(test)]
+pub mod bench;
+
+use crate::truth::Truth;
+use quorate_core::verdict::Certificate;
+use quorate_mesh::{EventKind, InstanceView, MeshView};
+
+/// Something that can be seen.
+pub enum Sight<'a> {
+    /// A certificate is held by anybody for the first time in the run.
+    Certificate {
+        /// By whom.
+        holder: usize,
+        /// What that agent knows of the instance.
+        instance: &'a InstanceView,
+        /// The certificate.
+        certificate: &'a Certificate,
+    },
+    /// What an agent says of an instance changed.
+    Instance {
+        /// Which agent.
+        agent: usize,
+        /// What this run of its process said before.
+        before: Option<&'a InstanceView>,
+        /// What it says now.
+        after: &'a InstanceView,
+    },
+    /// An agent tells of an event.
+    Event {
+        /// Which agent.
+        agent: usize,
+        /// What.
+        kind: &'a EventKind,
+    },
+    /// Five times a second: what everybody knows.
+    Survey {
+        /// By agent; none for one without a process.
+        views: &'a [Option<&'a MeshView>],
+    },
+    /// The run is over.
+    End,
+}
+
+/// What an invariant found to be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// On which agent.
+    pub agent: Option<usize>,
+    /// In words.
+    pub detail: String,
+    /// The votes in question.
+    pub votes: Vec<String>,
+}
+
+impl Finding {
+    /// A finding without votes.
+    pub fn new(agent: Option<usize>, detail: impl Into<String>) -> Self {
+        Self { agent, detail: detail.into(), votes: Vec::new() }
+    }
+
+    /// A finding about a certificate.
+    pub fn about(truth: &Truth, certificate: &Certificate, agent: Option<usize>, detail: impl Into<String>) -> Self {
+        let decision = &certificate.decision;
+        let detail = format!("{} term {} {}: {}", decision.instance, decision.term, decision.verdict, detail.into());
+        let votes = certificate.endorsements.iter().map(|endorsement| {
+            let number = truth.scenario.agent(endorsement.agent);
+            let name =
+                number.map_or_else(|| endorsement.agent.to_string(), |n| truth.scenario.agent_name(n).to_owned());
+            let at = number.map(|n| truth.moment_of(n, endorsement.signed_at.0).to_string()).unwrap_or_default();
+            format!("{name} {} at {at}", endorsement.vote)
+        });
+        Self { agent, detail, votes: votes.collect() }
+    }
+}
+
+/// One promise.
+pub trait Invariant {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+    /// Looks at what happened.
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>);
+}
+
+/// All that are shown everything.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(quorum::Quorum),
+        Box::new(minority::Minority),
+        Box::new(blame::Blame::default()),
+        Box::new(truth_wins::TruthWins),
+        Box::new(unwatched::Unwatched),
+        Box::new(order::Order),
+    ]
+}

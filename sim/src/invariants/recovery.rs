@@ -1,0 +1,47 @@
+//! Promise 8, Recovery: what lives again is `up` on every agent within `success_threshold x period + timeout + dissemination`.
+
+use super::Finding;
+use super::detection::describe;
+use crate::scenario::{Interval, Subject};
+use crate::time::SimTime;
+use crate::timeline::{Timeline, trials};
+use crate::truth::Truth;
+use quorate_core::Verdict;
+
+/// Its name in reports.
+pub const NAME: &str = "recovery";
+
+/// What was not up again in time, of the faults that ended with nothing else wrong. Crashed hosts must first come back; they are held to
+/// convergence instead.
+pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for trial in trials(truth).into_iter().filter(|trial| trial.dark.is_none()) {
+        let Subject::Instance(index) = trial.subject else { continue };
+        let check = &truth.scenario.instances[index].registration.check;
+        let bound = check.period * check.success_threshold + check.timeout + truth.scenario.bounds.recovery.0;
+        let ended = trial.when.to;
+        let by = ended.plus(bound);
+        let faults = truth.scenario.targets.iter().filter(|fault| fault.instance == index);
+        let again = faults.filter(|fault| fault.when.meets(ended, by)).count() > 0;
+        if by > truth.now || again || !trial.undisturbed(truth, ended, by) {
+            continue;
+        }
+        for agent in 0..truth.agents() {
+            let watched = truth.settled_member(agent, ended) && truth.awake_throughout(agent, ended, by);
+            if !watched || timeline.held(trial.subject, agent, ended) != Some(Verdict::Down) {
+                continue;
+            }
+            let after = Interval { from: ended, to: SimTime::NEVER };
+            let at = timeline.reached(trial.subject, agent, Verdict::Up, after);
+            if at.is_none_or(|at| at > by) {
+                let when = at.map_or("never".to_owned(), |at| format!("after {:?}", at.since(ended)));
+                let what = describe(truth, trial.subject);
+                found.push(Finding::new(
+                    Some(agent),
+                    format!("{what}, well at {ended}, is up {when}; {bound:?} is allowed"),
+                ));
+            }
+        }
+    }
+    found
+}

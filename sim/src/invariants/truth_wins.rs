@@ -1,0 +1,142 @@
+//! Promise 5, Truth wins: what a majority of its observers reaches is never `down`.
+//!
+//! An observer counts when the signers could hear it all along: those on the other side of a split are replaced, and may well reach what is
+//! lost to everybody else.
+
+use super::{Finding, Invariant, Sight};
+use crate::scenario::Subject;
+use crate::time::SimTime;
+use crate::truth::Truth;
+use quorate_core::verdict::Certificate;
+use quorate_core::{Verdict, quorum};
+use quorate_mesh::InstanceView;
+use std::time::Duration;
+
+/// Whoever reaches an instance for this long, or for a probe and a second, must know it.
+const KNOWN: Duration = Duration::from_secs(3);
+
+/// When more packets than this are lost, of a thousand, whoever reaches an instance may be heard by nobody.
+const LOST_WORDS: u32 = 50;
+
+/// The invariant.
+pub struct TruthWins;
+
+impl Invariant for TruthWins {
+    fn name(&self) -> &'static str {
+        "truth wins"
+    }
+
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        if let Sight::Certificate { holder, instance, certificate } = sight
+            && certificate.decision.verdict == Verdict::Down
+        {
+            let reach = reaching(truth, instance, certificate);
+            if reach >= quorum::of(certificate.decision.observers) {
+                let detail = format!("{reach} of its {} observers reach it all along", certificate.decision.observers);
+                found.push(Finding::about(truth, certificate, Some(*holder), detail));
+            }
+            if false_down(truth, certificate) && plain(truth, certificate) {
+                let detail = "it is well, and more than half of the roster reaches it".to_owned();
+                found.push(Finding::about(truth, certificate, Some(*holder), detail));
+            }
+        }
+    }
+}
+
+/// When the first signature was given.
+fn decided(truth: &Truth, certificate: &Certificate) -> SimTime {
+    let signed = certificate.endorsements.iter().filter_map(|endorsement| {
+        truth.scenario.agent(endorsement.agent).map(|agent| truth.moment_of(agent, endorsement.signed_at.0))
+    });
+    signed.min().unwrap_or(truth.now).min(truth.now)
+}
+
+fn window(truth: &Truth, subject: Subject) -> Duration {
+    match subject {
+        Subject::Host(_) => KNOWN,
+        Subject::Instance(index) => {
+            let check = &truth.scenario.instances[index].registration.check;
+            KNOWN.max(check.period + check.timeout + Duration::from_secs(1))
+        }
+    }
+}
+
+fn reaches(truth: &Truth, observer: usize, subject: Subject, from: SimTime, to: SimTime) -> bool {
+    match subject {
+        Subject::Instance(index) => truth.reaches_throughout(observer, index, from, to),
+        Subject::Host(agent) => truth.answers_throughout(observer, agent, from, to),
+    }
+}
+
+/// Is it plain who reaches whom? Where paths are cut in part, a quorum of observers may be unable to reach what most agents reach.
+fn plain(truth: &Truth, certificate: &Certificate) -> bool {
+    let to = decided(truth, certificate);
+    let Some(subject) = truth.scenario.subject(&certificate.decision.instance) else { return false };
+    truth.split_clean(to.minus(window(truth, subject)), to)
+}
+
+/// How many of the observers, as the first holder of the certificate names them, reached the subject all along.
+fn reaching(truth: &Truth, instance: &InstanceView, certificate: &Certificate) -> u32 {
+    let Some(subject) = truth.scenario.subject(&certificate.decision.instance) else { return 0 };
+    let to = decided(truth, certificate);
+    let from = to.minus(window(truth, subject));
+    if truth.scenario.worst_loss(from, to) > LOST_WORDS {
+        return 0;
+    }
+    let signers: Vec<usize> = certificate.endorsements.iter().filter_map(|e| truth.scenario.agent(e.agent)).collect();
+    let heard = |observer: usize| signers.iter().all(|signer| truth.path_clear(observer, *signer, from, to));
+    let assigned = instance.observers.iter().filter_map(|observer| truth.scenario.agent(observer.agent));
+    let reaching = assigned.filter(|observer| heard(*observer) && reaches(truth, *observer, subject, from, to));
+    u32::try_from(reaching.count()).unwrap_or(u32::MAX)
+}
+
+/// Does the certificate call something down that was well and within reach of more than half of the roster?
+pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
+    let Some(subject) = truth.scenario.subject(&certificate.decision.instance) else { return false };
+    if certificate.decision.verdict != Verdict::Down {
+        return false;
+    }
+    let to = decided(truth, certificate);
+    let from = to.minus(window(truth, subject));
+    let (well, home) = match subject {
+        Subject::Instance(index) => (truth.well_throughout(index, from, to), truth.scenario.instances[index].home),
+        Subject::Host(agent) => (truth.awake_throughout(agent, from, to), agent),
+    };
+    let members = (0..truth.agents()).filter(|agent| truth.member(*agent, to));
+    let (mut roster, mut reach) = (0, 0);
+    for member in members {
+        roster += 1;
+        reach += usize::from(member == home || reaches(truth, member, subject, from, to));
+    }
+    well && !truth.scenario.lossy(from, to) && quorum::majority(reach, roster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::{Bench, SPLIT};
+    use super::*;
+
+    #[test]
+    fn down_against_a_reaching_majority_is_found() {
+        let mut bench = Bench::new("");
+        bench.at(30);
+        bench.probe(1, 0, 29_500, false);
+        bench.probe(2, 0, 29_500, false);
+        let certificate = bench.certificate("web@0", Verdict::Down, &[1, 2, 3], 29_900);
+        let found = bench.shown(&mut TruthWins, &certificate);
+        assert!(found[0].contains("3 of its 5 observers reach it"), "{found:?}");
+        assert!(found[1].contains("more than half of the roster"));
+        bench.probe(3, 0, 29_500, false);
+        assert_eq!(bench.shown(&mut TruthWins, &certificate), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_host_on_the_greater_side_is_not_down_and_one_on_the_smaller_may_be() {
+        let mut bench = Bench::new(SPLIT);
+        bench.at(35);
+        let wrong = bench.host_certificate(0, Verdict::Down, &[2, 3, 4], 30_000);
+        assert!(false_down(&bench.truth, &wrong));
+        let right = bench.host_certificate(4, Verdict::Down, &[0, 1, 2], 30_000);
+        assert!(!false_down(&bench.truth, &right));
+    }
+}

@@ -1,0 +1,87 @@
+//! Promise 4, No stale health: an instance whose observers are all gone is `unknown`, never `up`.
+
+use super::{Finding, Invariant, Sight};
+use crate::time::SimTime;
+use crate::truth::Truth;
+use quorate_core::Verdict;
+use quorate_mesh::{InstanceView, MeshView};
+
+/// Looked at in every fifth survey: once a second.
+const EVERY_NS: u64 = 1_000_000_000;
+
+/// The invariant.
+pub struct Unwatched;
+
+impl Invariant for Unwatched {
+    fn name(&self) -> &'static str {
+        "no stale health"
+    }
+
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        let Sight::Survey { views } = sight else { return };
+        let cut = || truth.scenario.cuts.iter().any(|cut| cut.when.holds(truth.now));
+        let gone = || (0..views.len()).any(|agent| !truth.awake(agent, truth.now));
+        if !truth.now.0.is_multiple_of(EVERY_NS) || !(cut() || gone()) {
+            return;
+        }
+        for (agent, view) in views.iter().enumerate() {
+            if let Some(view) = view
+                && view.quorate
+                && truth.awake(agent, truth.now)
+            {
+                judge(truth, agent, view, found);
+            }
+        }
+    }
+}
+
+fn judge(truth: &Truth, agent: usize, view: &MeshView, found: &mut Vec<Finding>) {
+    let from = truth.now.minus(truth.scenario.bounds.unwatched.0);
+    for instance in view.instances.values().filter(|instance| instance.verdict == Verdict::Up) {
+        // Hosts are not watched while nothing is wrong; membership does that.
+        let is_host = instance.instance.host_of().is_some();
+        if !is_host && truth.running_throughout(agent, from, truth.now) && gone(truth, agent, instance, from) {
+            let detail = format!("{} is reported up, but all its observers are out of reach", instance.instance);
+            found.push(Finding::new(Some(agent), detail));
+        }
+    }
+}
+
+/// Has nobody who watches `instance` been within reach of `agent` since `from`?
+fn gone(truth: &Truth, agent: usize, instance: &InstanceView, from: SimTime) -> bool {
+    let watchers: Vec<usize> = instance.observers.iter().filter_map(|o| truth.scenario.agent(o.agent)).collect();
+    let reach = |at: SimTime| watchers.iter().any(|other| *other == agent || truth.linked(agent, *other, at));
+    let mut at = truth.now;
+    // Reach changes rarely: a look every second of the window is enough for a bound of many.
+    while at > from {
+        if reach(at) {
+            return false;
+        }
+        at = at.minus(std::time::Duration::from_secs(1)).max(from);
+    }
+    !watchers.is_empty() && !reach(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+
+    #[test]
+    fn up_without_living_observers_is_found_after_the_bound() {
+        let mut bench = Bench::new("");
+        bench.at(20);
+        bench.truth.ended(3);
+        bench.truth.ended(4);
+        let mut watched = bench.instance_view("web@0", Verdict::Up, 1, None);
+        watched.observers.retain(|observer| bench.number(observer.agent) >= 3);
+        let view = bench.mesh_view(0, true, &[watched.clone()]);
+        bench.at(40);
+        assert_eq!(bench.survey(&mut Unwatched, &[&view]), Vec::<String>::new());
+        bench.at(51);
+        assert!(bench.survey(&mut Unwatched, &[&view])[0].contains("all its observers are out of reach"));
+        watched.verdict = Verdict::Unknown;
+        let honest = bench.mesh_view(0, true, &[watched]);
+        assert_eq!(bench.survey(&mut Unwatched, &[&honest]), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,55 @@
+//! The plans that come with the program, each a question with an answer.
+
+use crate::plan::Plan;
+use anyhow::{Context, bail};
+
+macro_rules! plans {
+    ($($name:literal),* $(,)?) => {
+        /// Names and texts of the plans.
+        pub const PLANS: &[(&str, &str)] = &[$(($name, include_str!(concat!("../plans/", $name, ".toml")))),*];
+    };
+}
+
+plans!(
+    "steady",
+    "killed-instance",
+    "hung-instance",
+    "erroring-instance",
+    "flapping-instance",
+    "seen-by-few",
+    "killed-host",
+    "dead-agent",
+    "split-3-2",
+    "split-zones",
+    "one-way-cut",
+    "bridge",
+    "isolated-agent",
+    "restart",
+    "restart-empty",
+    "restart-stale",
+    "restart-all",
+    "pause",
+    "pause-timers-first",
+    "leave-and-return",
+    "cold-join",
+    "lossy",
+    "slow-network",
+    "two-agents",
+    "lost-majority",
+    "heal-50",
+);
+
+/// The plan in a file, or of that name in the library; and its name.
+///
+/// # Errors
+/// When there is neither, or the plan is wrong.
+pub fn load(what: &str) -> anyhow::Result<(String, Plan)> {
+    if let Some((name, text)) = PLANS.iter().find(|(name, _)| *name == what) {
+        return Ok(((*name).to_owned(), Plan::parse(text).with_context(|| format!("the plan {name} is wrong"))?));
+    }
+    if !std::path::Path::new(what).exists() {
+        bail!("there is no file {what:?} and no plan of that name; `quorate-sim plans` lists them");
+    }
+    let text = std::fs::read_to_string(what).with_context(|| format!("{what} cannot be read"))?;
+    Ok((what.to_owned(), Plan::parse(&text).with_context(|| format!("{what} is not a plan"))?))
+}

@@ -1,0 +1,195 @@
+//! What a run comes to: figures and violations, as JSON and as text.
+
+use crate::checks::Violation;
+use crate::trace::Trace;
+use crate::world::World;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Median, 99th percentile and maximum, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// Half take no longer.
+    pub p50: f64,
+    /// 99 of 100 take no longer.
+    pub p99: f64,
+    /// None takes longer.
+    pub max: f64,
+}
+
+impl Spread {
+    /// The spread of `sorted` values; none when there are none.
+    pub fn of(sorted: &[f64]) -> Option<Self> {
+        let last = sorted.len().checked_sub(1)?;
+        let at = |percent: usize| sorted[(last * percent).div_ceil(100)];
+        Some(Self { p50: at(50), p99: at(99), max: sorted[last] })
+    }
+}
+
+/// Greatest lengths reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MaxQueue {
+    /// Batches and certificates an agent still had to pass on.
+    pub gossip_backlog: usize,
+    /// Timers pending on an agent.
+    pub timers: usize,
+    /// Packets that waited for one link to come up.
+    pub link_waiting: usize,
+    /// Events in the simulator's own queue.
+    pub simulator_events: usize,
+}
+
+/// The outcome of one run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The plan's name.
+    pub plan: String,
+    /// The seed.
+    pub seed: u64,
+    /// The hash of all that went into the engines and came out of them.
+    pub trace_hash: String,
+    /// How long the run lasted for the agents.
+    pub simulated_s: f64,
+    /// How long it took.
+    pub wall_s: f64,
+    /// Inputs handled by engines.
+    pub events: u64,
+    /// Broken promises; the first twenty.
+    pub violations: Vec<Violation>,
+    /// How many were found.
+    pub violations_found: u64,
+    /// How to see it again.
+    pub reproduce: String,
+    /// From a fault to `down`, over agents and faults.
+    pub detection_s: Option<Spread>,
+    /// From its end to `up`.
+    pub recovery_s: Option<Spread>,
+    /// From the last fault's end until all agreed for good.
+    pub convergence_s: Option<f64>,
+    /// `down` decisions against the truth.
+    pub false_down: u64,
+    /// Bytes sent per agent and second, without the headers of QUIC and IP.
+    pub bytes_per_agent_per_s: f64,
+    /// Packets sent.
+    pub packets: u64,
+    /// Packets lost.
+    pub lost: u64,
+    /// Packets dropped for want of a link or an address.
+    pub dropped: u64,
+    /// Greatest lengths.
+    pub max_queue: MaxQueue,
+    /// Detection times, sorted, to be added up over runs.
+    #[serde(skip)]
+    pub detections: Vec<f64>,
+    /// Recovery times, sorted.
+    #[serde(skip)]
+    pub recoveries: Vec<f64>,
+}
+
+/// Milliseconds are exact enough for reports.
+pub fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+impl Report {
+    /// The outcome of `world`, which has run for `wall`.
+    pub fn of(world: &World, wall: Duration, reproduce: String) -> Self {
+        let (truth, checks) = (&world.truth, &world.checks);
+        let counters = world.network.counters;
+        let detections: Vec<f64> = checks.timeline.detections(truth).into_iter().map(rounded).collect();
+        let recoveries: Vec<f64> = checks.timeline.recoveries(truth).into_iter().map(rounded).collect();
+        Self {
+            plan: truth.scenario.name.clone(),
+            seed: truth.scenario.seed,
+            trace_hash: format!("{:016x}", world.trace.hash()),
+            simulated_s: rounded(truth.now.as_secs_f64()),
+            wall_s: rounded(wall.as_secs_f64()),
+            events: world.tally.inputs,
+            violations: checks.violations.clone(),
+            violations_found: checks.found,
+            reproduce,
+            detection_s: Spread::of(&detections),
+            recovery_s: Spread::of(&recoveries),
+            convergence_s: checks.convergence.took(truth).map(|took| rounded(took.as_secs_f64())),
+            false_down: checks.false_down,
+            bytes_per_agent_per_s: rounded(counters.bytes as f64 / world.tally.agent_seconds.max(1.0)),
+            packets: counters.packets,
+            lost: counters.lost,
+            dropped: counters.dropped,
+            max_queue: MaxQueue {
+                gossip_backlog: world.tally.gossip_backlog,
+                timers: world.tally.timers,
+                link_waiting: counters.most_waiting,
+                simulator_events: world.tally.events_waiting,
+            },
+            detections,
+            recoveries,
+        }
+    }
+
+    /// Was every promise kept?
+    pub fn clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let spread = |s: Option<Spread>| {
+            s.map_or("none measured".to_owned(), |s| {
+                format!("p50 {:.2} s, p99 {:.2} s, max {:.2} s", s.p50, s.p99, s.max)
+            })
+        };
+        let convergence =
+            self.convergence_s.map_or("not reached".to_owned(), |s| format!("{s:.1} s after the last fault"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "plan         {} (seed {}), trace {}", self.plan, self.seed, self.trace_hash);
+        let (sim, wall) = (self.simulated_s, self.wall_s);
+        let _ = writeln!(text, "time         {sim:.1} s simulated in {wall:.2} s, {} events", self.events);
+        let _ = writeln!(text, "detection    {}", spread(self.detection_s));
+        let _ = writeln!(text, "recovery     {}", spread(self.recovery_s));
+        let _ = writeln!(text, "convergence  {convergence}");
+        let _ = writeln!(text, "false down   {}", self.false_down);
+        let (bytes, lost) = (self.bytes_per_agent_per_s, self.lost);
+        let _ = writeln!(text, "traffic      {bytes:.0} B/s per agent, {} packets, {lost} lost", self.packets);
+        if self.clean() {
+            let _ = writeln!(text, "every promise was kept");
+            return text;
+        }
+        let _ = writeln!(text, "\n{} violations:", self.violations_found);
+        for violation in &self.violations {
+            text.push_str(&violation_text(violation));
+        }
+        let _ = writeln!(text, "see it again: {}", self.reproduce);
+        text
+    }
+}
+
+/// One violation, for people.
+pub fn violation_text(violation: &Violation) -> String {
+    let agent = violation.agent.as_ref().map(|agent| format!(" on {agent}")).unwrap_or_default();
+    let mut text = format!("  {} at {:.3}s{agent}: {}\n", violation.invariant, violation.at_s, violation.detail);
+    for vote in &violation.votes {
+        let _ = writeln!(text, "      {vote}");
+    }
+    text
+}
+
+/// Where two runs that should be the same first differ: the second and the agent's name.
+pub fn difference(a: &Trace, b: &Trace) -> Option<String> {
+    a.first_difference(b).map(|(second, agent)| format!("second {second}, agent a{agent}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads() {
+        assert_eq!(Spread::of(&[]), None);
+        assert_eq!(Spread::of(&[2.0]), Some(Spread { p50: 2.0, p99: 2.0, max: 2.0 }));
+        let values: Vec<f64> = (0..=100).map(f64::from).collect();
+        assert_eq!(Spread::of(&values), Some(Spread { p50: 50.0, p99: 99.0, max: 100.0 }));
+    }
+}

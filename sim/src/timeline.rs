@@ -1,0 +1,143 @@
+//! When which verdict was held where: what detection and recovery times are read from.
+
+use crate::invariants::{Finding, Sight, detection, recovery};
+use crate::plan::TargetMode;
+use crate::scenario::{Interval, Subject};
+use crate::time::SimTime;
+use crate::truth::Truth;
+use quorate_core::Verdict;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Nothing else may go wrong for so long before a fault whose detection is held to a bound.
+const CALM_BEFORE: Duration = Duration::from_secs(20);
+/// The mesh takes so long to form.
+const FORMED: Duration = Duration::from_secs(15);
+
+/// The changes of all verdicts on all agents.
+#[derive(Debug)]
+pub struct Timeline {
+    changes: BTreeMap<(Subject, usize), Vec<(SimTime, Verdict)>>,
+    agents: usize,
+}
+
+/// One fault that makes a subject fail for everybody.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// What fails.
+    pub subject: Subject,
+    /// From when to when.
+    pub when: Interval,
+    /// The agent whose host went dark, if that is the fault.
+    pub dark: Option<usize>,
+}
+
+impl Timeline {
+    /// Nothing has changed yet.
+    pub fn new(agents: usize) -> Self {
+        Self { changes: BTreeMap::new(), agents }
+    }
+
+    /// Notes changes.
+    pub fn look(&mut self, truth: &Truth, sight: &Sight<'_>) {
+        if let Sight::Instance { agent, before, after } = sight
+            && before.is_none_or(|before| before.decided != after.decided)
+            && let Some(subject) = truth.scenario.subject(&after.instance)
+        {
+            self.changes.entry((subject, *agent)).or_default().push((truth.now, after.decided));
+        }
+    }
+
+    /// What `agent` held at `at`.
+    pub fn held(&self, subject: Subject, agent: usize, at: SimTime) -> Option<Verdict> {
+        let changes = self.changes.get(&(subject, agent))?;
+        changes.iter().rev().find(|(when, _)| *when <= at).map(|(_, verdict)| *verdict)
+    }
+
+    /// When `agent` came to hold `verdict` within `when`.
+    pub fn reached(&self, subject: Subject, agent: usize, verdict: Verdict, when: Interval) -> Option<SimTime> {
+        let changes = self.changes.get(&(subject, agent))?;
+        changes.iter().find(|(at, held)| when.holds(*at) && *held == verdict).map(|(at, _)| *at)
+    }
+
+    /// How long each agent took to hold failed subjects `down`, in seconds.
+    pub fn detections(&self, truth: &Truth) -> Vec<f64> {
+        self.times(truth, |trial| (Verdict::Up, Verdict::Down, trial.when))
+    }
+
+    /// How long each agent took to hold revived subjects `up`, in seconds.
+    pub fn recoveries(&self, truth: &Truth) -> Vec<f64> {
+        self.times(truth, |trial| (Verdict::Down, Verdict::Up, Interval { from: trial.when.to, to: SimTime::NEVER }))
+    }
+
+    fn times(&self, truth: &Truth, of: impl Fn(&Trial) -> (Verdict, Verdict, Interval)) -> Vec<f64> {
+        let mut times = Vec::new();
+        for trial in trials(truth) {
+            let (before, after, when) = of(&trial);
+            for agent in 0..self.agents {
+                if self.held(trial.subject, agent, when.from) == Some(before)
+                    && let Some(at) = self.reached(trial.subject, agent, after, when)
+                    && truth.running_throughout(agent, when.from, at)
+                {
+                    times.push(at.since(when.from).as_secs_f64());
+                }
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
+    /// What was detected or recovered too late.
+    pub fn late(&self, truth: &Truth) -> Vec<(&'static str, Finding)> {
+        let detected = detection::late(truth, self).into_iter().map(|finding| (detection::NAME, finding));
+        let recovered = recovery::late(truth, self).into_iter().map(|finding| (recovery::NAME, finding));
+        detected.chain(recovered).collect()
+    }
+}
+
+/// The faults of the plan that make a subject fail for everybody.
+pub fn trials(truth: &Truth) -> Vec<Trial> {
+    let scenario = &truth.scenario;
+    let all_see = |fault: &&crate::scenario::TargetFault| fault.seen_by.is_none() && fault.mode != TargetMode::Flapping;
+    let targets = scenario.targets.iter().filter(all_see);
+    let mut trials: Vec<Trial> = targets
+        .map(|fault| Trial { subject: Subject::Instance(fault.instance), when: fault.when, dark: None })
+        .collect();
+    for crash in &scenario.crashes {
+        let dark = Some(crash.agent);
+        trials.push(Trial { subject: Subject::Host(crash.agent), when: crash.when, dark });
+        let homed = scenario.instances.iter().enumerate().filter(|(_, instance)| instance.home == crash.agent);
+        let homed = homed.filter(|_| !crash.targets_survive);
+        trials.extend(homed.map(|(index, _)| Trial { subject: Subject::Instance(index), when: crash.when, dark }));
+    }
+    trials
+}
+
+impl Trial {
+    /// Is this the first thing that happens to its subject, in a formed mesh with nothing else wrong from before until `to`?
+    pub fn undisturbed(&self, truth: &Truth, from: SimTime, to: SimTime) -> bool {
+        let scenario = &truth.scenario;
+        let before = from.minus(CALM_BEFORE);
+        let meets = |when: Interval| when.meets(before, to);
+        let home = match self.subject {
+            Subject::Host(agent) => agent,
+            Subject::Instance(index) => scenario.instances[index].home,
+        };
+        let earlier = |when: Interval| when.from < self.when.from;
+        let same = |fault: &&crate::scenario::TargetFault| self.subject == Subject::Instance(fault.instance);
+        self.when.from.since(SimTime::START) >= FORMED
+            && !scenario.lossy(before, to)
+            && !scenario.cuts.iter().any(|cut| meets(cut.when))
+            && !scenario.pauses.iter().any(|(_, when)| meets(*when))
+            && !scenario.changes.iter().any(|(_, at)| before <= *at && *at <= to)
+            && !scenario.targets.iter().filter(same).any(|fault| earlier(fault.when))
+            && !scenario.crashes.iter().any(|crash| {
+                let this = self.dark == Some(crash.agent) && crash.when == self.when;
+                (!this && meets(crash.when)) || (crash.agent == home && earlier(crash.when))
+            })
+    }
+}
+
+#[cfg(test)]
+#[path = "timeline_tests.rs"]
+mod tests;

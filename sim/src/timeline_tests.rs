@@ -1,0 +1,49 @@
+//! Late detections and recoveries are found, timely ones are not.
+
+use super::*;
+use crate::invariants::bench::Bench;
+
+const DEAD: &str =
+    "[[faults]]\nkind = \"target\"\ninstance = \"web@0\"\nmode = \"dead\"\nfrom = \"30s\"\nto = \"50s\"\n";
+
+/// Every agent holds web@0 up at 10 s, and then what `changes` say, at their milliseconds.
+fn history(faults: &str, changes: &[(u64, Verdict)]) -> (Bench, Timeline) {
+    let mut bench = Bench::new(faults);
+    let mut timeline = Timeline::new(5);
+    let mut before = None;
+    for (ms, verdict) in [(10_000, Verdict::Up)].iter().chain(changes) {
+        bench.truth.now = SimTime::from_ms(*ms);
+        let after = bench.instance_view("web@0", *verdict, 1, None);
+        for agent in 0..5 {
+            timeline.look(&bench.truth, &Sight::Instance { agent, before: before.as_ref(), after: &after });
+        }
+        before = Some(after);
+    }
+    bench.at(90);
+    (bench, timeline)
+}
+
+fn late(history: &(Bench, Timeline)) -> Vec<&'static str> {
+    history.1.late(&history.0.truth).into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn timely_changes_are_measured() {
+    let history = history(DEAD, &[(33_200, Verdict::Down), (51_100, Verdict::Up)]);
+    assert!(late(&history).is_empty());
+    assert_eq!(history.1.detections(&history.0.truth), [3.2; 5]);
+    assert_eq!(history.1.recoveries(&history.0.truth), [1.1; 5]);
+}
+
+#[test]
+fn late_and_missing_changes_are_found() {
+    assert_eq!(late(&history(DEAD, &[(37_000, Verdict::Down), (51_000, Verdict::Up)])), ["detection"; 5]);
+    assert_eq!(late(&history(DEAD, &[])), ["detection"; 5]);
+    assert_eq!(late(&history(DEAD, &[(33_000, Verdict::Down), (56_000, Verdict::Up)])), ["recovery"; 5]);
+}
+
+#[test]
+fn nothing_is_asked_while_something_else_is_wrong() {
+    let disturbed = format!("{DEAD}[[faults]]\nkind = \"isolate\"\nagents = [3]\nfrom = \"31s\"\nto = \"60s\"\n");
+    assert!(late(&history(&disturbed, &[])).is_empty());
+}

@@ -1,0 +1,321 @@
+//! The ground truth: what really was the case, at any moment up to now. The invariants compare the engines' words with it.
+//!
+//! Cuts, loss and misbehaving instances follow from the plan alone; when processes ran, who belonged to the mesh and how probes ended is
+//! written down as it happens.
+
+use crate::plan::TargetMode;
+use crate::scenario::{Interval, Scenario};
+use crate::time::{SimTime, nanos};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// After joining or leaving, an agent may for this long be counted by some and not by others.
+pub const FLUX: Duration = Duration::from_secs(10);
+
+/// Probes remembered per observer and instance.
+const PROBES_KEPT: usize = 32;
+
+/// One finished probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probed {
+    /// When it began.
+    pub started: SimTime,
+    /// When its outcome reached the engine.
+    pub finished: SimTime,
+    /// Did it pass?
+    pub passed: bool,
+}
+
+/// How an instance appears to one observer at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appearance {
+    /// It answers as it should.
+    Healthy,
+    /// Its host refuses.
+    Refused,
+    /// It accepts and says nothing.
+    Hung,
+    /// It answers 500.
+    Erroring,
+    /// Nothing is heard of its host.
+    Silent,
+}
+
+/// The ground truth of a run.
+#[derive(Debug)]
+pub struct Truth {
+    /// What was planned.
+    pub scenario: Scenario,
+    /// Now.
+    pub now: SimTime,
+    lives: Vec<Vec<Interval>>,
+    pauses: Vec<Vec<Interval>>,
+    memberships: Vec<Vec<Interval>>,
+    probes: BTreeMap<(usize, usize), VecDeque<Probed>>,
+}
+
+impl Truth {
+    /// Before anything happened.
+    pub fn new(scenario: Scenario) -> Self {
+        let none = vec![Vec::new(); scenario.agents.len()];
+        Self {
+            scenario,
+            now: SimTime::START,
+            lives: none.clone(),
+            pauses: none.clone(),
+            memberships: none,
+            probes: BTreeMap::new(),
+        }
+    }
+
+    /// Notes that an agent's process starts; the first time, or after a leave, it becomes a member.
+    pub fn started(&mut self, agent: usize) {
+        open(&mut self.lives[agent], self.now);
+        open(&mut self.memberships[agent], self.now);
+    }
+
+    /// Notes that an agent's process ends.
+    pub fn ended(&mut self, agent: usize) {
+        close(&mut self.lives[agent], self.now);
+        close(&mut self.pauses[agent], self.now);
+        self.probes.retain(|(observer, _), _| *observer != agent);
+    }
+
+    /// Notes that an agent gave up its membership.
+    pub fn left(&mut self, agent: usize) {
+        close(&mut self.memberships[agent], self.now);
+    }
+
+    /// Notes that a process stands still.
+    pub fn paused(&mut self, agent: usize) {
+        open(&mut self.pauses[agent], self.now);
+    }
+
+    /// Notes that it goes on.
+    pub fn resumed(&mut self, agent: usize) {
+        close(&mut self.pauses[agent], self.now);
+    }
+
+    /// Notes a finished probe.
+    pub fn probed(&mut self, agent: usize, instance: usize, probed: Probed) {
+        let kept = self.probes.entry((agent, instance)).or_default();
+        if kept.len() == PROBES_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(probed);
+    }
+
+    /// The probes of `instance` by `agent` in this run of its process, oldest first.
+    pub fn probes(&self, agent: usize, instance: usize) -> impl DoubleEndedIterator<Item = Probed> + '_ {
+        self.probes.get(&(agent, instance)).into_iter().flatten().copied()
+    }
+
+    /// How many agents the plan has.
+    pub fn agents(&self) -> usize {
+        self.scenario.agents.len()
+    }
+
+    /// Does the process of `agent` exist at `at`?
+    pub fn running(&self, agent: usize, at: SimTime) -> bool {
+        self.lives[agent].iter().any(|life| life.holds(at))
+    }
+
+    /// Does it exist all the time?
+    pub fn running_throughout(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
+        self.lives[agent].iter().any(|life| life.holds(from) && life.holds(to))
+    }
+
+    /// Does it exist and go on at `at`?
+    pub fn awake(&self, agent: usize, at: SimTime) -> bool {
+        self.running(agent, at) && !self.pauses[agent].iter().any(|pause| pause.holds(at))
+    }
+
+    /// Does it exist and go on all the time?
+    pub fn awake_throughout(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
+        self.running_throughout(agent, from, to) && !self.pauses[agent].iter().any(|pause| pause.meets(from, to))
+    }
+
+    /// The last pause of `agent` that was over by `at`.
+    pub fn last_pause(&self, agent: usize, at: SimTime) -> Option<Interval> {
+        self.pauses[agent].iter().rev().find(|pause| pause.to <= at).copied()
+    }
+
+    /// Is what `from` sends to `to` lost at `at`, by a cut?
+    pub fn cut(&self, from: usize, to: usize, at: SimTime) -> bool {
+        from != to && self.scenario.cuts.iter().any(|cut| cut.when.holds(at) && cut.stops(from, to))
+    }
+
+    /// Is there no cut between two agents, either way, at any moment from `from` to `to`?
+    pub fn path_clear(&self, a: usize, b: usize, from: SimTime, to: SimTime) -> bool {
+        let stops = |cut: &crate::scenario::Cut| cut.stops(a, b) || cut.stops(b, a);
+        a == b || !self.scenario.cuts.iter().any(|cut| cut.when.meets(from, to) && stops(cut))
+    }
+
+    /// Can two agents talk, both ways, at `at`?
+    pub fn linked(&self, a: usize, b: usize, at: SimTime) -> bool {
+        self.awake(a, at) && self.awake(b, at) && !self.cut(a, b, at) && !self.cut(b, a, at)
+    }
+
+    /// Is `agent` a member at `at`?
+    pub fn member(&self, agent: usize, at: SimTime) -> bool {
+        self.memberships[agent].iter().any(|membership| membership.holds(at))
+    }
+
+    /// Is it a member now that has been one for so long that everybody knows?
+    pub fn settled_member(&self, agent: usize, at: SimTime) -> bool {
+        self.memberships[agent].iter().any(|membership| membership.holds(at) && at.since(membership.from) >= FLUX)
+    }
+
+    fn in_flux(&self, agent: usize, at: SimTime) -> bool {
+        let close_by = |moment: SimTime| moment <= at && at.since(moment) < FLUX;
+        self.memberships[agent].iter().any(|membership| close_by(membership.from) || close_by(membership.to))
+    }
+
+    /// Can `agent` reach no more than half of the roster at `at`, however the agents that just joined or left are counted?
+    pub fn minority(&self, agent: usize, at: SimTime) -> bool {
+        self.too_few(at, |other| other == agent && self.awake(agent, at) || self.linked(agent, other, at))
+    }
+
+    /// Is that so at every moment from `from` to `to`?
+    pub fn minority_throughout(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
+        self.moments(from, to).into_iter().all(|at| self.minority(agent, at))
+    }
+
+    /// Is `agent` in a part of the mesh, connected over any number of hops, that holds no more than half of the roster?
+    pub fn cornered(&self, agent: usize, at: SimTime) -> bool {
+        if !self.awake(agent, at) {
+            return true;
+        }
+        let mut reached = vec![false; self.agents()];
+        let mut frontier = vec![agent];
+        reached[agent] = true;
+        while let Some(next) = frontier.pop() {
+            for other in 0..self.agents() {
+                if !reached[other] && self.linked(next, other, at) {
+                    reached[other] = true;
+                    frontier.push(other);
+                }
+            }
+        }
+        self.too_few(at, |other| reached[other])
+    }
+
+    /// Is that so at every moment from `from` to `to`?
+    pub fn cornered_throughout(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
+        self.moments(from, to).into_iter().all(|at| self.cornered(agent, at))
+    }
+
+    /// Does the mesh fall into parts without a doubt at every moment from `from` to `to`: whoever can reach another over others reaches it
+    /// directly, too?
+    pub fn split_clean(&self, from: SimTime, to: SimTime) -> bool {
+        self.moments(from, to).into_iter().all(|at| {
+            let awake: Vec<usize> = (0..self.agents()).filter(|agent| self.awake(*agent, at)).collect();
+            let side = |agent: usize| awake.iter().map(move |other| agent == *other || self.linked(agent, *other, at));
+            awake.iter().all(|a| awake.iter().all(|b| !self.linked(*a, *b, at) || side(*a).eq(side(*b))))
+                && awake.iter().all(|a| awake.iter().all(|b| self.cut(*a, *b, at) == self.cut(*b, *a, at)))
+        })
+    }
+
+    /// Do those for whom `reached` holds make up half of the roster or less?
+    fn too_few(&self, at: SimTime, reached: impl Fn(usize) -> bool) -> bool {
+        let (mut count, mut roster) = (0, 0);
+        for other in 0..self.agents() {
+            let (flux, reached) = (self.in_flux(other, at), reached(other));
+            let counted = if flux { reached } else { self.member(other, at) };
+            roster += usize::from(counted);
+            count += usize::from(counted && reached);
+        }
+        count * 2 <= roster
+    }
+
+    /// `from`, `to`, and every moment between them at which anything about links, processes or the roster changed.
+    fn moments(&self, from: SimTime, to: SimTime) -> Vec<SimTime> {
+        let mut moments = vec![from, to];
+        let cuts = self.scenario.cuts.iter().map(|cut| cut.when);
+        let recorded = self.lives.iter().chain(&self.pauses).chain(&self.memberships).flatten().copied();
+        for interval in cuts.chain(recorded) {
+            let settled = [interval.from.plus(FLUX), interval.to.plus(FLUX)];
+            let changes = [interval.from, interval.to].into_iter().chain(settled);
+            moments.extend(changes.filter(|moment| from < *moment && *moment < to));
+        }
+        moments.sort_unstable();
+        moments.dedup();
+        moments
+    }
+
+    /// Is the host of `agent` dark at `at`, so that even its instances are silent?
+    pub fn dark(&self, agent: usize, at: SimTime) -> bool {
+        self.scenario.crashes.iter().any(|crash| crash.agent == agent && !crash.targets_survive && crash.when.holds(at))
+    }
+
+    /// How `instance` appears to `observer` at `at`.
+    pub fn appearance(&self, instance: usize, observer: usize, at: SimTime) -> Appearance {
+        let home = self.scenario.instances[instance].home;
+        if self.dark(home, at) || self.cut(observer, home, at) || self.cut(home, observer, at) {
+            return Appearance::Silent;
+        }
+        let mut faults = self.scenario.targets.iter();
+        let fault = faults.find(|f| f.instance == instance && f.when.holds(at) && f.seen_by(observer));
+        match fault.map(|fault| (fault.mode, fault)) {
+            None => Appearance::Healthy,
+            Some((TargetMode::Dead, _)) => Appearance::Refused,
+            Some((TargetMode::Hung, _)) => Appearance::Hung,
+            Some((TargetMode::Erroring, _)) => Appearance::Erroring,
+            Some((TargetMode::Flapping, fault)) => {
+                let turn = nanos(at.since(fault.when.from)) / nanos(fault.flap_period).max(1);
+                if turn.is_multiple_of(2) { Appearance::Refused } else { Appearance::Healthy }
+            }
+        }
+    }
+
+    /// Is `instance` itself well all the time, apart from the paths to it?
+    pub fn well_throughout(&self, instance: usize, from: SimTime, to: SimTime) -> bool {
+        let home = self.scenario.instances[instance].home;
+        let dark = |crash: &&crate::scenario::Crash| crash.agent == home && !crash.targets_survive;
+        !self.scenario.crashes.iter().filter(dark).any(|crash| crash.when.meets(from, to))
+            && !self.scenario.targets.iter().any(|f| f.instance == instance && f.when.meets(from, to))
+    }
+
+    /// Could `observer` reach a well `instance` all the time, and did none of its probes fail?
+    pub fn reaches_throughout(&self, observer: usize, instance: usize, from: SimTime, to: SimTime) -> bool {
+        let home = self.scenario.instances[instance].home;
+        let faulty = |f: &&crate::scenario::TargetFault| f.instance == instance && f.seen_by(observer);
+        let dark = |crash: &&crate::scenario::Crash| crash.agent == home && !crash.targets_survive;
+        self.awake_throughout(observer, from, to)
+            && self.path_clear(observer, home, from, to)
+            && !self.scenario.crashes.iter().filter(dark).any(|crash| crash.when.meets(from, to))
+            && !self.scenario.targets.iter().filter(faulty).any(|fault| fault.when.meets(from, to))
+            && !self.probes(observer, instance).any(|p| !p.passed && p.finished >= from && p.finished <= to)
+    }
+
+    /// Did `agent` answer `observer` without a break from `from` to `to`, as far as cuts and processes are concerned?
+    pub fn answers_throughout(&self, observer: usize, agent: usize, from: SimTime, to: SimTime) -> bool {
+        self.awake_throughout(observer, from, to)
+            && self.awake_throughout(agent, from, to)
+            && self.path_clear(observer, agent, from, to)
+            && !self.scenario.lossy(from, to)
+    }
+
+    /// The moment at which the wall clock of `agent` shows `ms`.
+    pub fn moment_of(&self, agent: usize, ms: u64) -> SimTime {
+        SimTime::from_ms(ms.saturating_sub(self.scenario.agents[agent].wall_ms))
+    }
+}
+
+fn open(intervals: &mut Vec<Interval>, at: SimTime) {
+    if intervals.last().is_none_or(|last| last.to != SimTime::NEVER) {
+        intervals.push(Interval { from: at, to: SimTime::NEVER });
+    }
+}
+
+fn close(intervals: &mut [Interval], at: SimTime) {
+    if let Some(last) = intervals.last_mut()
+        && last.to == SimTime::NEVER
+    {
+        last.to = at;
+    }
+}
+
+#[cfg(test)]
+#[path = "truth_tests.rs"]
+mod tests;
