@@ -39,7 +39,7 @@ enum Command {
     #[command(hide = true)]
     Metrics(metrics::Args),
     #[command(flatten)]
-    Demo(demo::Demo),
+    Show(demo::Show),
 }
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Command::Metrics(args) => metrics::run(args),
         Command::Ask(ask) => cli::run(ask),
         Command::Config(args) => config::run(args),
-        Command::Demo(demo) => demo::run(demo),
+        Command::Show(show) => demo::run(show),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -2,13 +2,14 @@
 
 use super::advice;
 use super::client::{AskError, Client, path_part};
+use super::lists::told_class;
 use super::question::Question;
 use super::span;
 use super::style::{Ink, clean};
 use crate::answers::{
     CertificateAnswer, InstanceAnswer, InstancesAnswer, MembersAnswer, Membership, ObserverAnswer, ViewAnswer,
 };
-use quorate_core::InstanceId;
+use quorate_core::{InstanceId, Verdict};
 
 /// An instance to explain.
 pub struct Explain {
@@ -89,7 +90,9 @@ fn conclusion(answer: &InstanceAnswer) -> String {
             clean(it.service.as_str())
         ),
     };
-    text.push_str(&format!("{}\n", advice::verdict(it.verdict)));
+    if !undoubted(answer) {
+        text.push_str(&format!("{}\n", advice::verdict(it.verdict)));
+    }
     if !it.enabled {
         text.push_str("Its check is switched off, so nothing new is learnt about it.\n");
     }
@@ -113,14 +116,15 @@ fn fault(answer: &InstanceAnswer) -> String {
     let it = &answer.summary;
     let host = clean(&it.home_name);
     let mut text = String::new();
-    let meaning = advice::meaning(it.class, &host);
+    let class = told_class(it.class, it.verdict);
+    let meaning = advice::meaning(class, &host);
     if !meaning.is_empty() {
-        text.push_str(&format!("What is broken ({}): {meaning}\n", it.class));
+        text.push_str(&format!("What is broken ({class}): {meaning}\n"));
     }
     if let Some(under) = &it.folded_under {
         text.push_str(&format!("It folds under host {host} ({}): see there first.\n", clean(under.as_str())));
     }
-    let remedy = advice::remedy(it.class, it.verdict, &host);
+    let remedy = advice::remedy(class, it.verdict, &host);
     if !remedy.is_empty() {
         text.push_str(&format!("What to do: {remedy}\n"));
     }
@@ -130,6 +134,12 @@ fn fault(answer: &InstanceAnswer) -> String {
 /// Who says what.
 fn votes(answer: &InstanceAnswer) -> String {
     let it = &answer.summary;
+    if undoubted(answer) {
+        return format!(
+            "Membership holds its agent alive. Its {} would ping it only if that were in doubt, so they have said nothing.\n",
+            count(it.assigned, "observer")
+        );
+    }
     let mut text = format!("Of {}, {} must agree. They say:\n", count(it.assigned, "observer"), it.quorum);
     let width = answer.observers.iter().map(|observer| place(observer).chars().count()).max().unwrap_or(0);
     for observer in &answer.observers {
@@ -141,6 +151,12 @@ fn votes(answer: &InstanceAnswer) -> String {
         text.push_str("  nobody is assigned\n");
     }
     text
+}
+
+/// Is it a host that is up and that nobody ever doubted?
+fn undoubted(answer: &InstanceAnswer) -> bool {
+    let silent = answer.observers.iter().all(|observer| observer.vote.is_none());
+    answer.summary.instance.host_of().is_some() && answer.summary.verdict == Verdict::Up && silent
 }
 
 /// An observer's name, and where it stands.
@@ -176,6 +192,9 @@ fn says(observer: &ObserverAnswer) -> String {
 /// Who signed, when, and what they saw.
 fn proof(answer: &InstanceAnswer) -> String {
     let Some(certificate) = &answer.certificate else {
+        if undoubted(answer) {
+            return String::new();
+        }
         return "No certificate: nothing has been decided yet.\n".to_owned();
     };
     let when = span::clock(&certificate.decided_at);

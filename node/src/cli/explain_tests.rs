@@ -4,7 +4,7 @@ use super::*;
 use crate::cli::fabricated::*;
 use crate::cli::question::inked;
 use crate::cli::style::render;
-use quorate_core::{AgentId, Class, Verdict};
+use quorate_core::{AgentId, Class};
 
 fn check(name: &str, answer: &InstanceAnswer) {
     let question = Explain { instance: answer.summary.instance.clone() };
@@ -55,7 +55,9 @@ fn unknown() {
 fn a_host() {
     let mut summary = instance("quorate-agent@000000000000000b", Verdict::Starting, Class::Undetermined);
     (summary.term, summary.assigned, summary.quorum) = (0, 0, 1);
-    check("explain_host", &explained(summary, &[], None));
+    check("explain_host", &explained(summary.clone(), &[], None));
+    (summary.verdict, summary.assigned, summary.quorum) = (Verdict::Up, 4, 3);
+    check("explain_host_up", &explained(summary, &[], None));
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn instance_row(instance: &InstanceSummary) -> Vec<String> {
         notes.push("check disabled".to_owned());
     }
     if instance.flapping {
-        notes.push(format!("flapping, {} changes", instance.changes));
+        notes.push(format!("flapping: {} lately", instance.changes));
     }
     if instance.folded_under.is_some() {
         notes.push(format!("folded under host {}", cell(&instance.home_name)));
@@ -189,7 +189,7 @@ fn instance_row(instance: &InstanceSummary) -> Vec<String> {
         cell(&instance.home_name),
         verdict,
         span::words(instance.age_ms),
-        class_cell(instance.class),
+        class_cell(told_class(instance.class, instance.verdict)),
         votes.join(", "),
         notes.join("; "),
     ]
@@ -254,6 +254,14 @@ fn notes(counts: &[(&str, usize)]) -> String {
     let words: Vec<_> =
         counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")).collect();
     words.join(", ")
+}
+
+/// The class to tell of: a host that nobody doubts has no votes, which is no fault.
+pub fn told_class(class: Class, verdict: Verdict) -> Class {
+    match (class, verdict) {
+        (Class::Undetermined, Verdict::Up | Verdict::Starting) => Class::Healthy,
+        (class, _) => class,
+    }
 }
 
 /// A class, empty when there is nothing to say.

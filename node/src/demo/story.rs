@@ -193,6 +193,7 @@ async fn last_votes(cluster: &Cluster, id: &str, answers: &[InstanceAnswer]) -> 
         let now = certified(cluster, id, Verdict::Down).await?;
         answer = now.into_iter().next().context("there is an agent")?;
     }
+    answer.observers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(answer)
 }
 
