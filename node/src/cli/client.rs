@@ -84,6 +84,14 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
+impl AskError {
+    /// The first line: what is wrong, without what to do about it.
+    pub fn brief(&self) -> String {
+        let text = self.to_string();
+        text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+    }
+}
+
 impl Client {
     /// An agent's API at `host:port`; a leading `http://` and a trailing `/` are forgiven.
     ///

@@ -111,7 +111,7 @@ fn print_event(json: &str, format: Format) -> anyhow::Result<()> {
 pub fn lines(event: &EventAnswer) -> String {
     let told = match &event.what {
         EventWhat::Verdicts { changes, .. } => changes.iter().map(change).collect(),
-        EventWhat::Reset { detail } => vec![Ink::Yellow.on(&format!("events were missed: {detail}"))],
+        EventWhat::Reset { detail } => vec![Ink::Yellow.on(detail)],
         EventWhat::Member { name, from, to, .. } => {
             let from = from.map_or("new", membership_word);
             vec![format!("agent {}: {from} -> {}", clean(name), Ink::of_membership(*to).on(membership_word(*to)))]

@@ -110,7 +110,7 @@ fn standing(view: &ViewAnswer) -> (quorate_core::AgentId, u64, bool, usize, usiz
 /// Tells on standard error that the agent is gone, until it is back.
 pub fn tell_once(lost: &mut bool, error: &AskError) {
     if !std::mem::replace(lost, true) {
-        eprintln!("lost the agent, trying again: {error}");
+        eprintln!("lost the agent, trying again: {}", error.brief());
     }
 }
 

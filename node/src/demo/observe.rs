@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 
 /// Pause between two looks with five agents or fewer; more agents are looked at less often, so that looking costs them no more.
 const LOOK_INTERVAL: Duration = Duration::from_millis(40);
+/// An agent that takes longer says nothing this time, so that the others are not waited with.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// What one agent says of all instances, hosts included.
 #[derive(Debug, Clone)]
@@ -37,8 +39,11 @@ pub async fn look(cluster: &Cluster) -> anyhow::Result<Vec<Sight>> {
     for (place, agent) in cluster.agents.iter().enumerate() {
         let client = agent.client()?;
         asked.spawn(async move {
-            let seen = client.ask::<InstancesAnswer>("/v1/instances?hosts=true").await;
-            let seen = seen.map(|reply| reply.answer).map_err(|error| error.to_string());
+            let asked = client.ask::<InstancesAnswer>("/v1/instances?hosts=true");
+            let seen = match tokio::time::timeout(LOOK_MAX, asked).await {
+                Ok(seen) => seen.map(|reply| reply.answer).map_err(|error| error.brief()),
+                Err(_) => Err(format!("no answer within {} s", LOOK_MAX.as_secs())),
+            };
             (place, Sight { at: Instant::now(), seen })
         });
     }
