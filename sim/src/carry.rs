@@ -169,7 +169,12 @@ impl World {
         }
         if self.trace.wants_lines() {
             let name = self.name(holder);
-            let about = json!({ "certificate": certificate, "roster": view.roster });
+            let observers: Vec<_> = instance
+                .observers
+                .iter()
+                .map(|o| json!({ "agent": o.agent, "home": o.home, "heard": o.heard, "vote": o.observation.as_ref().map(|o| o.vote) }))
+                .collect();
+            let about = json!({ "certificate": certificate, "roster": view.roster, "observers": observers });
             self.trace.line(self.truth.now, "certificate", Some(&name), about);
         }
         self.checks.look(&self.truth, &Sight::Certificate { holder, instance, certificate });

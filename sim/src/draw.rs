@@ -33,6 +33,8 @@ pub enum Purpose {
     Probe = 11,
     /// The choices of a drawn plan.
     Plan = 12,
+    /// When a link's next sign of life is sent.
+    KeepAlive = 13,
 }
 
 /// The draws of one run.

@@ -3,8 +3,9 @@
 //! A first send dials: one round trip, repeated after a second when a flight is lost, given up after the dial timeout; meanwhile a bounded
 //! number of sends waits. On a live link a datagram may be lost or overtaken; a message arrives, late if it had to be sent again, unless the
 //! link dies first. A link dies, at each end by itself, when that end has heard nothing for the idle timeout: by a cut, by a crash or a pause
-//! of the peer, or because the peer's end is gone. Nothing sent on a link arrives after its death. A process that ends in order closes its
-//! links, and its peers hear of that.
+//! of the peer. When the peer's end is gone but its process is there, it answers with a stateless reset (RFC 9000, section 10.3) to whatever
+//! arrives, a sign of life at the latest, and the link dies at once. Nothing sent on a link arrives after its death. A process that ends in
+//! order closes its links, and its peers hear of that.
 //!
 //! Not modelled: bandwidth, congestion, duplication (QUIC has none), acknowledgements lost by a one-way cut.
 
@@ -22,6 +23,8 @@ pub const PENDING_MESSAGES: usize = 64;
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(1);
 /// Least wait before a lost stream packet is sent again, besides three travels.
 const RESEND_FLOOR: Duration = Duration::from_millis(25);
+/// Signs of life are sent this often on an idle link.
+const KEEP_ALIVE_NS: u64 = 3_000_000_000;
 /// Longest wait of a stream for its next try after a cut ends.
 const RECOVERY_MAX_NS: u64 = 2_000_000_000;
 
@@ -58,7 +61,7 @@ pub enum Step {
     Accepted { at: usize, peer: usize, generation: u64, replaced: bool },
     /// Has the end at `at` heard nothing since `since`?
     Idle { at: usize, peer: usize, generation: u64, since: SimTime },
-    /// The peer closed the link.
+    /// The peer closed the link, or does not know it any more.
     Closed { at: usize, peer: usize, generation: u64 },
     /// Bytes arrive.
     Arrive { from: usize, to: usize, generation: u64, packet: Packet },
@@ -199,8 +202,16 @@ impl Network {
     fn refresh_path(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize) {
         let blocked = !self.awake[from] || self.cut(scenario, from, to);
         let idle_timeout = self.idle_timeout;
+        let back_cut = self.cut(scenario, to, from);
         let (pair, side) = place(from, to);
         let Some(link) = self.links.get_mut(&pair) else { return };
+        let stranded = !link.ends[side].up && link.ends[1 - side].up;
+        if stranded && !blocked && !back_cut && self.awake[to] {
+            let (src, dst, n) = (to as u64, from as u64, link.generation);
+            let next = self.draws.within((0, KEEP_ALIVE_NS), Purpose::KeepAlive, src, dst, n);
+            let step = Step::Closed { at: to, peer: from, generation: n };
+            self.later.push((now.plus(Duration::from_nanos(next)), step));
+        }
         let silent = blocked || !link.ends[side].up;
         if !link.ends[1 - side].up {
             link.ends[side].silent_since = None;
@@ -385,10 +396,15 @@ impl Network {
         let (src, dst) = (from as u64, to as u64);
         let mut lost = self.draws.chance(self.loss_per_mille, Purpose::Loss, src, dst, n * 16);
         let blocked = self.cut(scenario, from, to);
+        let reset = !blocked && !lost && self.awake[to] && !self.cut(scenario, to, from);
         let (pair, side) = place(from, to);
         let link = self.links.entry(pair).or_default();
         let gone = blocked || !link.ends[1 - side].up;
         let mut arrival = now.plus(latency);
+        if reset && !link.ends[1 - side].up {
+            let step = Step::Closed { at: from, peer: to, generation: link.generation };
+            self.later.push((arrival.plus(latency), step));
+        }
         match packet.class {
             Class::Datagram if gone || lost => {
                 self.counters.lost += 1;

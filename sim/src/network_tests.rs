@@ -48,33 +48,31 @@ impl Bench {
 
     /// Runs to `secs`, looking at the cuts every second.
     fn run(&mut self, secs: u64) {
-        let mut next_second = self.now.0 / 1_000_000_000 + 1;
-        let mut stash = Vec::new();
-        while let Some((key, step)) = self.queue.pop() {
-            if key.at > SimTime::from_ms(secs * 1000) {
-                stash.push((key, step));
-                continue;
-            }
-            while next_second * 1000 <= key.at.0 / 1_000_000 {
-                self.second(next_second);
-                next_second += 1;
-            }
-            self.now = key.at;
-            match step {
-                Step::Arrive { from, to, generation, packet } => {
-                    if self.network.arrives(from, to, generation) {
-                        self.log.push((self.now.0 / 1_000_000, format!("{:?} {from}->{to}", packet.class)));
-                    }
+        for second in self.now.0 / 1_000_000_000 + 1..=secs {
+            let mut later = Vec::new();
+            while let Some((key, step)) = self.queue.pop() {
+                if key.at >= SimTime::from_ms(second * 1000) {
+                    later.push((key, step));
+                    continue;
                 }
-                step => self.network.step(&self.scenario, self.now, step),
+                self.now = key.at;
+                self.take(step);
+                self.settle();
             }
-            self.settle();
+            later.into_iter().for_each(|(key, step)| self.queue.push(key, step));
+            self.second(second);
         }
-        while next_second <= secs {
-            self.second(next_second);
-            next_second += 1;
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Arrive { from, to, generation, packet } => {
+                if self.network.arrives(from, to, generation) {
+                    self.log.push((self.now.0 / 1_000_000, format!("{:?} {from}->{to}", packet.class)));
+                }
+            }
+            step => self.network.step(&self.scenario, self.now, step),
         }
-        stash.into_iter().for_each(|(key, step)| self.queue.push(key, step));
     }
 
     fn second(&mut self, second: u64) {
@@ -177,10 +175,23 @@ fn a_restarted_peer_replaces_the_link() {
     bench.send(1, 0, Class::Datagram);
     bench.run(6);
     assert_eq!(bench.saw("Datagram 1->0"), None, "sent into the old link");
+    let down = bench.saw("Down(1, 0)").unwrap();
+    assert!(down < 5003, "the new process does not know the link and says so");
     bench.send(0, 1, Class::Message);
     bench.run(7);
-    assert!(bench.saw("Message 0->1").is_some());
-    assert!(bench.saw("Down(1, 0)").is_some() && bench.saw("Up(1, 0)").is_some());
+    assert!(bench.saw("Message 0->1").is_some() && bench.saw("Up(1, 0)").is_some());
+}
+
+#[test]
+fn a_restarted_process_ends_the_links_of_the_one_before_at_the_next_sign_of_life() {
+    let mut bench = Bench::new("");
+    bench.send(0, 1, Class::Datagram);
+    bench.run(5);
+    bench.process(0, false, false);
+    bench.process(0, true, true);
+    bench.run(9);
+    let down = bench.saw("Down(1, 0)").unwrap();
+    assert!((5000..=8000).contains(&down), "{down}");
 }
 
 #[test]

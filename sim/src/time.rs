@@ -93,8 +93,8 @@ impl From<Span> for String {
     fn from(span: Span) -> Self {
         let us = span.0.as_micros();
         match us {
-            _ if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-            _ if us % 1000 == 0 => format!("{}ms", us / 1000),
+            _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+            _ if us.is_multiple_of(1000) => format!("{}ms", us / 1000),
             _ => format!("{us}us"),
         }
     }

@@ -190,9 +190,9 @@ impl Truth {
         let mut frontier = vec![agent];
         reached[agent] = true;
         while let Some(next) = frontier.pop() {
-            for other in 0..self.agents() {
-                if !reached[other] && self.linked(next, other, at) {
-                    reached[other] = true;
+            for (other, reached) in reached.iter_mut().enumerate() {
+                if !*reached && self.linked(next, other, at) {
+                    *reached = true;
                     frontier.push(other);
                 }
             }

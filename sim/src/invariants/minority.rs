@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn a_quorate_agent_on_the_smaller_side_is_found_after_the_bound() {
-        let mut bench = Bench::new(SPLIT);
-        bench.at(30);
+        let mut bench = Bench::new(&format!("{SPLIT}[bounds]\nquorate = \"10s\"\n"));
+        bench.at(25);
         let view = bench.mesh_view(4, true, &[]);
         assert_eq!(bench.survey(&mut Minority, &[&view]), Vec::<String>::new());
-        bench.at(42);
+        bench.at(31);
         assert!(bench.survey(&mut Minority, &[&view])[0].contains("holds itself quorate"));
         let greater = bench.mesh_view(0, true, &[]);
         assert_eq!(bench.survey(&mut Minority, &[&greater]), Vec::<String>::new());

@@ -93,8 +93,7 @@ fn saw_failure(truth: &Truth, subject: Subject, observer: usize, at: SimTime) ->
             let known =
                 || truth.probes(observer, index).filter(|probe| probe.finished <= at.plus(Duration::from_millis(1)));
             let failed = known().any(|probe| !probe.passed && probe.finished >= oldest);
-            let passed_since =
-                known().filter(|probe| probe.finished <= at).next_back().is_some_and(|probe| probe.passed);
+            let passed_since = known().rfind(|probe| probe.finished <= at).is_some_and(|probe| probe.passed);
             failed && !(passed_since && check.success_threshold == 1)
         }
     }

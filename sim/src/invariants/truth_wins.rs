@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Whoever reaches an instance for this long, or for a probe and a second, must know it.
 const KNOWN: Duration = Duration::from_secs(3);
 
-/// When more packets than this are lost, of a thousand, whoever reaches an instance may be heard by nobody.
+/// When more packets than this are lost, of a thousand, whoever reaches an instance may be heard by nobody. The home agent, which reaches it
+/// without a network, counts only when none are.
 const LOST_WORDS: u32 = 50;
 
 /// The invariant.
@@ -51,6 +52,13 @@ fn decided(truth: &Truth, certificate: &Certificate) -> SimTime {
     signed.min().unwrap_or(truth.now).min(truth.now)
 }
 
+fn home(truth: &Truth, subject: Subject) -> usize {
+    match subject {
+        Subject::Instance(index) => truth.scenario.instances[index].home,
+        Subject::Host(agent) => agent,
+    }
+}
+
 fn window(truth: &Truth, subject: Subject) -> Duration {
     match subject {
         Subject::Host(_) => KNOWN,
@@ -84,7 +92,11 @@ fn reaching(truth: &Truth, instance: &InstanceView, certificate: &Certificate) -
         return 0;
     }
     let signers: Vec<usize> = certificate.endorsements.iter().filter_map(|e| truth.scenario.agent(e.agent)).collect();
-    let heard = |observer: usize| signers.iter().all(|signer| truth.path_clear(observer, *signer, from, to));
+    let lossy = truth.scenario.lossy(from, to);
+    let heard = |observer: usize| {
+        let certain = !lossy || home(truth, subject) != observer;
+        certain && signers.iter().all(|signer| truth.path_clear(observer, *signer, from, to))
+    };
     let assigned = instance.observers.iter().filter_map(|observer| truth.scenario.agent(observer.agent));
     let reaching = assigned.filter(|observer| heard(*observer) && reaches(truth, *observer, subject, from, to));
     u32::try_from(reaching.count()).unwrap_or(u32::MAX)
@@ -98,9 +110,10 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
     }
     let to = decided(truth, certificate);
     let from = to.minus(window(truth, subject));
-    let (well, home) = match subject {
-        Subject::Instance(index) => (truth.well_throughout(index, from, to), truth.scenario.instances[index].home),
-        Subject::Host(agent) => (truth.awake_throughout(agent, from, to), agent),
+    let home = home(truth, subject);
+    let well = match subject {
+        Subject::Instance(index) => truth.well_throughout(index, from, to),
+        Subject::Host(agent) => truth.awake_throughout(agent, from, to),
     };
     let members = (0..truth.agents()).filter(|agent| truth.member(*agent, to));
     let (mut roster, mut reach) = (0, 0);
