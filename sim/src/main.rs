@@ -4,6 +4,7 @@
 //! A [`plan`] and a seed become a [`scenario`]; the [`world`] drives one engine per [`host`] through it, over a [`network`]; the [`truth`] is
 //! what was really the case, and the [`invariants`] compare the engines' words with it. [`swarm`] draws plans, [`runner`] runs them.
 
+mod admission;
 mod carry;
 mod checks;
 mod cli;

@@ -178,6 +178,8 @@ pub struct Scenario {
     pub actions: Vec<(SimTime, Action)>,
     /// The run lasts at least to here.
     pub duration: SimTime,
+    /// When the first fault begins; never when there is none.
+    pub first_fault: SimTime,
     /// When the last fault began or ended.
     pub last_fault: SimTime,
     by_agent: BTreeMap<AgentId, usize>,
@@ -218,6 +220,7 @@ impl Scenario {
             changes: Vec::new(),
             actions: Vec::new(),
             duration: plan.duration.moment(),
+            first_fault: SimTime::NEVER,
             last_fault: SimTime::START,
         };
         scenario.start_agents(plan);
@@ -289,6 +292,7 @@ impl Scenario {
 
     fn act(&mut self, at: Span, action: Action) {
         self.actions.push((at.moment(), action));
+        self.first_fault = self.first_fault.min(at.moment());
         self.last_fault = self.last_fault.max(at.moment());
     }
 
@@ -348,6 +352,7 @@ impl Scenario {
                 let when = Interval { from: from.moment(), to: to.map_or(SimTime::NEVER, Span::moment) };
                 let (mode, flap_period, seen_by) = (*mode, flap_period.0, seen_by.clone());
                 self.targets.push(TargetFault { instance, when, mode, flap_period, seen_by });
+                self.first_fault = self.first_fault.min(from.moment());
                 self.last_fault = self.last_fault.max(to.unwrap_or(*from).moment());
             }
             Fault::Leave { agent, at } => {

@@ -92,8 +92,9 @@ pub struct World {
     pub(crate) proofs: BTreeMap<InstanceId, BTreeSet<Proof>>,
     /// Sponsors asked by joining agents, by ticket.
     pub(crate) tickets: BTreeMap<u64, (usize, usize)>,
-    next_ticket: u64,
-    knocks: BTreeMap<usize, u64>,
+    pub(crate) next_ticket: u64,
+    /// How often joining agents have asked.
+    pub(crate) knocks: BTreeMap<usize, u64>,
     starter: Starter,
     /// Events planned, by the agent they come from.
     sequence: Vec<u64>,
@@ -321,47 +322,6 @@ impl World {
         }
     }
 
-    /// A fresh agent asks a member to let it in; the member must first know itself on the greater side.
-    fn knock(&mut self, agent: usize) {
-        if self.hosts[agent].process.is_some() {
-            return;
-        }
-        let count = self.knocks.entry(agent).or_insert(0);
-        *count += 1;
-        let count = *count;
-        let now = self.truth.now;
-        self.plan(now.plus(Duration::from_secs(1)), Rank::Action, agent, 0, Happening::Knock(agent));
-        if let Some(sponsor) = self.someone(agent, count) {
-            let ticket = self.next_ticket;
-            self.next_ticket += 1;
-            self.tickets.insert(ticket, (agent, sponsor));
-            self.deliver(sponsor, Input::Command(Command::CallRoll(quorate_mesh::Ticket(ticket))), 0);
-        }
-    }
-
-    fn contact(&mut self, agent: usize, peer: usize) {
-        let to = &self.truth.scenario.agents[peer];
-        let contact = Command::Contact { agent: to.id, address: to.address };
-        self.deliver(agent, Input::Command(contact), 0);
-    }
-
-    fn contact_someone(&mut self, agent: usize) {
-        if let Some(peer) = self.someone(agent, 0) {
-            self.contact(agent, peer);
-        }
-    }
-
-    /// A live member other than `agent`, drawn.
-    fn someone(&self, agent: usize, n: u64) -> Option<usize> {
-        use crate::draw::Purpose;
-        let now = self.truth.now;
-        let awake = |other: &usize| *other != agent && self.truth.awake(*other, now) && self.truth.member(*other, now);
-        let candidates: Vec<usize> = (0..self.hosts.len()).filter(awake).collect();
-        let last = candidates.len().checked_sub(1)? as u64;
-        let index = self.truth.scenario.draws.within((0, last), Purpose::Sponsor, agent as u64, now.0, n);
-        candidates.get(usize::try_from(index).ok()?).copied()
-    }
-
     fn arrive(&mut self, from: usize, to: usize, packet: Packet) {
         let from = self.truth.scenario.agents[from].id;
         let Packet { class, bytes, digest } = packet;
@@ -504,6 +464,11 @@ impl World {
     fn survey(&mut self) {
         let now = self.truth.now;
         self.plan(now.plus(SURVEY), Rank::Survey, 0, 0, Happening::Survey);
+        // While a large mesh forms, one look a second is enough.
+        let calm = self.hosts.len() > SMALL_MESH && now.plus(SURVEY) < self.truth.scenario.first_fault;
+        if calm && !now.0.is_multiple_of(1_000_000_000) {
+            return;
+        }
         self.refresh_views();
         for view in self.hosts.iter().filter_map(view_of) {
             self.tally.gossip_backlog = self.tally.gossip_backlog.max(view.stats.gossip_backlog);
