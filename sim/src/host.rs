@@ -112,6 +112,7 @@ impl Host {
             api_address: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             credential: keys.credential(),
+            founder: agent == 0,
             registrations: scenario
                 .instances
                 .iter()

@@ -21,6 +21,9 @@ pub struct EngineConfig {
     pub version: String,
     /// What proves its admission to others; see [`crate::Keys::admit`].
     pub credential: Vec<u8>,
+    /// May it be alone in its mesh? Only the agent that began the mesh may: any other that finds no roster in its stored state has lost it,
+    /// and decides nothing before it has found the others.
+    pub founder: bool,
     /// Instances it is home to.
     pub registrations: Vec<Registration>,
     /// Seed of all its random choices.

@@ -24,8 +24,13 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// A founder that hears from nobody for this long after its start may take itself for the whole mesh, if its stored state says so.
+const LONELY_START: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Named limits of what an agent keeps.
 pub(crate) mod limits {
+    /// Contacts named by the owner.
+    pub const MAX_CONTACTS: usize = 64;
     /// Agents known, whether in the roster or left.
     pub const MAX_AGENTS: usize = 4096;
     /// Instances known.
@@ -78,6 +83,8 @@ pub struct Engine {
     roster: BTreeSet<AgentId>,
     roster_hash: u64,
     next_reconnect: Mono,
+    /// Whom the owner named; tried until someone has answered.
+    contacts: BTreeSet<AgentId>,
     sync_began: BTreeMap<AgentId, Mono>,
 
     // Replication.
@@ -95,6 +102,8 @@ pub struct Engine {
     probes: BTreeMap<ProbeId, watching::Running>,
     pings: BTreeMap<u64, (AgentId, Mono)>,
     proposals_due: BTreeSet<(Mono, InstanceId)>,
+    /// When the votes on a new verdict have all been renewed, so that its class can be read from them.
+    ripening: BTreeSet<(Mono, InstanceId)>,
     rounds: BTreeMap<u64, Mono>,
     asked: BTreeMap<AgentId, Vec<Decision>>,
     awaiting_roll: BTreeSet<InstanceId>,
@@ -109,6 +118,7 @@ pub struct Engine {
     settle_until: Mono,
     synced: bool,
     expects_members: bool,
+    started: Mono,
     was_quorate: bool,
     was_settled: bool,
     quorate_since: UnixMs,
@@ -125,6 +135,8 @@ pub struct Engine {
     view_index: u64,
     view_dirty: bool,
     members_dirty: bool,
+    /// Who is suspect in the published picture.
+    shown_suspects: BTreeSet<AgentId>,
     instance_views: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
     member_views: Arc<BTreeMap<AgentId, MemberView>>,
     views_dirty: BTreeSet<InstanceId>,
@@ -188,6 +200,7 @@ impl Engine {
             self.gossip_due(),
             soonest(&self.schedule),
             soonest(&self.proposals_due),
+            soonest(&self.ripening),
             self.roll_deadline(),
             self.pings_deadline(),
             self.leaving,
@@ -216,6 +229,9 @@ impl Engine {
             Command::Contact { agent, address } => {
                 if agent != self.me() {
                     self.expects_members = true;
+                    if self.contacts.len() < limits::MAX_CONTACTS {
+                        self.contacts.insert(agent);
+                    }
                     self.out.push_back(Output::Address { agent, address });
                     self.begin_sync(agent);
                 }
@@ -231,6 +247,8 @@ impl Engine {
         if self.left {
             return;
         }
+        // Whoever is spoken to soon after its start is not alone, whatever its stored state says.
+        self.expects_members |= self.now.mono.since(self.started) < LONELY_START;
         let packet = match quorate_wire::decode(bytes) {
             Ok(packet) => packet,
             Err(error) => {
@@ -249,7 +267,7 @@ impl Engine {
         }
         match packet {
             Packet::Swim(bytes) => self.receive_swim(from, &bytes),
-            Packet::Suspicions(suspicions) => self.receive_suspicions(from, suspicions),
+            Packet::Suspicions(suspicions) => self.receive_suspicions(suspicions),
             Packet::HeldFailed { counter } => self.swim.held_failed(self.now.mono, counter, &self.links),
             Packet::Push { owners, certificates } => self.receive_push(from, owners, certificates),
             Packet::Digest(digest) => self.receive_digest(from, &digest),
@@ -299,6 +317,7 @@ impl Engine {
         self.run_pings();
         self.run_schedule();
         self.run_proposals();
+        self.run_ripening();
         if self.leaving.is_some_and(|at| at <= now) {
             self.finish_leave();
         }
@@ -314,6 +333,7 @@ impl Engine {
         self.flush_log();
         self.run_gossip();
         self.take_swim_outputs();
+        self.watch_suspects(false);
         self.flush_decisions();
         self.flush_cut();
         self.flush_persist();

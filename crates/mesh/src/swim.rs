@@ -10,10 +10,12 @@
 //! - **Strangers**: members that are not in the roster are ignored, whoever speaks of them.
 
 mod codec;
+mod collected;
 mod settings;
 
 use codec::{Codec, Known};
-use foca::{Foca, Header, Member, Message, NoCustomBroadcast, Notification, Runtime, State, Timer};
+use collected::{Collected, Note};
+use foca::{Foca, Header, Member, Message, NoCustomBroadcast, State, Timer};
 use quorate_core::{AgentId, Mono};
 use quorate_wire::{MemberMark, Suspicion, decode_prefix};
 use rand_chacha::ChaCha8Rng;
@@ -51,6 +53,8 @@ pub(crate) enum SwimOutput {
     /// A direct ping was not answered in time; others are being asked.
     NoAnswer(AgentId),
     ProbeFailed(AgentId),
+    /// A probe failed and nobody else was heard meanwhile: perhaps it is us.
+    HeardNobody,
     Suspects(Suspicion),
     Renewed,
 }
@@ -82,51 +86,6 @@ pub(crate) struct Swim {
     outputs: Vec<SwimOutput>,
     size: usize,
     timing: Timing,
-}
-
-/// Collects what the library wants; decided upon afterwards.
-#[derive(Default)]
-struct Collected {
-    sends: Vec<(SwimId, Vec<u8>)>,
-    timers: Vec<(Timer<SwimId>, Duration)>,
-    notes: Vec<Note>,
-}
-
-enum Note {
-    Up(SwimId),
-    Down(SwimId),
-    Rename(SwimId, SwimId),
-    Rejoin,
-    ProbeFailed(SwimId),
-    Ack,
-    Incarnation(u16),
-}
-
-impl Runtime<SwimId> for Collected {
-    fn notify(&mut self, notification: Notification<'_, SwimId>) {
-        let note = match notification {
-            Notification::MemberUp(id) => Note::Up(*id),
-            Notification::MemberDown(id) => Note::Down(*id),
-            Notification::Rename(old, new) => Note::Rename(*old, *new),
-            Notification::Rejoin(_) => Note::Rejoin,
-            Notification::ProbeFailed(_, id) => Note::ProbeFailed(*id),
-            Notification::DataReceived(header) => match header.message {
-                Message::Ack(_) | Message::ForwardedAck { .. } => Note::Ack,
-                _ => return,
-            },
-            Notification::DataSent(header) => Note::Incarnation(header.src_incarnation),
-            Notification::Active | Notification::Idle | Notification::Defunct => return,
-        };
-        self.notes.push(note);
-    }
-
-    fn send_to(&mut self, to: SwimId, data: &[u8]) {
-        self.sends.push((to, data.to_vec()));
-    }
-
-    fn submit_after(&mut self, event: Timer<SwimId>, after: Duration) {
-        self.timers.push((event, after));
-    }
 }
 
 impl Swim {
@@ -280,11 +239,37 @@ impl Swim {
         }
     }
 
-    /// The agent has just answered something else that we asked of it: our suspicion of it was wrong.
-    pub fn answered(&mut self, agent: AgentId) {
-        if let Some(doubt) = self.doubts.get_mut(&agent) {
-            doubt.own = None;
+    /// The agent has just answered something else that we asked of it: our suspicion of it was wrong. Returns what it is to be told, so
+    /// that it refutes the rumour.
+    pub fn answered(&mut self, agent: AgentId) -> Option<Suspicion> {
+        let doubt = self.doubts.get_mut(&agent)?;
+        doubt.own.take()?;
+        Some(Suspicion {
+            by: self.foca.identity().agent,
+            of: agent,
+            counter: doubt.counter,
+            incarnation: doubt.incarnation,
+        })
+    }
+
+    /// Others suspect this agent: it says that it lives.
+    pub fn refute(&mut self, now: Mono, suspicion: Suspicion, links: &BTreeSet<AgentId>) {
+        let me = *self.foca.identity();
+        if suspicion.of == me.agent && suspicion.counter == me.counter {
+            let suspect = Member::new(me, suspicion.incarnation, State::Suspect);
+            self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(suspect), true, sink));
         }
+    }
+
+    /// Members held suspect without a suspicion of our own: rumours that may never have reached whom they are about.
+    pub fn rumours(&self) -> Vec<Suspicion> {
+        let by = self.foca.identity().agent;
+        let suspect = self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect);
+        let own = |agent: AgentId| self.doubts.get(&agent).is_some_and(|doubt| doubt.own.is_some());
+        suspect
+            .filter(|m| !own(m.id().agent))
+            .map(|m| Suspicion { by, of: m.id().agent, counter: m.id().counter, incarnation: m.incarnation() })
+            .collect()
     }
 
     /// A quorum has declared the agent's host down, each by its own pings: there is nothing to wait for any more.
@@ -292,6 +277,10 @@ impl Swim {
         if let Some(doubt) = self.doubts.get_mut(&agent) {
             doubt.certified = true;
         }
+    }
+
+    pub fn doubts_any(&self) -> bool {
+        !self.doubts.is_empty()
     }
 
     /// Members held suspect.
@@ -433,6 +422,7 @@ impl Swim {
                 self.probes_failed += 1;
                 if self.heard.iter().all(|agent| *agent == id.agent) && self.active.len() > 1 {
                     self.local_health = (self.local_health + 1).min(MAX_LOCAL_HEALTH);
+                    self.outputs.push(SwimOutput::HeardNobody);
                 }
                 self.outputs.push(SwimOutput::ProbeFailed(id.agent));
             }

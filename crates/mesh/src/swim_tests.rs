@@ -167,7 +167,7 @@ fn an_answer_ends_our_suspicion() {
     for seconds in 1..300 {
         for output in run(&mut swim, seconds) {
             match output {
-                SwimOutput::Suspects(suspicion) => swim.answered(suspicion.of),
+                SwimOutput::Suspects(suspicion) => assert_eq!(swim.answered(suspicion.of), Some(suspicion)),
                 SwimOutput::Down(agent) => panic!("{agent} was declared failed"),
                 _ => {}
             }

@@ -105,6 +105,7 @@ fn engine(
         api_address: addresses.api_address.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         credential: identity.credential(),
+        founder: identity.issuer().is_some(),
         registrations: settings.services.iter().flat_map(|service| service.registrations(own)).collect(),
         seed: rand::random(),
         timing: Timing::default(),

@@ -9,9 +9,12 @@ use quorate_core::verdict::{Certificate, Pattern};
 use quorate_core::{AgentId, Class, Evidence, InstanceId, Verdict, quorum};
 use quorate_wire::Packet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// In a mesh of at most this many, a new certificate is sent to everyone at once.
 const TELL_ALL_UP_TO: usize = 64;
+/// How long after a decision, beside one round of probes, its class is the one read at the decision.
+const RIPENING: Duration = Duration::from_secs(1);
 /// Changes remembered for the flap flag.
 const MAX_CHANGES: usize = 64;
 
@@ -40,9 +43,31 @@ impl Engine {
         self.class_from(instance, verdict, ballot.voters.iter().filter(counts))
     }
 
-    /// What the pattern of votes says is broken, now.
-    pub(super) fn class_now(&self, instance: &Instance) -> Class {
-        self.class_from(instance, instance.decided(), self.ballot(instance).voters.iter())
+    /// What is broken: as read at the decision until every observer has probed again, from then on by the votes of now.
+    pub(super) fn present_class(&self, instance: &Instance) -> Class {
+        let Some(certificate) = &instance.certificate else {
+            // A quiet mesh decides nothing about hosts: membership is what is known of them.
+            let alive = instance.home == self.me() || self.swim.is_active(instance.home);
+            return if instance.is_host() && alive { Class::Healthy } else { Class::Undetermined };
+        };
+        if self.now.mono < instance.ripe_at {
+            return certificate.class;
+        }
+        match self.class_from(instance, instance.decided(), self.ballot(instance).voters.iter()) {
+            Class::Undetermined => certificate.class,
+            now => now,
+        }
+    }
+
+    pub(super) fn run_ripening(&mut self) {
+        while let Some((at, id)) = self.ripening.first().cloned() {
+            if at > self.now.mono {
+                break;
+            }
+            self.ripening.pop_first();
+            self.views_dirty.insert(id);
+            self.view_dirty = true;
+        }
     }
 
     fn class_from<'a>(&self, instance: &Instance, verdict: Verdict, voters: impl Iterator<Item = &'a Voter>) -> Class {
@@ -109,6 +134,10 @@ impl Engine {
         instance.signer.certify(certificate.decision.term);
         instance.certificate = Some(Arc::clone(&certificate));
         let (service, home) = (instance.service.clone(), instance.home);
+        let round = instance.registration.as_ref().map_or(Duration::ZERO, |r| r.check.period + r.check.timeout);
+        let unripe = std::mem::replace(&mut instance.ripe_at, now + round + RIPENING);
+        self.ripening.remove(&(unripe, id.clone()));
+        self.ripening.insert((instance.ripe_at, id.clone()));
         if from != to && from != Verdict::Starting {
             instance.changes.push_back(now);
             if instance.changes.len() > MAX_CHANGES {
@@ -130,6 +159,8 @@ impl Engine {
         if from != to {
             let folded_under = self.folded_under(home, &id, to);
             let signers = certificate.endorsements.iter().map(|e| e.agent).collect();
+            // Before it was doubted, membership spoke for the host.
+            let from = if id.host_of().is_some() && from == Verdict::Starting { Verdict::Up } else { from };
             let (term, class, decided_at) = (certificate.decision.term, certificate.class, certificate.decided_at);
             self.note_change(VerdictChange {
                 instance: id,

@@ -139,7 +139,9 @@ impl Engine {
         let me = self.me();
         match self.consider(&decision, true) {
             Reply::Signed(endorsement) => self.note_endorsement(id, endorsement, self.now.mono),
-            Reply::Promised(Refusal::Taken { term }) => self.raise_term(id, term + 1),
+            Reply::Promised(Refusal::Taken { term } | Refusal::Certified { term }) => {
+                self.raise_term(id, term.saturating_add(1))
+            }
             _ => {}
         }
         for observer in observers.into_iter().filter(|agent| *agent != me) {

@@ -41,6 +41,8 @@ pub(crate) struct Instance {
     pub certificate: Option<Arc<Certificate>>,
     pub signer: Signer,
     pub proposal: Option<Proposal>,
+    /// Until when the class is the one read at the decision: not every observer has probed since.
+    pub ripe_at: Mono,
     /// When the verdict changed, as this agent learnt it.
     pub changes: VecDeque<Mono>,
     pub stale_since: Option<UnixMs>,
@@ -195,6 +197,7 @@ impl Engine {
             certificate: None,
             signer: Signer::default(),
             proposal: None,
+            ripe_at: Mono(0),
             changes: VecDeque::new(),
             stale_since: None,
             unheard: true,
@@ -219,6 +222,7 @@ impl Engine {
             self.schedule.remove(&(watch.due, id.clone()));
             self.log.write(quorate_wire::Record::ObservedGone(id.clone()));
         }
+        self.ripening.remove(&(instance.ripe_at, id.clone()));
         if let Some(proposal) = &instance.proposal {
             self.proposals_due.remove(&(proposal.due, id.clone()));
         }
@@ -275,8 +279,26 @@ impl Engine {
             self.set_watching(id, mine);
         } else if !mine {
             self.set_watching(id, false);
-        } else if let Some(agent) = id.host_of().filter(|agent| self.member_state(*agent) == MemberState::Failed) {
-            self.doubt_host(agent);
+        } else if let Some(agent) = id.host_of() {
+            let down = self.instances.get(id).is_some_and(|host| host.decided() == Verdict::Down);
+            if down || self.member_state(agent) == MemberState::Failed {
+                self.doubt_host(agent);
+            }
+        }
+        self.drop_thin_host(id);
+    }
+
+    /// The roster has outgrown the quorum that once declared a host up again. Nobody watches a healthy host, so nobody would renew that
+    /// certificate, and newcomers do not believe it: membership speaks for the host again, for everyone.
+    fn drop_thin_host(&mut self, id: &InstanceId) {
+        let Some(host) = self.instances.get_mut(id).filter(|instance| instance.is_host()) else { return };
+        let thin = host
+            .certificate
+            .as_ref()
+            .is_some_and(|c| c.endorsements.len() < host.quorum() && c.decision.verdict != Verdict::Down);
+        if thin {
+            host.certificate = None;
+            self.touch(id);
         }
     }
 

@@ -24,14 +24,41 @@ impl Engine {
         }
     }
 
-    pub(super) fn receive_suspicions(&mut self, from: AgentId, suspicions: Vec<Suspicion>) {
-        let _ = from;
+    pub(super) fn receive_suspicions(&mut self, suspicions: Vec<Suspicion>) {
         for suspicion in suspicions.into_iter().take(limits::MAX_DECISIONS) {
-            if self.roster.contains(&suspicion.by) && self.swim.hear_suspicion(self.now.mono, suspicion) {
+            if suspicion.of == self.me() {
+                self.swim.refute(self.now.mono, suspicion, &self.links);
+            } else if self.roster.contains(&suspicion.by) && self.swim.hear_suspicion(self.now.mono, suspicion) {
                 let times = self.transmissions();
                 self.tell(News::Suspicion(suspicion), times);
                 self.doubt_host(suspicion.of);
             }
+        }
+    }
+
+    /// An agent has answered us: if we suspected it, it is told, so that it refutes.
+    pub(super) fn answered(&mut self, agent: AgentId) {
+        if let Some(suspicion) = self.swim.answered(agent) {
+            self.send(agent, &Packet::Suspicions(vec![suspicion]));
+        }
+    }
+
+    /// Suspicion comes and goes without a word from the library: the picture is compared while there is reason to, or when `anyway`.
+    pub(super) fn watch_suspects(&mut self, anyway: bool) {
+        if anyway || !self.shown_suspects.is_empty() || self.swim.doubts_any() {
+            let suspected = self.swim.suspected();
+            if suspected != self.shown_suspects {
+                self.shown_suspects = suspected;
+                self.members_dirty = true;
+                self.view_dirty = true;
+            }
+        }
+    }
+
+    /// Tells those of whom rumour has it that they are suspect.
+    pub(super) fn tell_suspects(&mut self) {
+        for rumour in self.swim.rumours() {
+            self.send(rumour.of, &Packet::Suspicions(vec![rumour]));
         }
     }
 
@@ -50,6 +77,7 @@ impl Engine {
                 SwimOutput::Up(agent) => self.member_up(agent),
                 SwimOutput::Down(agent) => self.member_down(agent),
                 SwimOutput::NoAnswer(agent) | SwimOutput::ProbeFailed(agent) => self.doubt_host(agent),
+                SwimOutput::HeardNobody => self.call_roll(),
                 SwimOutput::Suspects(suspicion) => {
                     self.members_dirty = true;
                     self.view_dirty = true;
@@ -57,6 +85,8 @@ impl Engine {
                     self.tell(News::Suspicion(suspicion), times);
                     self.doubt_host(suspicion.of);
                     self.ping_host(suspicion.of, true);
+                    // The suspect is told as well (Lifeguard's buddy system): it can refute at once.
+                    self.send(suspicion.of, &Packet::Suspicions(vec![suspicion]));
                 }
                 SwimOutput::Renewed => self.stats.renewals += 1,
             }
@@ -205,8 +235,11 @@ impl Engine {
         if self.next_reconnect > self.now.mono {
             return;
         }
-        let lost: Vec<_> =
+        let mut lost: Vec<_> =
             self.roster.iter().copied().filter(|agent| *agent != self.me() && !self.swim.is_active(*agent)).collect();
+        if !self.synced {
+            lost.extend(self.contacts.iter().copied().filter(|agent| !self.roster.contains(agent)));
+        }
         let count = if self.synced { 1 } else { FIRST_CONTACTS };
         let chosen: Vec<_> = lost.sample(&mut self.rng, count).copied().collect();
         for agent in chosen {

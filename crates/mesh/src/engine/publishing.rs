@@ -4,7 +4,7 @@ use super::Engine;
 use super::instance::Instance;
 use crate::api::{EventKind, MemberState, Output, VerdictChange};
 use crate::view::{InstanceView, MemberView, MeshView, ObserverView, Stats};
-use quorate_core::{AgentId, Class, InstanceId, Mono, Observation, Verdict, Zone};
+use quorate_core::{AgentId, InstanceId, Mono, Observation, Verdict, Zone};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -70,12 +70,12 @@ impl Engine {
     }
 
     fn roll_of_members(&self) -> BTreeMap<AgentId, MemberView> {
-        let suspected = self.swim.suspected();
+        let suspected = &self.shown_suspects;
         let mut homes: BTreeMap<AgentId, usize> = BTreeMap::new();
         for instance in self.instances.values().filter(|instance| !instance.is_host()) {
             *homes.entry(instance.home).or_default() += 1;
         }
-        let view = |agent: &AgentId| self.member_view(*agent, &suspected, homes.get(agent).copied().unwrap_or(0));
+        let view = |agent: &AgentId| self.member_view(*agent, suspected, homes.get(agent).copied().unwrap_or(0));
         self.agents.keys().filter_map(|agent| Some((*agent, view(agent)?))).collect()
     }
 
@@ -149,15 +149,6 @@ impl Engine {
             quorum: instance.quorum() as u32,
             observers: self.observer_views(instance),
             certificate: instance.certificate.clone(),
-        }
-    }
-
-    /// What is broken, by the votes of now; by those of the decision, when none can be heard.
-    fn present_class(&self, instance: &Instance) -> Class {
-        match (self.class_now(instance), &instance.certificate) {
-            (_, None) => Class::Undetermined,
-            (Class::Undetermined, Some(certificate)) => certificate.class,
-            (now, Some(_)) => now,
         }
     }
 

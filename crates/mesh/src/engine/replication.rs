@@ -50,6 +50,8 @@ impl Engine {
         if let Some(agent) = active.choose(&mut self.rng).copied() {
             self.begin_sync(agent);
         }
+        self.tell_suspects();
+        self.watch_suspects(true);
         self.next_sync = self.now.mono + self.config.timing.sync_interval * self.rng.random_range(75..=125) / 100;
     }
 

@@ -148,7 +148,7 @@ impl Engine {
             self.begin_sync(from);
             return;
         }
-        self.swim.answered(from);
+        self.answered(from);
         if let Some(call) = &mut self.roll.current {
             call.answered.insert(from);
         }

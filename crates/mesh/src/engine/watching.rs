@@ -171,7 +171,7 @@ impl Engine {
     pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
         if self.pings.get(&nonce).is_some_and(|(agent, _)| *agent == from) {
             self.pings.remove(&nonce);
-            self.swim.answered(from);
+            self.answered(from);
             self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()));
         }
     }

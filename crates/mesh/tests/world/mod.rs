@@ -127,6 +127,7 @@ impl World {
             api_address: String::new(),
             version: "test".into(),
             credential: agent.to_le_bytes().to_vec(),
+            founder: agent == 1,
             registrations: self.registrations[&agent].clone(),
             seed: 7,
             timing: Timing::default(),
