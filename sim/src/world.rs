@@ -245,7 +245,8 @@ impl World {
             }
             Action::Resume(agent, order) => self.resume(agent, order),
             Action::Leave(agent) => {
-                if self.hosts[agent].process.is_some() {
+                // A sleeping process cannot say good-bye.
+                if self.hosts[agent].process.as_ref().is_some_and(|process| !process.paused) {
                     let run = self.hosts[agent].run;
                     self.truth.left(agent);
                     self.plan(now.plus(LEAVE_PATIENCE), Rank::Action, agent, 0, Happening::Evict { agent, run });

@@ -265,6 +265,9 @@ impl Engine {
             }
             return;
         }
+        if self.roster.contains(&from) {
+            self.roll.hear(from, self.now.mono);
+        }
         match packet {
             Packet::Swim(bytes) => self.receive_swim(from, &bytes),
             Packet::Suspicions(suspicions) => self.receive_suspicions(suspicions),

@@ -40,7 +40,7 @@ fn judge(truth: &Truth, agent: usize, view: &MeshView, found: &mut Vec<Finding>)
     for instance in view.instances.values().filter(|instance| instance.verdict == Verdict::Up) {
         // Hosts are not watched while nothing is wrong; membership does that.
         let is_host = instance.instance.host_of().is_some();
-        if !is_host && truth.running_throughout(agent, from, truth.now) && gone(truth, agent, instance, from) {
+        if !is_host && truth.awake_throughout(agent, from, truth.now) && gone(truth, agent, instance, from) {
             let detail = format!("{} is reported up, but all its observers are out of reach", instance.instance);
             found.push(Finding::new(Some(agent), detail));
         }

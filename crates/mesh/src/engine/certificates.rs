@@ -184,6 +184,8 @@ impl Engine {
         if verdict == Verdict::Down {
             self.swim.confirm(host);
             self.doubt_host(host);
+            // An observer whose pings are answered has said nothing so far: now it matters.
+            self.speak_of_host(host);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::api::{EventKind, Output, Ticket};
 use crate::config::Timing;
 use quorate_core::{AgentId, Mono, quorum};
 use quorate_wire::Packet;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// While the last roll call found too few, it is called again this often, and in a large mesh less often.
@@ -25,6 +25,8 @@ pub(crate) struct Roll {
     current: Option<Call>,
     last: Option<Outcome>,
     tickets: Vec<Ticket>,
+    /// When each agent was last heard, whatever it said.
+    heard_at: BTreeMap<AgentId, Mono>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,8 @@ struct Call {
     started: Mono,
     answered: BTreeSet<AgentId>,
     quorate: bool,
+    /// Have those who did not answer been asked again?
+    repeated: bool,
 }
 
 #[derive(Debug)]
@@ -54,11 +58,17 @@ pub(crate) enum Vantage {
 }
 
 impl Roll {
-    /// Did the agent miss the last complete roll call, a moment ago?
+    /// Notes that an agent of the roster has spoken.
+    pub fn hear(&mut self, agent: AgentId, now: Mono) {
+        self.heard_at.insert(agent, now);
+    }
+
+    /// Did the agent miss the last complete roll call, a moment ago, and has it not been heard otherwise either?
     pub fn missed(&self, agent: AgentId, now: Mono, timing: &Timing) -> bool {
         self.last.as_ref().is_some_and(|last| {
             now.since(last.started) < MISSED_LIFE.max(timing.roll_call_wait)
                 && !last.answered.contains(&agent)
+                && self.heard_at.get(&agent).is_none_or(|at| *at < last.started)
                 && self.current.as_ref().is_none_or(|call| !call.answered.contains(&agent))
         })
     }
@@ -117,7 +127,8 @@ impl Engine {
         }
         self.stats.roll_calls += 1;
         let nonce = self.fresh_nonce();
-        self.roll.current = Some(Call { nonce, started: self.now.mono, answered: BTreeSet::new(), quorate: false });
+        self.roll.current =
+            Some(Call { nonce, started: self.now.mono, answered: BTreeSet::new(), quorate: false, repeated: false });
         let others: Vec<_> = self.roster.iter().copied().filter(|agent| *agent != self.me()).collect();
         for agent in &others {
             self.send(*agent, &Packet::RollCall { nonce });
@@ -173,6 +184,7 @@ impl Engine {
     pub(super) fn roll_deadline(&self) -> Option<Mono> {
         let recall = if self.roster.len() > LARGE { RECALL_LARGE } else { RECALL };
         match (&self.roll.current, &self.roll.last) {
+            (Some(call), _) if !call.repeated => Some(call.started + self.config.timing.roll_call_wait / 2),
             (Some(call), _) => Some(call.started + self.config.timing.roll_call_wait),
             (None, Some(last)) if !last.quorate => Some(last.started + recall),
             _ => None,
@@ -183,7 +195,23 @@ impl Engine {
         if self.roll_deadline().is_none_or(|at| at > self.now.mono) {
             return;
         }
-        if self.roll.current.is_some() { self.conclude_roll() } else { self.call_roll() }
+        match &self.roll.current {
+            Some(call) if call.repeated => self.conclude_roll(),
+            Some(_) => self.repeat_roll(),
+            None => self.call_roll(),
+        }
+    }
+
+    /// Asks those who have not answered once more: packets get lost.
+    fn repeat_roll(&mut self) {
+        let Some(call) = &mut self.roll.current else { return };
+        call.repeated = true;
+        let nonce = call.nonce;
+        let silent: Vec<_> =
+            self.roster.iter().copied().filter(|a| *a != self.config.agent && !call.answered.contains(a)).collect();
+        for agent in silent {
+            self.send(agent, &Packet::RollCall { nonce });
+        }
     }
 
     fn conclude_roll(&mut self) {

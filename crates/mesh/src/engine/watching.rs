@@ -345,6 +345,14 @@ impl Engine {
         known && self.log.record(&quorate_wire::RecordKey::Observed(id.clone())).is_none()
     }
 
+    /// Publishes the vote on a host that was kept quiet while nothing bad was decided.
+    pub(super) fn speak_of_host(&mut self, agent: AgentId) {
+        let id = InstanceId::host(agent);
+        if self.instances.get(&id).and_then(|i| i.watch.as_ref()).is_some_and(|watch| !watch.vote.abstains()) {
+            self.publish_vote(&id);
+        }
+    }
+
     fn publish_vote(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.get(id) else { return };
         let Some(watch) = &instance.watch else { return };
