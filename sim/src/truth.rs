@@ -183,8 +183,14 @@ impl Truth {
 
     /// Is `agent` in a part of the mesh, connected over any number of hops, that holds no more than half of the roster?
     pub fn cornered(&self, agent: usize, at: SimTime) -> bool {
+        let reached = self.part_of(agent, at);
+        reached.is_empty() || self.too_few(at, |other| reached[other])
+    }
+
+    /// Whom `agent` reaches at `at` over any number of hops, itself included; empty when it stands still.
+    pub fn part_of(&self, agent: usize, at: SimTime) -> Vec<bool> {
         if !self.awake(agent, at) {
-            return true;
+            return Vec::new();
         }
         let mut reached = vec![false; self.agents()];
         let mut frontier = vec![agent];
@@ -197,7 +203,15 @@ impl Truth {
                 }
             }
         }
-        self.too_few(at, |other| reached[other])
+        reached
+    }
+
+    /// Did `agent` reach no more than half of the roster from `from` to `to`, even when everyone counts whom it reached at any moment of
+    /// that time? A roll call collects answers for a while; while cuts move, they can add up.
+    pub fn minority_in_sum(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
+        let moments = self.moments(from, to);
+        let ever = |other: usize| moments.iter().any(|at| self.linked(agent, other, *at));
+        self.too_few(to, |other| other == agent || ever(other))
     }
 
     /// Is that so at every moment from `from` to `to`?

@@ -202,6 +202,7 @@ impl Engine {
             soonest(&self.proposals_due),
             soonest(&self.ripening),
             self.roll_deadline(),
+            self.roll_fades(),
             self.pings_deadline(),
             self.leaving,
             self.persist_due,

@@ -50,6 +50,7 @@ impl Invariant for Blame {
                     self.failing.remove(&vote);
                 } else if self.failing.insert(vote)
                     && truth.minority_throughout(*agent, truth.now.minus(ISOLATED), truth.now)
+                    && truth.minority_in_sum(*agent, truth.now.minus(VANTAGE), truth.now)
                 {
                     let detail = format!("it votes {} on {instance} while cut off", observation.vote);
                     found.push(Finding::new(Some(*agent), detail));
@@ -67,7 +68,8 @@ fn vantage(truth: &Truth, subject: Subject, signer: usize, at: SimTime) -> Optio
     if !truth.awake(signer, at) && !truth.awake(signer, latest) {
         return Some("signs while it stands still");
     }
-    if truth.minority_throughout(signer, at.minus(VANTAGE), latest) {
+    let before = at.minus(VANTAGE);
+    if truth.minority_throughout(signer, before, latest) && truth.minority_in_sum(signer, before, latest) {
         return Some("signs without having reached more than half of the roster for a second");
     }
     let pause = truth.last_pause(signer, latest).filter(|pause| pause.to.since(pause.from) >= NOTICEABLE)?;

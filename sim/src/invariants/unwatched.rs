@@ -9,6 +9,9 @@ use quorate_mesh::{InstanceView, MeshView};
 /// Looked at in every fifth survey: once a second.
 const EVERY_NS: u64 = 1_000_000_000;
 
+/// An agent that has just come back to the larger side is still being told what it missed.
+const SETTLED_MS: u64 = 5_000;
+
 /// The invariant.
 pub struct Unwatched;
 
@@ -27,6 +30,7 @@ impl Invariant for Unwatched {
         for (agent, view) in views.iter().enumerate() {
             if let Some(view) = view
                 && view.quorate
+                && view.at.0.saturating_sub(view.quorate_since.0) >= SETTLED_MS
                 && truth.awake(agent, truth.now)
             {
                 judge(truth, agent, view, found);
@@ -50,7 +54,11 @@ fn judge(truth: &Truth, agent: usize, view: &MeshView, found: &mut Vec<Finding>)
 /// Has nobody who watches `instance` been within reach of `agent` since `from`?
 fn gone(truth: &Truth, agent: usize, instance: &InstanceView, from: SimTime) -> bool {
     let watchers: Vec<usize> = instance.observers.iter().filter_map(|o| truth.scenario.agent(o.agent)).collect();
-    let reach = |at: SimTime| watchers.iter().any(|other| *other == agent || truth.linked(agent, *other, at));
+    // News travels over others, so whoever is connected over any number of hops can be heard.
+    let reach = |at: SimTime| {
+        let part = truth.part_of(agent, at);
+        watchers.iter().any(|other| *other == agent || part.get(*other).is_some_and(|reached| *reached))
+    };
     let mut at = truth.now;
     // Reach changes rarely: a look every second of the window is enough for a bound of many.
     while at > from {

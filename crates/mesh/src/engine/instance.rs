@@ -361,8 +361,7 @@ impl Engine {
 
     /// Does the agent's word hold now: alive, and not missing from a roll call of this moment?
     pub(super) fn heard(&self, agent: AgentId) -> bool {
-        agent == self.me()
-            || (self.swim.is_active(agent) && !self.roll.missed(agent, self.now.mono, &self.config.timing))
+        agent == self.me() || (self.swim.is_active(agent) && !self.roll.missed(agent, self.now.mono))
     }
 
     /// The vote of one observer, if it has one and its word holds.

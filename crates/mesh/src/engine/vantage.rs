@@ -2,7 +2,6 @@
 
 use super::Engine;
 use crate::api::{EventKind, Output, Ticket};
-use crate::config::Timing;
 use quorate_core::{AgentId, Mono, quorum};
 use quorate_wire::Packet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +24,8 @@ pub(crate) struct Roll {
     current: Option<Call>,
     last: Option<Outcome>,
     tickets: Vec<Ticket>,
+    /// When whoever missed the last roll call is given the benefit of the doubt again.
+    fades: Option<Mono>,
     /// When each agent was last heard, whatever it said.
     heard_at: BTreeMap<AgentId, Mono>,
 }
@@ -64,9 +65,9 @@ impl Roll {
     }
 
     /// Did the agent miss the last complete roll call, a moment ago, and has it not been heard otherwise either?
-    pub fn missed(&self, agent: AgentId, now: Mono, timing: &Timing) -> bool {
+    pub fn missed(&self, agent: AgentId, now: Mono) -> bool {
         self.last.as_ref().is_some_and(|last| {
-            now.since(last.started) < MISSED_LIFE.max(timing.roll_call_wait)
+            now.since(last.started) < MISSED_LIFE
                 && !last.answered.contains(&agent)
                 && self.heard_at.get(&agent).is_none_or(|at| *at < last.started)
                 && self.current.as_ref().is_none_or(|call| !call.answered.contains(&agent))
@@ -191,7 +192,15 @@ impl Engine {
         }
     }
 
+    pub(super) fn roll_fades(&self) -> Option<Mono> {
+        self.roll.fades
+    }
+
     pub(super) fn run_roll(&mut self) {
+        if self.roll.fades.is_some_and(|at| at <= self.now.mono) {
+            self.roll.fades = None;
+            self.evaluate_all = true;
+        }
         if self.roll_deadline().is_none_or(|at| at > self.now.mono) {
             return;
         }
@@ -218,6 +227,9 @@ impl Engine {
         let Some(call) = self.roll.current.take() else { return };
         let reached = call.answered.len() + 1;
         let (quorate, roster) = (call.quorate, self.roster.len());
+        if reached < roster {
+            self.roll.fades = Some(call.started + MISSED_LIFE);
+        }
         self.roll.last = Some(Outcome { started: call.started, answered: call.answered, quorate });
         for ticket in std::mem::take(&mut self.roll.tickets) {
             self.out.push_back(Output::RollCall { ticket, reached, roster, quorate });

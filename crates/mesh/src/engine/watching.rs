@@ -357,8 +357,15 @@ impl Engine {
         let Some(instance) = self.instances.get(id) else { return };
         let Some(watch) = &instance.watch else { return };
         let observation = Observation { vote: watch.vote, detail: watch.detail.clone(), since: watch.since };
-        let incarnation = instance.incarnation;
-        self.log.write(Record::Observed { instance: id.clone(), incarnation, observation: observation.clone() });
+        let record = Record::Observed {
+            instance: id.clone(),
+            incarnation: instance.incarnation,
+            observation: observation.clone(),
+        };
+        if self.log.record(&record.key()) == Some(&record) {
+            return;
+        }
+        self.log.write(record);
         self.event(EventKind::Vote { instance: id.clone(), observation });
     }
 
