@@ -138,7 +138,7 @@ impl Bench {
         MeshView {
             agent: this.id,
             name: this.name.clone(),
-            at: UnixMs(0),
+            at: UnixMs(60_000),
             index: 1,
             quorate,
             quorate_since: UnixMs(0),
