@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Command::Show(show) => demo::run(show),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", usage::sentence(&error));
         if error.is::<usage::Usage>() { ExitCode::from(usage::CODE) } else { ExitCode::FAILURE }
     })
 }

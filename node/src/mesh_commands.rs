@@ -3,7 +3,8 @@
 use crate::agent::advertised_address;
 use crate::agent::clock::wall;
 use crate::agent::store::Store;
-use crate::config::{default_data_dir, host_name};
+use crate::config::{check_advertised, default_data_dir, host_name};
+use crate::usage::usage;
 use anyhow::Context;
 use quorate_core::AgentId;
 use quorate_transport::{Identity, JoinToken, TokenStore, init_mesh};
@@ -66,6 +67,9 @@ enum TokenAction {
 pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let dir = args.token.data_dir.clone().unwrap_or_else(default_data_dir);
     let name = args.name.unwrap_or_else(host_name);
+    // Whatever is wrong is said before there is a mesh.
+    check(&args.token)?;
+    let address = join_address(&args.token)?;
     let identity = init_mesh(&dir, &name)?;
     let token = create(&dir, &identity, &args.token)?;
     eprintln!("mesh {} begun; this host is agent {} ({name})", identity.mesh_id(), AgentId(identity.agent_id()));
@@ -75,7 +79,7 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         hosts(args.token.uses),
         humantime::format_duration(args.token.ttl)
     );
-    println!("{}", join_line(&args.token, &token)?);
+    println!("{}", join_line(&args.token, &address, &token));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,9 +90,11 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
 pub fn token(command: TokenCommand) -> anyhow::Result<ExitCode> {
     let TokenAction::Create(args) = command.action;
     let dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
+    check(&args)?;
     let identity = Identity::load(&dir)?;
+    let address = join_address(&args)?;
     let token = create(&dir, &identity, &args)?;
-    eprintln!("join a host:  {}", join_line(&args, &token)?);
+    eprintln!("join a host:  {}", join_line(&args, &address, &token));
     println!("{token}");
     Ok(ExitCode::SUCCESS)
 }
@@ -101,12 +107,19 @@ fn create(dir: &Path, identity: &Identity, args: &TokenArgs) -> anyhow::Result<J
     Ok(TokenStore::open(dir)?.create(identity.mesh_id(), args.ttl, args.uses, wall().0)?)
 }
 
-/// The command that joins another host through this agent.
-fn join_line(args: &TokenArgs, token: &JoinToken) -> anyhow::Result<String> {
+fn check(args: &TokenArgs) -> anyhow::Result<()> {
+    TokenStore::check(args.ttl, args.uses).map_err(|error| usage(error.to_string()))
+}
+
+/// Where another host reaches this agent.
+fn join_address(args: &TokenArgs) -> anyhow::Result<String> {
+    if let Some(asked) = &args.advertise {
+        check_advertised(asked).map_err(|rule| usage(format!("--advertise {rule}")))?;
+    }
     let dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
     let listen = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
     let last = Store::new(&dir).address().filter(|_| args.listen.is_none());
-    let address = match (args.advertise.as_deref(), last) {
+    Ok(match (args.advertise.as_deref(), last) {
         // As given: a name may mean more to the other host than its address means here.
         (Some(asked), _) if asked.parse::<Ipv6Addr>().is_err() && asked.contains(':') => asked.to_owned(),
         (Some(asked), _) if asked.parse::<Ipv6Addr>().is_err() => format!("{asked}:{}", listen.port()),
@@ -115,8 +128,12 @@ fn join_line(args: &TokenArgs, token: &JoinToken) -> anyhow::Result<String> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(advertised_address(asked, listen, &[]))?.to_string()
         }
-    };
-    Ok(format!("quorate agent{} --join {address} --token {token}", data_dir_flag(args)))
+    })
+}
+
+/// The command that joins another host through this agent.
+fn join_line(args: &TokenArgs, address: &str, token: &JoinToken) -> String {
+    format!("quorate agent{} --join {address} --token {token}", data_dir_flag(args))
 }
 
 fn data_dir_flag(args: &TokenArgs) -> String {

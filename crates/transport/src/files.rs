@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::identity::IdentityError;
 
+/// More than an identity takes.
+const ROOM_BYTES: usize = 8 * 1024;
+
 /// Held by the one process that runs on a data directory; released when dropped, or when the process ends.
 #[derive(Debug)]
 pub struct DataDirLock {
@@ -77,6 +80,18 @@ pub(crate) fn write_private(path: &Path, contents: &[u8]) -> Result<(), Identity
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(failed)
+}
+
+/// Can an identity be written to `dir`, if it is there? Told by writing as much and removing it again.
+pub(crate) fn check_room(dir: &Path) -> Result<(), IdentityError> {
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let path = temporary_beside(&dir.join("room"));
+    let written =
+        fs::write(&path, [0; ROOM_BYTES]).map_err(|source| IdentityError::Io { path: dir.to_path_buf(), source });
+    let _ = fs::remove_file(&path);
+    written
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {

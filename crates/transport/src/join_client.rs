@@ -16,6 +16,7 @@ use rustls::{DigitallySignedStruct, Error as TlsError, PeerIncompatible, Signatu
 use thiserror::Error;
 
 use crate::certificate::{generate_agent_key, is_valid_name, make_request};
+use crate::files::check_room;
 use crate::forward::write_json;
 use crate::identity::{Identity, IdentityError, ensure_vacant, store_identity};
 use crate::issuer::proof_message;
@@ -26,6 +27,9 @@ use crate::mesh_id::MeshId;
 use crate::tls::ANY_AGENT;
 use crate::token::JoinToken;
 use crate::trust::{CertificateFault, Trust};
+
+/// How long the close of a finished join may take to be sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A successful join.
 #[derive(Debug)]
@@ -109,6 +113,7 @@ pub async fn join(
         return Err(IdentityError::InvalidName { name: name.to_owned() }.into());
     }
     ensure_vacant(data_dir)?;
+    check_room(data_dir)?;
     let attempt = join_any(address, token, name, data_dir);
     tokio::time::timeout(timeout, attempt).await.unwrap_or(Err(JoinError::Timeout(timeout)))
 }
@@ -149,15 +154,26 @@ async fn join_at(
         Exchange::Refused(refusal) => JoinError::Refused(refusal),
         Exchange::Broken(detail) => JoinError::Protocol { address, detail },
     })?;
+    // Stored before anything else: the token is spent, and a process that ends now would have lost what it was spent for.
+    let stored = store_grant(data_dir, &key, &trust, &grant, agent);
     connection.close(VarInt::from_u32(close_code::CLOSED), b"");
-    // Sends the close, so that the member need not wait for it.
-    let _ = tokio::time::timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
+    // Sends the close, so that the member need not wait for it; the caller need not wait either.
+    tokio::spawn(async move { tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await });
+    stored?;
+    Ok(JoinOutcome { identity: Identity::load(data_dir)?, bootstrap: grant.bootstrap, via: (via, address) })
+}
 
-    let chain = check_grant(&trust, &grant, agent).map_err(JoinError::BadCertificate)?;
+fn store_grant(
+    data_dir: &Path,
+    key: &rcgen::KeyPair,
+    trust: &Trust,
+    grant: &Grant,
+    agent: u64,
+) -> Result<(), JoinError> {
+    let chain = check_grant(trust, grant, agent).map_err(JoinError::BadCertificate)?;
     crate::files::create_private_dir(data_dir)?;
     ensure_vacant(data_dir)?;
-    store_identity(data_dir, &key, [&chain[0], &chain[1], &chain[2]])?;
-    Ok(JoinOutcome { identity: Identity::load(data_dir)?, bootstrap: grant.bootstrap, via: (via, address) })
+    Ok(store_identity(data_dir, key, [&chain[0], &chain[1], &chain[2]])?)
 }
 
 async fn connect(

@@ -25,6 +25,14 @@ pub enum TokenStoreError {
     /// The file cannot be read, parsed or written.
     #[error(transparent)]
     File(#[from] IdentityError),
+    /// The file is there and means nothing.
+    #[error("{} is damaged ({detail}): restore it from a backup, or remove this one file; all tokens made so far are then void", path.display())]
+    Corrupted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// It holds [`MAX_TOKENS`] live tokens.
     #[error("there are already {MAX_TOKENS} live tokens; revoke some, or let them expire")]
     Full,
@@ -90,6 +98,15 @@ impl TokenStore {
         Ok(Self { path: data_dir.join("tokens.json"), lock_path: data_dir.join("tokens.lock") })
     }
 
+    /// May a token live this long and have so many uses?
+    ///
+    /// # Errors
+    /// [`TokenStoreError::OutOfRange`].
+    pub fn check(ttl: Duration, uses: u32) -> Result<(), TokenStoreError> {
+        let fits = !ttl.is_zero() && ttl <= MAX_TOKEN_TTL && (1..=MAX_TOKEN_USES).contains(&uses);
+        if fits { Ok(()) } else { Err(TokenStoreError::OutOfRange) }
+    }
+
     /// Makes a token for `mesh`, good for `uses` joins during `ttl` from `now_unix_ms`. Forgets long expired ones.
     ///
     /// # Errors
@@ -101,9 +118,7 @@ impl TokenStore {
         uses: u32,
         now_unix_ms: u64,
     ) -> Result<JoinToken, TokenStoreError> {
-        if ttl.is_zero() || ttl > MAX_TOKEN_TTL || uses == 0 || uses > MAX_TOKEN_USES {
-            return Err(TokenStoreError::OutOfRange);
-        }
+        Self::check(ttl, uses)?;
         let token = JoinToken::generate(mesh).map_err(|_| TokenStoreError::Random)?;
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let entry = Entry {
@@ -222,7 +237,7 @@ impl TokenStore {
     }
 
     fn corrupted(&self, error: &serde_json::Error) -> TokenStoreError {
-        IdentityError::Corrupted { path: self.path.clone(), detail: error.to_string() }.into()
+        TokenStoreError::Corrupted { path: self.path.clone(), detail: error.to_string() }
     }
 }
 

@@ -76,7 +76,7 @@ impl TransportConfig {
 #[derive(Debug, Error)]
 pub enum BindError {
     /// The address cannot be had.
-    #[error("cannot listen on UDP {address}: {source}; is another agent running there?")]
+    #[error("cannot listen on UDP {address}: {source}{}", hint(.source))]
     Socket {
         /// The address.
         address: SocketAddr,
@@ -92,6 +92,14 @@ pub enum BindError {
     /// No random numbers.
     #[error("the system gives no random numbers")]
     Random,
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; is another agent running there?",
+        std::io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
+        _ => "",
+    }
 }
 
 impl BindError {

@@ -115,6 +115,8 @@ fn the_store_counts_only_successes_and_has_limits() {
     let create = |ttl, uses| store.create(mesh.identity.mesh_id(), ttl, uses, now);
     assert!(matches!(create(Duration::ZERO, 1), Err(TokenStoreError::OutOfRange)));
     assert!(matches!(create(Duration::from_secs(1), 0), Err(TokenStoreError::OutOfRange)));
+    assert!(TokenStore::check(Duration::from_secs(1), 1).is_ok());
+    assert!(matches!(TokenStore::check(Duration::from_secs(31 * 86_400), 1), Err(TokenStoreError::OutOfRange)));
     for _ in 1..limits::MAX_TOKENS {
         create(Duration::from_secs(60), 1).unwrap();
     }

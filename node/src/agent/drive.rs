@@ -3,6 +3,7 @@
 //! What came over the network is taken before any timer, so that after a stall the engine sees what its peers said meanwhile before it
 //! concludes that they were silent. Every turn takes a bounded number of inputs, then lets a timer that is due fire.
 
+use super::claims::Claims;
 use super::clock::Clock;
 use super::event_log::EventLog;
 use super::joins::Joins;
@@ -35,6 +36,8 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 const MAX_WAITING: usize = 256;
 /// Members that must refuse this agent's identity before it stops.
 const ACCUSERS_NEEDED: usize = 2;
+/// What could not be stored is tried again after this time.
+const STORE_AGAIN: Duration = Duration::from_secs(2);
 /// Identities in dispute that are remembered.
 const MAX_DISPUTED: usize = 1024;
 
@@ -96,6 +99,8 @@ pub struct Drive {
     pub joins: Joins,
     /// Stores the engine's state.
     pub store: Store,
+    /// The instances that the configuration gives this agent.
+    pub claims: Claims,
     /// Where pictures go.
     pub published: Arc<Published>,
     /// Where events go.
@@ -115,6 +120,8 @@ struct Turning {
     disputed: BTreeSet<u64>,
     /// Who has refused this agent as a copy, or as out of date.
     accusers: BTreeSet<u64>,
+    /// The state that could not be stored, and when to try again.
+    unstored: Option<(Mono, Vec<u8>)>,
 }
 
 impl Drive {
@@ -130,6 +137,7 @@ impl Drive {
             conflict: None,
             disputed: BTreeSet::new(),
             accusers: BTreeSet::new(),
+            unstored: None,
         };
         for output in std::mem::take(&mut turning.drive.pending) {
             turning.carry_out(output).await;
@@ -172,6 +180,7 @@ impl Turning {
         if self.drive.clock.mono() >= self.drive.engine.next_wakeup() {
             self.handle(Input::Wake).await;
         }
+        self.store_again().await;
         self.drive.published.turn();
         self.publish();
         self.conflict.take().map(Ended::Conflict)
@@ -310,12 +319,24 @@ impl Turning {
     /// Stores the state on a thread of its own, and waits for it: what follows may rely on it.
     async fn persist(&mut self, bytes: Vec<u8>) {
         let (store, begun, size) = (self.drive.store.clone(), Instant::now(), bytes.len());
-        let written = tokio::task::spawn_blocking(move || store.write_state(&bytes)).await;
-        let result = written.map_err(std::io::Error::other).and_then(|result| result);
+        let written = tokio::task::spawn_blocking(move || {
+            let result = store.write_state(&bytes);
+            (result, bytes)
+        });
+        let (result, bytes) = written.await.unwrap_or_else(|error| (Err(std::io::Error::other(error)), Vec::new()));
+        self.unstored = result.is_err().then(|| (self.drive.clock.mono() + STORE_AGAIN, bytes));
         self.drive.metrics.persisted(begun.elapsed(), size, result.is_ok());
         self.drive.published.stored(result.is_ok());
         if let Err(error) = result {
             tracing::error!(%error, path = %self.drive.store.state_path().display(), "the state could not be stored; free some space");
+        }
+    }
+
+    /// The engine will not ask for it before something changes again; the disk may have space before that.
+    async fn store_again(&mut self) {
+        let now = self.drive.clock.mono();
+        if let Some((_, bytes)) = self.unstored.take_if(|(due, bytes)| *due <= now && !bytes.is_empty()) {
+            self.persist(bytes).await;
         }
     }
 
@@ -353,6 +374,7 @@ impl Turning {
         if now.since(self.published_at) >= PUBLISH_INTERVAL {
             let view = drive.engine.view();
             drive.probes.local.prune(&view);
+            drive.claims.examine(&view);
             drive.published.replace(view);
             self.published_at = now;
         }

@@ -67,7 +67,22 @@ fn same_mesh(settings: &Settings, identity: &Identity, token: Option<&JoinToken>
     Ok(())
 }
 
+/// Said before the token is spent: an agent that listens on IPv4 cannot reach a member that has IPv6 alone.
+async fn same_family(settings: &Settings, address: &str) -> anyhow::Result<()> {
+    let listen = settings.listen;
+    // A name without an address is the join's to tell.
+    let found: Vec<_> = tokio::net::lookup_host(address).await.map(Iterator::collect).unwrap_or_default();
+    if listen.is_ipv4() && !found.is_empty() && found.iter().all(SocketAddr::is_ipv6) {
+        return Err(usage(format!(
+            "{address} is reached over IPv6 alone, and this agent listens on {listen}: add --listen '[::]:{}'",
+            listen.port()
+        )));
+    }
+    Ok(())
+}
+
 async fn enter_by_token(settings: &Settings, address: &str, token: &JoinToken, store: &Store) -> anyhow::Result<Entry> {
+    same_family(settings, address).await?;
     let name = settings.name.clone().unwrap_or_else(host_name);
     let outcome = join(address, token, &name, &settings.data_dir, JOIN_TIMEOUT).await?;
     let (agent, mesh) = (AgentId(outcome.identity.agent_id()), outcome.identity.mesh_id());

@@ -1,6 +1,7 @@
 //! `quorate agent`: one agent, from its settings to its end.
 
 mod advertise;
+pub mod claims;
 pub mod clock;
 mod drive;
 mod entry;

@@ -1,6 +1,7 @@
 //! The order in which an agent starts: lock, identity, addresses, engine, transport, API, loop.
 
 use super::advertise;
+use super::claims::Claims;
 use super::clock::{Clock, wall};
 use super::drive::{ASK_QUEUE, Ask, Drive, Ended};
 use super::entry::{self, Entry};
@@ -15,11 +16,11 @@ use crate::api::{self, About, Service};
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use anyhow::Context;
-use quorate_core::AgentId;
+use quorate_core::{AgentId, Registration};
 use quorate_mesh::{Command, Engine, EngineConfig, Output, Timing};
 use quorate_probe::Prober;
 use quorate_transport::{DataDirLock, Identity, Transport, TransportConfig};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -106,7 +107,7 @@ fn engine(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         credential: identity.credential(),
         founder: identity.issuer().is_some(),
-        registrations: settings.services.iter().flat_map(|service| service.registrations(own)).collect(),
+        registrations: registrations(settings, own),
         seed: rand::random(),
         timing: Timing::default(),
     };
@@ -123,6 +124,11 @@ fn engine(
     Ok((engine, pending))
 }
 
+/// The instances that the configuration gives this agent.
+fn registrations(settings: &Settings, own: IpAddr) -> Vec<Registration> {
+    settings.services.iter().flat_map(|service| service.registrations(own)).collect()
+}
+
 fn assemble(
     settings: Settings,
     entry: Entry,
@@ -135,7 +141,7 @@ fn assemble(
     let boot = engine.boot();
     let (transport, incoming) = Transport::bind(TransportConfig::new(identity.clone(), addresses.listen, boot))?;
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
-    let published = Arc::new(Published::new(clock, engine.view(), !entry.contacts.is_empty()));
+    let published = Arc::new(Published::new(clock, engine.view(), expects_peers(&entry)));
     let events = Arc::new(EventLog::new(boot));
     let metrics = Arc::new(Metrics::new()?);
     let local = Arc::new(LocalProbes::default());
@@ -166,6 +172,8 @@ fn assemble(
         (Box::new(move || network.metrics()), Box::new(move || prober.stats())),
     );
     api::serve(addresses.api, service)?;
+    let claimed = registrations(&settings, addresses.advertised.ip());
+    let claimed = claimed.into_iter().map(|registration| registration.instance).collect();
     let drive = Drive {
         engine,
         pending,
@@ -176,6 +184,7 @@ fn assemble(
         probes,
         joins,
         store,
+        claims: Claims::new(claimed),
         published: Arc::clone(&published),
         events,
         metrics,
@@ -184,18 +193,24 @@ fn assemble(
     tracing::info!(
         %agent, %mesh, boot, listen = %addresses.listen, address = %addresses.advertised, api = %addresses.api_address, "agent started"
     );
-    tokio::spawn(greet(entry, settings.join, transport.clone(), asks.clone()));
+    tokio::spawn(greet(entry, settings.join, addresses.listen, transport.clone(), asks.clone()));
     Ok(Running { drive: tokio::spawn(drive.run()), asks, published, transport })
 }
 
+/// Does the mesh have other members? It has whom this agent was told of, and whoever admitted it.
+fn expects_peers(entry: &Entry) -> bool {
+    !entry.contacts.is_empty() || entry.identity.issuer().is_none()
+}
+
 /// Makes contact: with the members told of at the join, and with the address that the operator names.
-async fn greet(entry: Entry, join: Option<String>, transport: Transport, asks: mpsc::Sender<Ask>) {
+async fn greet(entry: Entry, join: Option<String>, listen: SocketAddr, transport: Transport, asks: mpsc::Sender<Ask>) {
     for (agent, address) in entry.contacts {
         let _ = asks.send(Ask::Command(Command::Contact { agent, address })).await;
     }
     let Some(join) = join.filter(|_| !entry.fresh) else { return };
-    let found = tokio::net::lookup_host(&join).await.map(|mut found| found.next());
-    let Ok(Some(address)) = found else { return tracing::warn!(join, "the address to join has no meaning now") };
+    let found: Vec<_> = tokio::net::lookup_host(&join).await.map(Iterator::collect).unwrap_or_default();
+    let fitting = found.iter().find(|address| address.is_ipv4() == listen.is_ipv4()).or(found.first());
+    let Some(address) = fitting.copied() else { return tracing::warn!(join, "the address to join has no meaning now") };
     // A failure is logged by the transport; the agent has other members to turn to.
     if let Ok(agent) = transport.connect(address).await {
         let _ = asks.send(Ask::Command(Command::Contact { agent: AgentId(agent), address })).await;

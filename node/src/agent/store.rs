@@ -84,10 +84,14 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// As a whole or not at all: a temporary file, fsync, rename, fsync of the directory.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    // What was written in part would only take space where there is none.
+    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 

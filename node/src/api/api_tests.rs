@@ -2,6 +2,7 @@
 
 use super::words::time;
 use super::{About, Service, serve};
+use crate::agent::claims::Claims;
 use crate::agent::clock::{Clock, wall};
 use crate::agent::event_log::EventLog;
 use crate::agent::probes::{LastProbe, LocalProbes};
@@ -270,6 +271,27 @@ async fn errors_say_what_to_do() {
     assert_eq!((code, serde_json::from_str::<ErrorAnswer>(&body).unwrap().error.as_str()), (405, "method_not_allowed"));
     let (code, _) = request(api, "GET /v1/health HTTP/1.1\r\nContent-Length: 70000\r\nX: ").await;
     assert_eq!(code, 413);
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_refused_in_json() {
+    let api = start(view()).api;
+    for path in ["/v1/instances/%ff%fe", "/v1/services/%ff"] {
+        let answer: ErrorAnswer = get(api, path, 400).await;
+        assert_eq!(answer.error, "bad_request", "{path}");
+    }
+}
+
+#[test]
+fn a_claim_that_another_agent_has_is_noticed() {
+    let ids = ["web@10.0.0.1:80", "web@10.0.0.3:80", "web@10.0.0.9:80"].map(|id| InstanceId::new(id).unwrap());
+    let mut claims = Claims::new(ids.to_vec());
+    let mut view = view();
+    assert_eq!(claims.examine(&view), 2);
+    let ours = ids[2].clone();
+    let instances = Arc::make_mut(&mut view.instances);
+    instances.insert(ours, Arc::new(instance("web@10.0.0.9:80", "web", 1, Verdict::Up)));
+    assert_eq!(claims.examine(&view), 1);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::answers::{
 };
 use crate::spelling::nearest;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use quorate_core::{ServiceName, Verdict};
@@ -50,7 +50,11 @@ pub async fn services(
 }
 
 /// One service with its instances.
-pub async fn service(State(service): State<Service>, Path(name): Path<String>) -> Result<Json<ServiceAnswer>, Refusal> {
+pub async fn service(
+    State(service): State<Service>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<ServiceAnswer>, Refusal> {
+    let Path(name) = name?;
     let Picture { view, answer, now } = service.picture();
     let all = by_service(&view);
     let Some((name, found)) = all.iter().find(|(known, _)| known.as_str() == name) else {

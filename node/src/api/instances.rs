@@ -9,7 +9,7 @@ use crate::answers::{
 };
 use crate::spelling::nearest;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use data_encoding::HEXLOWER;
@@ -59,8 +59,9 @@ pub async fn instances(
 /// One instance, with everything known of it.
 pub async fn instance(
     State(service): State<Service>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<InstanceAnswer>, Refusal> {
+    let Path(name) = name?;
     let Picture { view, answer, now } = service.picture();
     let Some((id, found)) = view.instances.iter().find(|(known, _)| known.as_str() == name) else {
         let known = view.instances.keys().map(|known| known.as_str());

@@ -1,5 +1,6 @@
 //! The HTTP API: every agent answers for the whole mesh, from its published picture.
 
+mod connections;
 mod events;
 mod health;
 mod instances;
@@ -19,6 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use connections::Bounded;
 use quorate_core::{UnixMs, Zone};
 use quorate_mesh::MeshView;
 use quorate_probe::ProbeStats;
@@ -171,7 +173,7 @@ pub fn serve(listener: TcpListener, service: Service) -> std::io::Result<()> {
         loop {
             if let Some(listener) = next.take() {
                 let router = router(service.clone());
-                let ended = tokio::spawn(async move { axum::serve(listener, router).await }).await;
+                let ended = tokio::spawn(async move { axum::serve(Bounded::new(listener), router).await }).await;
                 tracing::error!(?ended, "the API broke off; it is started again");
             }
             tokio::time::sleep(RESTART_DELAY).await;

@@ -4,10 +4,11 @@ use super::errors::{ConfigError, ConfigErrors};
 use super::keys::{AGENT, API, LOG, PROBE, ROOT};
 use super::reader::{Faults, Section};
 use super::services;
-use super::settings::{FileSettings, LogFormat, ProbeSettings, check_name};
+use super::settings::{FileSettings, LogFormat, ProbeSettings, check_advertised, check_join, check_name};
 use quorate_core::Zone;
-use quorate_core::registration::host_and_port;
-use std::net::{IpAddr, SocketAddr};
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 use toml::de::DeTable;
 use tracing_subscriber::EnvFilter;
@@ -22,11 +23,13 @@ pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub fn load(path: &Path) -> Result<FileSettings, ConfigErrors> {
     let shown = path.display().to_string();
     let whole = |message: &dyn std::fmt::Display| ConfigErrors::whole(&shown, message);
-    let size = std::fs::metadata(path).map_err(|error| whole(&error))?.len();
-    if size > MAX_FILE_BYTES {
+    // Not by its size: a device or a pipe has none.
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| whole(&error))?;
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| whole(&error))?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
         return Err(whole(&format!("is too large; at most {MAX_FILE_BYTES} bytes")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| whole(&error))?;
     let mut settings = parse(&shown, &text)?;
     settings.path = Some(path.to_path_buf());
     Ok(settings)
@@ -87,28 +90,10 @@ fn agent(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     });
     settings.zone = parsed(&section, "zone", faults, |text| Zone::new(text).map_err(|error| error.to_string()));
     settings.listen = parsed(&section, "listen", faults, socket_address);
-    settings.advertise = parsed(&section, "advertise", faults, |text| advertised(text).map(|()| text.to_owned()));
+    settings.advertise = parsed(&section, "advertise", faults, |text| check_advertised(text).map(|()| text.to_owned()));
     settings.api = parsed(&section, "api", faults, socket_address);
     settings.data_dir = section.take::<String>("data_dir", faults).map(|found| found.value.into());
-    settings.join = parsed(&section, "join", faults, |text| match host_and_port(text) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(format!("{text:?} is not HOST:PORT of a member, such as \"host-a:7700\"")),
-    });
-}
-
-/// May others be told to dial this? `HOST` or `HOST:PORT`, and not the address that stands for any.
-fn advertised(text: &str) -> Result<(), String> {
-    let host = match text.parse::<IpAddr>() {
-        Ok(_) => text,
-        Err(_) if !text.contains(':') => text,
-        Err(_) => {
-            host_and_port(text).map(|(host, _)| host).ok_or_else(|| format!("{text:?} is not HOST or HOST:PORT"))?
-        }
-    };
-    if host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-        return Err(format!("{text:?} cannot be dialled; write the address at which others reach this host"));
-    }
-    Ok(())
+    settings.join = parsed(&section, "join", faults, |text| check_join(text).map(|()| text.to_owned()));
 }
 
 fn api(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {

@@ -107,3 +107,21 @@ fn everything_is_read() {
         .map(|(i, a)| (i.to_owned(), a.to_owned()));
     assert_eq!(addresses, expected);
 }
+
+#[test]
+fn an_address_that_is_another_host_for_everyone_is_refused() {
+    for address in ["0.0.0.0:80", "0.0.0.0", "[::]:80", "::"] {
+        let text = format!("[[service]]\nname = \"web\"\n[[service.instance]]\naddress = \"{address}\"\n");
+        let errors = parse("x", &text).unwrap_err().to_string();
+        assert!(
+            errors.contains("x:4:11: service[0].instance[0].address") && errors.contains("another host"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let errors = super::load(std::path::Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(errors.contains("is too large"), "{errors}");
+}

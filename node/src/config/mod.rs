@@ -17,4 +17,4 @@ pub use command::{Args, run};
 pub use file::{check_level, load};
 pub use flags::Flags;
 
-pub use settings::{FileSettings, LogFormat, LogSettings, Settings, default_data_dir, host_name};
+pub use settings::{FileSettings, LogFormat, LogSettings, Settings, check_advertised, default_data_dir, host_name};

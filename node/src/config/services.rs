@@ -131,6 +131,13 @@ fn read_instance(section: &Section<'_>, default_port: u16, faults: &mut Faults) 
     let mut instance = Instance { host: None, port: default_port, id: None };
     if let Some(address) = section.take::<String>("address", faults) {
         match split(&address.value) {
+            Some((host, _)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) => {
+                let message = format!(
+                    "{:?} means another host on each one that probes it; write the address at which others reach it, or none",
+                    address.value
+                );
+                faults.add(address.at, section.key("address"), message);
+            }
             Some((host, port)) => {
                 instance.host = Some(host);
                 instance.port = port.unwrap_or(default_port);

@@ -5,7 +5,8 @@ use super::services::Service;
 use crate::usage::usage;
 use anyhow::Context;
 use quorate_core::Zone;
-use std::net::SocketAddr;
+use quorate_core::registration::host_and_port;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -157,6 +158,12 @@ impl Settings {
         if let Some(name) = &name {
             check_name(name).map_err(|rule| usage(format!("the name {name:?} {rule}")))?;
         }
+        if let Some(join) = &flags.join {
+            check_join(join).map_err(|rule| usage(format!("--join {rule}")))?;
+        }
+        if let Some(advertise) = &flags.advertise {
+            check_advertised(advertise).map_err(|rule| usage(format!("--advertise {rule}")))?;
+        }
         Ok(Self {
             name,
             zone: flags.zone.clone().or(file.zone).unwrap_or_default(),
@@ -187,6 +194,27 @@ impl LogSettings {
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     let fits = !name.trim().is_empty() && name.len() <= 64 && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err("is not allowed; use 1 to 64 bytes without control characters") }
+}
+
+/// Is this the address of a member?
+pub fn check_join(text: &str) -> Result<(), String> {
+    let rule = || format!("{text:?} is not HOST:PORT of a member, such as \"host-a:7700\"");
+    host_and_port(text).map(|_| ()).ok_or_else(rule)
+}
+
+/// May others be told to dial this? `HOST` or `HOST:PORT`, and not the address that stands for any.
+pub fn check_advertised(text: &str) -> Result<(), String> {
+    let host = match text.parse::<IpAddr>() {
+        Ok(_) => text,
+        Err(_) if !text.contains(':') => text,
+        Err(_) => {
+            host_and_port(text).map(|(host, _)| host).ok_or_else(|| format!("{text:?} is not HOST or HOST:PORT"))?
+        }
+    };
+    if host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        return Err(format!("{text:?} cannot be dialled; write the address at which others reach this host"));
+    }
+    Ok(())
 }
 
 /// The host's name, cut to what a certificate takes.
