@@ -1,5 +1,6 @@
 //! The host's side of `quorate-join/1`: finds a member, checks it against the token, asks for a certificate.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +42,19 @@ pub struct JoinOutcome {
     /// The member it joined through: its id and address.
     pub via: (u64, SocketAddr),
 }
+
+/// What an admitted host is told.
+#[derive(Debug)]
+pub struct Admission<'a> {
+    /// The id it was given.
+    pub agent: u64,
+    /// Opaque bytes from the node that answered.
+    pub bootstrap: &'a [u8],
+    /// The member it joined through: its id and address.
+    pub via: (u64, SocketAddr),
+}
+
+type Note<'a> = &'a dyn Fn(&Admission<'_>) -> io::Result<()>;
 
 /// Why a join failed. In every case the data directory is as it was.
 #[derive(Debug, Error)]
@@ -109,22 +123,44 @@ pub async fn join(
     data_dir: &Path,
     timeout: Duration,
 ) -> Result<JoinOutcome, JoinError> {
+    join_noting(address, token, name, data_dir, timeout, |_| Ok(())).await
+}
+
+/// [`join`], with a `note` to be taken once the host is admitted and before its identity is stored: whoever finds the identity, even after
+/// a crash, finds what was noted.
+///
+/// # Errors
+/// [`JoinError`], also when the note could not be taken.
+pub async fn join_noting(
+    address: &str,
+    token: &JoinToken,
+    name: &str,
+    data_dir: &Path,
+    timeout: Duration,
+    note: impl Fn(&Admission<'_>) -> io::Result<()>,
+) -> Result<JoinOutcome, JoinError> {
     if !is_valid_name(name) {
         return Err(IdentityError::InvalidName { name: name.to_owned() }.into());
     }
     ensure_vacant(data_dir)?;
     check_room(data_dir)?;
-    let attempt = join_any(address, token, name, data_dir);
+    let attempt = join_any(address, token, name, data_dir, &note);
     tokio::time::timeout(timeout, attempt).await.unwrap_or(Err(JoinError::Timeout(timeout)))
 }
 
 /// Tries every address the name stands for; goes on to the next only while nobody answers.
-async fn join_any(address: &str, token: &JoinToken, name: &str, data_dir: &Path) -> Result<JoinOutcome, JoinError> {
+async fn join_any(
+    address: &str,
+    token: &JoinToken,
+    name: &str,
+    data_dir: &Path,
+    note: Note<'_>,
+) -> Result<JoinOutcome, JoinError> {
     let unreachable = |detail: String| JoinError::Unreachable { address: address.to_owned(), detail };
     let found = tokio::net::lookup_host(address).await.map_err(|error| unreachable(error.to_string()))?;
     let mut failure = unreachable("the name has no address".to_owned());
     for candidate in found {
-        match join_at(candidate, token, name, data_dir).await {
+        match join_at(candidate, token, name, data_dir, note).await {
             Err(JoinError::Unreachable { detail, .. }) => failure = unreachable(detail),
             result => return result,
         }
@@ -137,6 +173,7 @@ async fn join_at(
     token: &JoinToken,
     name: &str,
     data_dir: &Path,
+    note: Note<'_>,
 ) -> Result<JoinOutcome, JoinError> {
     let verifier = Arc::new(PinVerifier::new(token.mesh_id()));
     let local: SocketAddr =
@@ -155,7 +192,10 @@ async fn join_at(
         Exchange::Broken(detail) => JoinError::Protocol { address, detail },
     })?;
     // Stored before anything else: the token is spent, and a process that ends now would have lost what it was spent for.
-    let stored = store_grant(data_dir, &key, &trust, &grant, agent);
+    let admission = Admission { agent, bootstrap: &grant.bootstrap, via: (via, address) };
+    let stored = check_grant(&trust, &grant, agent)
+        .map_err(JoinError::BadCertificate)
+        .and_then(|chain| store_grant(data_dir, &key, &chain, || note(&admission)));
     connection.close(VarInt::from_u32(close_code::CLOSED), b"");
     // Sends the close, so that the member need not wait for it; the caller need not wait either.
     tokio::spawn(async move { tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await });
@@ -166,13 +206,12 @@ async fn join_at(
 fn store_grant(
     data_dir: &Path,
     key: &rcgen::KeyPair,
-    trust: &Trust,
-    grant: &Grant,
-    agent: u64,
+    chain: &[CertificateDer<'static>; 3],
+    note: impl FnOnce() -> io::Result<()>,
 ) -> Result<(), JoinError> {
-    let chain = check_grant(trust, grant, agent).map_err(JoinError::BadCertificate)?;
     crate::files::create_private_dir(data_dir)?;
     ensure_vacant(data_dir)?;
+    note().map_err(|source| IdentityError::Io { path: data_dir.to_path_buf(), source })?;
     Ok(store_identity(data_dir, key, [&chain[0], &chain[1], &chain[2]])?)
 }
 

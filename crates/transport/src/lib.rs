@@ -43,7 +43,7 @@ pub use identity::{Identity, IdentityError, Signer, init_mesh};
 pub use incoming::Incoming;
 pub use issuer::Issuer;
 pub use join::{EXPORTER_LABEL, Grant, JoinRefusal, JoinRequest};
-pub use join_client::{JoinError, JoinOutcome, join};
+pub use join_client::{Admission, JoinError, JoinOutcome, join, join_noting};
 pub use link_error::{LinkError, close_code};
 pub use mesh_id::{MeshId, agent_dns_name, agent_id_of_spki, agent_uri};
 pub use metrics::TransportMetrics;

@@ -5,7 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use quorate_transport::{Identity, Incoming, JoinError, JoinRefusal, JoinToken, TokenStore, join};
+use quorate_transport::{
+    Admission, Identity, Incoming, JoinError, JoinRefusal, JoinToken, TokenStore, join, join_noting,
+};
 use support::{Agent, Mesh, PATIENCE, loopback, now_ms, refusal};
 use tempfile::TempDir;
 
@@ -35,6 +37,24 @@ async fn a_token_admits_and_the_identity_lasts() {
     let admitted = mesh.identity.trust().admit(&loaded.credential()).unwrap();
     assert_eq!(admitted.agent_id, loaded.agent_id());
     assert_eq!(agent.transport.metrics().joins_granted, 1);
+}
+
+#[tokio::test]
+async fn what_is_noted_is_there_before_the_identity() {
+    let mesh = Mesh::new();
+    let agent = mesh.issuing_agent();
+    let dir = TempDir::new().unwrap();
+    let address = agent.address.to_string();
+    let unwritable = |_: &Admission<'_>| Err(std::io::Error::other("no"));
+    let failed = join_noting(&address, &mesh.token(), "newcomer", dir.path(), PATIENCE, unwritable).await;
+    assert!(matches!(failed, Err(JoinError::DataDir(_))), "{failed:?}");
+    assert!(Identity::load(dir.path()).is_err());
+    let note = |admission: &Admission<'_>| {
+        assert!(Identity::load(dir.path()).is_err());
+        std::fs::write(dir.path().join("note"), admission.bootstrap)
+    };
+    let outcome = join_noting(&address, &mesh.token(), "newcomer", dir.path(), PATIENCE, note).await.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("note")).unwrap(), outcome.bootstrap);
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use super::store::Store;
 use crate::config::{Settings, host_name};
 use crate::usage::usage;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use quorate_core::AgentId;
-use quorate_transport::{Identity, IdentityError, JoinToken, join};
+use quorate_transport::{Admission, Identity, IdentityError, JoinToken, join_noting};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -84,16 +84,22 @@ async fn same_family(settings: &Settings, address: &str) -> anyhow::Result<()> {
 async fn enter_by_token(settings: &Settings, address: &str, token: &JoinToken, store: &Store) -> anyhow::Result<Entry> {
     same_family(settings, address).await?;
     let name = settings.name.clone().unwrap_or_else(host_name);
-    let outcome = join(address, token, &name, &settings.data_dir, JOIN_TIMEOUT).await?;
+    // Noted before there is an identity: an agent that has one and knows nobody would be alone for good.
+    let note = |admission: &Admission<'_>| store.write_contacts(&contacts(admission));
+    let outcome = join_noting(address, token, &name, &settings.data_dir, JOIN_TIMEOUT, note).await?;
     let (agent, mesh) = (AgentId(outcome.identity.agent_id()), outcome.identity.mesh_id());
-    let mut contacts = vec![(AgentId(outcome.via.0), outcome.via.1)];
-    let listed: Vec<(AgentId, SocketAddr)> = serde_json::from_slice(&outcome.bootstrap).unwrap_or_default();
+    tracing::info!(%agent, %mesh, via = %AgentId(outcome.via.0), %address, "joined the mesh");
+    Ok(Entry { identity: outcome.identity, contacts: store.contacts(), fresh: true })
+}
+
+/// Whom to greet: the member that answered, then those it named.
+fn contacts(admission: &Admission<'_>) -> Vec<(AgentId, SocketAddr)> {
+    let mut contacts = vec![(AgentId(admission.via.0), admission.via.1)];
+    let listed: Vec<(AgentId, SocketAddr)> = serde_json::from_slice(admission.bootstrap).unwrap_or_default();
     for (member, address) in listed.into_iter().take(MAX_CONTACTS) {
-        if member != agent && !contacts.iter().any(|(known, _)| *known == member) {
+        if member.0 != admission.agent && !contacts.iter().any(|(known, _)| *known == member) {
             contacts.push((member, address));
         }
     }
-    store.write_contacts(&contacts).context("the members to contact could not be stored")?;
-    tracing::info!(%agent, %mesh, via = %AgentId(outcome.via.0), %address, "joined the mesh");
-    Ok(Entry { identity: outcome.identity, contacts, fresh: true })
+    contacts
 }
