@@ -113,6 +113,7 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             credential: keys.credential(),
             founder: agent == 0,
+            boot_floor: 0,
             registrations: scenario
                 .instances
                 .iter()

@@ -72,13 +72,14 @@ impl Truth {
     pub fn started(&mut self, agent: usize) {
         open(&mut self.lives[agent], self.now);
         open(&mut self.memberships[agent], self.now);
+        // Not before: what it signed just before its end is judged by what it had seen.
+        self.probes.retain(|(observer, _), _| *observer != agent);
     }
 
     /// Notes that an agent's process ends.
     pub fn ended(&mut self, agent: usize) {
         close(&mut self.lives[agent], self.now);
         close(&mut self.pauses[agent], self.now);
-        self.probes.retain(|(observer, _), _| *observer != agent);
     }
 
     /// Notes that an agent gave up its membership.

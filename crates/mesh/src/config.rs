@@ -24,6 +24,9 @@ pub struct EngineConfig {
     /// May it be alone in its mesh? Only the agent that began the mesh may: any other that finds no roster in its stored state has lost it,
     /// and decides nothing before it has found the others.
     pub founder: bool,
+    /// The highest boot counter known from elsewhere than the stored state: an agent that has lost its state must still count on, or its
+    /// peers take it for an outdated copy.
+    pub boot_floor: u32,
     /// Instances it is home to.
     pub registrations: Vec<Registration>,
     /// Seed of all its random choices.

@@ -5,6 +5,7 @@ mod deciding;
 mod instance;
 mod membership;
 mod publishing;
+mod repair;
 mod replication;
 mod start;
 mod vantage;
@@ -24,9 +25,6 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// A founder that hears from nobody for this long after its start may take itself for the whole mesh, if its stored state says so.
-const LONELY_START: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// Named limits of what an agent keeps.
 pub(crate) mod limits {
     /// Contacts named by the owner.
@@ -35,6 +33,12 @@ pub(crate) mod limits {
     pub const MAX_AGENTS: usize = 4096;
     /// Instances known.
     pub const MAX_INSTANCES: usize = 100_000;
+    /// Instances one agent may be home to.
+    pub const MAX_INSTANCES_PER_HOME: usize = 10_000;
+    /// Highest incarnation and term believed: far beyond any honest one, far below what overflows.
+    pub const MAX_INCARNATION: u64 = 1 << 60;
+    /// Bytes of a certificate.
+    pub const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
     /// Certificates of instances not yet known.
     pub const MAX_ORPHANS: usize = 10_000;
     /// Decisions in one packet.
@@ -117,8 +121,13 @@ pub struct Engine {
     stalled_at: Option<Mono>,
     settle_until: Mono,
     synced: bool,
+    /// Whom it has compared notes with since its start, until it has caught up.
+    compared_with: BTreeSet<AgentId>,
+    /// How many agents the stored roster held.
+    stored_roster: usize,
+    /// The highest term decided about the host of an agent that has left: it may return.
+    floors: BTreeMap<InstanceId, u64>,
     expects_members: bool,
-    started: Mono,
     was_quorate: bool,
     was_settled: bool,
     quorate_since: UnixMs,
@@ -192,6 +201,9 @@ impl Engine {
     }
 
     fn find_wakeup(&self) -> Mono {
+        if self.left {
+            return Mono(u64::MAX);
+        }
         let soonest = |set: &BTreeSet<(Mono, InstanceId)>| set.first().map(|(at, _)| *at);
         [
             self.swim.next_wakeup(),
@@ -229,7 +241,9 @@ impl Engine {
         match command {
             Command::Contact { agent, address } => {
                 if agent != self.me() {
+                    // Whoever has an address to go to is not the whole mesh.
                     self.expects_members = true;
+                    self.synced &= self.roster.len() > 1;
                     if self.contacts.len() < limits::MAX_CONTACTS {
                         self.contacts.insert(agent);
                     }
@@ -248,8 +262,8 @@ impl Engine {
         if self.left {
             return;
         }
-        // Whoever is spoken to soon after its start is not alone, whatever its stored state says.
-        self.expects_members |= self.now.mono.since(self.started) < LONELY_START;
+        // Whoever is spoken to is not alone, whatever its stored state says.
+        self.expects_members |= !self.synced;
         let packet = match quorate_wire::decode(bytes) {
             Ok(packet) => packet,
             Err(error) => {

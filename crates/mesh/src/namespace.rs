@@ -97,7 +97,7 @@ impl Namespace {
         if !ordered || batch.seq == 0 || batch.epoch == 0 || batch.live.len() > Batch::MAX_LIVE {
             return Taken::Refused;
         }
-        if self.records.len() + batch.records.len() > MAX_RECORDS {
+        if self.records.len() + self.older.len() + batch.records.len() > MAX_RECORDS {
             return Taken::Refused;
         }
         let mut changed = BTreeSet::new();
@@ -192,8 +192,10 @@ impl OwnLog {
     /// Signs what is pending into batches, and returns these.
     pub fn flush(&mut self, sign: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Arc<Batch>> {
         let mut written = Vec::new();
-        while !self.pending.is_empty() {
+        if self.has_pending() {
             self.clean();
+        }
+        while !self.pending.is_empty() {
             let mut records = Vec::new();
             let mut bytes = 0;
             while let Some(entry) = self.pending.first_entry() {
@@ -245,18 +247,24 @@ impl OwnLog {
         }
     }
 
-    /// When too many batches are live, takes what the emptiest still hold into the next one.
+    /// When many batches are live, takes what the emptiest still hold into the next one, as far as that fits into one batch.
     fn clean(&mut self) {
         if self.copy.live.len() < CLEAN_ABOVE {
             return;
         }
-        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-        for (seq, _) in self.copy.records.values() {
-            *counts.entry(*seq).or_default() += 1;
+        let mut bytes: BTreeMap<u32, usize> = BTreeMap::new();
+        for (seq, record) in self.copy.records.values() {
+            *bytes.entry(*seq).or_default() += encode_value(record).len();
         }
-        let mut emptiest: Vec<_> = counts.into_iter().map(|(seq, count)| (count, seq)).collect();
+        let mut emptiest: Vec<_> = bytes.into_iter().map(|(seq, bytes)| (bytes, seq)).collect();
         emptiest.sort_unstable();
-        let victims: BTreeSet<u32> = emptiest.into_iter().take(CLEAN_ABOVE / 2).map(|(_, seq)| seq).collect();
+        let mut room = Batch::MAX_BYTES / 2;
+        let mut victims = BTreeSet::new();
+        for (bytes, seq) in emptiest.into_iter().take(CLEAN_ABOVE / 2) {
+            let Some(left) = room.checked_sub(bytes) else { break };
+            room = left;
+            victims.insert(seq);
+        }
         for (key, (seq, record)) in &self.copy.records {
             if victims.contains(seq) {
                 self.pending.entry(key.clone()).or_insert_with(|| record.clone());

@@ -329,7 +329,9 @@ impl Swim {
             },
         };
         let me = *self.foca.identity();
-        let mut table: Vec<_> = self.foca.iter_membership_state().map(mark).collect();
+        // Our own former identities are nobody's business.
+        let others = self.foca.iter_membership_state().filter(|member| member.id().agent != me.agent);
+        let mut table: Vec<_> = others.map(mark).collect();
         table.push(MemberMark { agent: me.agent, counter: me.counter, incarnation: self.incarnation, state: 0 });
         table.sort_unstable_by_key(|mark| mark.agent);
         table

@@ -8,7 +8,7 @@ use quorate_core::evidence::{Cause, Phase};
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
 use quorate_core::{AgentId, Class, InstanceId, UnixMs, Verdict, Vote};
 use quorate_mesh::{Input, Keys};
-use quorate_wire::{Answer, Batch, OwnerDelta, Packet, Record, Reply, signing_bytes};
+use quorate_wire::{Answer, Batch, OwnerDelta, OwnerMark, Packet, Record, Reply, Summary, signing_bytes};
 use std::sync::Arc;
 use world::{HashKeys, World};
 
@@ -103,4 +103,52 @@ fn a_replayed_old_certificate_changes_nothing() {
     world.until(6_000, |w| w.all(&[1, 2, 3, 4, 5], "web@2", Verdict::Down));
     inject(&mut world, 3, 1, &Packet::Push { owners: vec![], certificates: vec![old] });
     assert_eq!(world.verdict(1, "web@2"), Verdict::Down);
+}
+
+/// Nobody can make an agent believe that another process runs as it, or spend its boot counter, by merely saying so.
+#[test]
+fn a_claim_about_our_own_records_needs_our_own_signature() {
+    let mut world = World::formed(3);
+    for _ in 0..5 {
+        let mark = OwnerMark { owner: AgentId(1), epoch: 4_000_000_000, head: 9, missing: vec![] };
+        let summary = Summary { owner_buckets: (0..32).collect(), owners: vec![mark], ..Summary::default() };
+        inject(&mut world, 3, 1, &Packet::Summary(summary));
+        let records = vec![Record::InstanceGone(web(1))];
+        let mut batch = Batch { owner: AgentId(1), epoch: 900, seq: 1, live: vec![1], records, signature: vec![] };
+        batch.signature = HashKeys(AgentId(3)).sign(&batch.signing_bytes());
+        let owners = vec![OwnerDelta { owner: AgentId(1), credential: None, batches: vec![Arc::new(batch)] }];
+        inject(&mut world, 3, 1, &Packet::Push { owners, certificates: vec![] });
+    }
+    assert_eq!(world.hosts[&1].engine.as_ref().unwrap().boot(), 1);
+    assert_eq!(world.verdict(2, "web@1"), Verdict::Up);
+}
+
+/// A delta carries the records of the one agent it names.
+#[test]
+fn records_do_not_hide_in_anothers_delta() {
+    let mut world = World::formed(3);
+    let before = world.view(1).stats.records;
+    let batches = (100..200).map(|owner| {
+        Arc::new(Batch { owner: AgentId(owner), epoch: 1, seq: 1, live: vec![1], records: vec![], signature: vec![] })
+    });
+    let owners = vec![OwnerDelta { owner: AgentId(3), credential: None, batches: batches.collect() }];
+    inject(&mut world, 3, 1, &Packet::Push { owners, certificates: vec![] });
+    let view = world.view(1);
+    assert_eq!((view.stats.records, view.stats.batches_refused), (before, 1));
+}
+
+/// A false "that term is taken" cannot carry a proposal out of everybody's reach.
+#[test]
+fn a_lying_refusal_cannot_block_a_verdict() {
+    let mut world = World::formed(5);
+    world.targets.insert(web(2), (2, world::Target::Refused));
+    for _ in 0..400 {
+        world.run(10);
+        for term in 1..6 {
+            let refusal = quorate_core::signing::Refusal::Taken { term: u64::MAX - 1 };
+            let answers = vec![Answer { instance: web(2), term, reply: Reply::Promised(refusal) }];
+            inject(&mut world, 5, 1, &Packet::Answers { nonce: 1, answers });
+        }
+    }
+    world.until(20_000, |w| w.all(&[1, 2, 3, 4, 5], "web@2", Verdict::Down));
 }

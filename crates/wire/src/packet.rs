@@ -114,6 +114,8 @@ pub struct Summary {
     pub certificates: Vec<CertificateMark>,
     /// The membership table, if it differs.
     pub members: Option<Vec<MemberMark>>,
+    /// Has the sender caught up with the mesh since its start?
+    pub caught_up: bool,
 }
 
 /// How much an agent has of one namespace.
@@ -166,6 +168,8 @@ pub struct Delta {
     pub want_certificates: Vec<InstanceId>,
     /// Is it the last part?
     pub last: bool,
+    /// Has the sender caught up with the mesh since its start?
+    pub caught_up: bool,
 }
 
 /// Batches of one owner.

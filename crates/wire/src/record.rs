@@ -24,7 +24,7 @@ pub struct Batch {
 
 impl Batch {
     /// Most batches an owner keeps live.
-    pub const MAX_LIVE: usize = 32;
+    pub const MAX_LIVE: usize = 1024;
     /// Bytes of one batch at most, encoded.
     pub const MAX_BYTES: usize = 128 * 1024;
     /// Length of a signature, in bytes (Ed25519, RFC 8032).

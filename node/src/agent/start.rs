@@ -96,6 +96,7 @@ fn engine(
 ) -> anyhow::Result<(Engine, Vec<Output>)> {
     let path = store.state_path();
     let stored = store.state().with_context(|| path.display().to_string())?;
+    let boots = store.boots();
     let identity = &entry.identity;
     let own = addresses.advertised.ip();
     let config = EngineConfig {
@@ -106,7 +107,9 @@ fn engine(
         api_address: addresses.api_address.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         credential: identity.credential(),
-        founder: identity.issuer().is_some(),
+        // A founder that has run before and has lost its state is not alone: its mesh is still there.
+        founder: identity.issuer().is_some() && (stored.is_some() || boots == 0),
+        boot_floor: boots,
         registrations: registrations(settings, own),
         seed: rand::random(),
         timing: Timing::default(),
@@ -121,6 +124,7 @@ fn engine(
             other => pending.push(other),
         }
     }
+    store.write_boots(engine.boot()).with_context(|| path.display().to_string())?;
     Ok((engine, pending))
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const STATE: &str = "state.bin";
 const CONTACTS: &str = "contacts.json";
 const ADDRESS: &str = "address";
+const BOOTS: &str = "boots";
 
 /// The files of one data directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,6 +43,20 @@ impl Store {
     /// When it could not be written; the former state is then still there.
     pub fn write_state(&self, bytes: &[u8]) -> io::Result<()> {
         replace(&self.state_path(), bytes)
+    }
+
+    /// How often the agent has been started, kept apart from the state: it must go on counting when that is lost. Zero when unknown.
+    pub fn boots(&self) -> u32 {
+        let bytes = read(&self.dir.join(BOOTS)).ok().flatten().unwrap_or_default();
+        String::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Notes how often the agent has been started.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn write_boots(&self, boots: u32) -> io::Result<()> {
+        replace(&self.dir.join(BOOTS), format!("{boots}\n").as_bytes())
     }
 
     /// The members known from joining. A damaged file counts as none: it is only a help.

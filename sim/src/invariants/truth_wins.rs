@@ -36,7 +36,9 @@ impl Invariant for TruthWins {
                 let detail = format!("{reach} of its {} observers reach it all along", certificate.decision.observers);
                 found.push(Finding::about(truth, certificate, Some(*holder), detail));
             }
-            if false_down(truth, certificate) && plain(truth, certificate) {
+            // A sole observer decides by what it alone sees: that was asked for.
+            let several = certificate.decision.observers > 1;
+            if several && false_down(truth, certificate) && plain(truth, certificate) {
                 let detail = "it is well, and more than half of the roster reaches it".to_owned();
                 found.push(Finding::about(truth, certificate, Some(*holder), detail));
             }

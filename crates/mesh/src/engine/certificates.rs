@@ -7,7 +7,8 @@ use crate::gossip::News;
 use quorate_core::opinion::Voter;
 use quorate_core::verdict::{Certificate, Pattern};
 use quorate_core::{AgentId, Class, Evidence, InstanceId, Verdict, quorum};
-use quorate_wire::Packet;
+use quorate_wire::{Packet, encode_value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 const TELL_ALL_UP_TO: usize = 64;
 /// How long after a decision, beside one round of probes, its class is the one read at the decision.
 const RIPENING: Duration = Duration::from_secs(1);
+/// Places beyond the assigned ones from which a signature is believed: rosters and failures look a little different to everyone.
+const SPARE_SIGNERS: usize = 16;
 /// Changes remembered for the flap flag.
 const MAX_CHANGES: usize = 64;
 
@@ -88,18 +91,17 @@ impl Engine {
     /// Takes a certificate, if it holds and outranks the one that is held.
     pub(super) fn take_certificate(&mut self, certificate: Arc<Certificate>, origin: Origin) {
         let id = certificate.decision.instance.clone();
-        let Some(instance) = self.instances.get(&id) else {
-            if self.orphans.len() < limits::MAX_ORPHANS {
-                self.orphans.insert(id, certificate);
-            } else {
-                self.stats.limits_hit += 1;
-            }
-            return;
-        };
-        if certificate.decision.incarnation > instance.incarnation {
-            self.orphans.insert(id, certificate);
+        let decision = &certificate.decision;
+        let sane = decision.term <= limits::MAX_INCARNATION && decision.incarnation <= limits::MAX_INCARNATION;
+        if !sane || certificate.check().is_err() || encode_value(&certificate).len() > limits::MAX_CERTIFICATE_BYTES {
+            self.stats.certificates_refused += 1;
             return;
         }
+        let Some(instance) = self.instances.get(&id).filter(|instance| instance.incarnation >= decision.incarnation)
+        else {
+            self.keep_orphan(id, certificate);
+            return;
+        };
         let held = instance.certificate.as_ref().map(|held| held.rank());
         let news = certificate.decision.incarnation == instance.incarnation
             && held.is_none_or(|rank| rank < certificate.rank());
@@ -107,18 +109,47 @@ impl Engine {
             return;
         }
         let enough = certificate.endorsements.len() >= quorum::of(instance.assigned) as usize;
-        let genuine = enough
-            && certificate.check().is_ok()
-            && certificate
-                .endorsements
-                .iter()
-                .all(|e| self.roster_ever(e.agent) && self.signature_holds(&certificate.decision, e));
-        if !genuine {
+        // An old `down` must not come back to life where a later verdict has been forgotten.
+        let old = held.is_none() && certificate.decision.term <= instance.signer.certified;
+        let overtaken = old && certificate.decision.verdict == Verdict::Down;
+        let signers = self.plausible_signers(instance);
+        let genuine = certificate.endorsements.iter().all(|e| {
+            self.roster_ever(e.agent)
+                && signers.as_ref().is_none_or(|signers| signers.contains(&e.agent))
+                && self.signature_holds(&certificate.decision, e)
+        });
+        if !genuine || !enough || overtaken {
             self.stats.certificates_refused += 1;
+            if let (true, Some(instance)) = (genuine, self.instances.get_mut(&id)) {
+                // Too thin to be believed by today's roster, but its term is used up.
+                instance.signer.certify(certificate.decision.term);
+            }
             return;
         }
         self.stats.certificates_taken += 1;
         self.install(certificate, origin);
+    }
+
+    fn keep_orphan(&mut self, id: InstanceId, certificate: Arc<Certificate>) {
+        let better = self.orphans.get(&id).is_none_or(|held| held.rank() < certificate.rank());
+        if self.orphans.len() >= limits::MAX_ORPHANS && !self.orphans.contains_key(&id) {
+            self.stats.limits_hit += 1;
+        } else if better {
+            self.orphans.insert(id, certificate);
+        }
+    }
+
+    /// Who may have observed the instance: the first of its order, with room for those that were replaced while they had failed. `None`:
+    /// anyone, in a mesh so small that everyone is within that.
+    fn plausible_signers(&self, instance: &Instance) -> Option<BTreeSet<AgentId>> {
+        let failed = self.roster.len() - (self.swim.active_count() + 1).min(self.roster.len());
+        let limit = instance.assigned as usize + SPARE_SIGNERS + failed;
+        if limit >= self.roster.len() {
+            return None;
+        }
+        let mut signers: BTreeSet<_> = self.order_of(instance, limit).into_iter().collect();
+        signers.insert(instance.home);
+        Some(signers)
     }
 
     /// A signer must have been admitted; whether it has left since does not matter.
@@ -229,8 +260,10 @@ impl Engine {
                 }
         };
         let heard = instance.observers.iter().filter(holds).count();
-        let fresh = heard >= instance.quorum() && self.was_quorate;
-        let unheard = heard == 0 && self.was_quorate;
+        // Nobody needs others to know that it lives itself.
+        let own_host = instance.is_host() && instance.home == me;
+        let fresh = own_host || (heard >= instance.quorum() && self.was_quorate);
+        let unheard = heard == 0 && self.was_quorate && !own_host;
         let since = if fresh { None } else { Some(instance.stale_since.unwrap_or(self.now.wall)) };
         if since != instance.stale_since || unheard != instance.unheard {
             self.views_dirty.insert(id.clone());

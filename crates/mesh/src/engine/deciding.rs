@@ -5,7 +5,7 @@ use super::instance::{Instance, Proposal};
 use super::vantage::Vantage;
 use super::{Engine, limits};
 use quorate_core::opinion::opinion;
-use quorate_core::signing::{Refusal, SIGNATURE_LIFE};
+use quorate_core::signing::{Refusal, SIGNATURE_LIFE, TERM_LEAD};
 use quorate_core::verdict::{Certificate, Decision, Endorsement, supports};
 use quorate_core::{AgentId, InstanceId, Mono, Verdict, Vote};
 use quorate_wire::{Answer, Packet, Reply, signing_bytes};
@@ -90,7 +90,7 @@ impl Engine {
         let agrees = instance.watch.as_ref().is_some_and(|watch| supports(watch.vote, verdict));
         let place = if agrees { rank } else { rank + instance.observers.len() };
         let due = self.now.mono + self.config.timing.rank_delay * place as u32;
-        let term = instance.term() + 1;
+        let term = instance.signer.certified.max(instance.term()).saturating_add(1);
         instance.proposal =
             Some(Proposal { verdict, term, endorsements: BTreeMap::new(), dissent: BTreeMap::new(), due });
         self.proposals_due.insert((due, id.clone()));
@@ -203,6 +203,10 @@ impl Engine {
         if let Some(certificate) = instance.certificate.as_ref().filter(|c| c.decision.term >= decision.term) {
             return Reply::Certified(Arc::clone(certificate));
         }
+        if let Some(certificate) = instance.certificate.as_ref().filter(|c| self.stands(instance, c, decision.verdict))
+        {
+            return Reply::Certified(Arc::clone(certificate));
+        }
         if decision.observers != instance.assigned || !instance.observers.contains(&self.me()) {
             return Reply::Unknown;
         }
@@ -234,6 +238,11 @@ impl Engine {
         self.sign(decision, vote)
     }
 
+    /// Is this the verdict that holds already, with signatures enough for today's roster? Then there is nothing to sign.
+    fn stands(&self, instance: &Instance, certificate: &Certificate, verdict: Verdict) -> bool {
+        certificate.decision.verdict == verdict && certificate.endorsements.len() >= instance.quorum()
+    }
+
     fn sign(&mut self, decision: &Decision, vote: Vote) -> Reply {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&decision.instance) else { return Reply::Unknown };
@@ -259,6 +268,9 @@ impl Engine {
             return;
         }
         let Some(instance) = self.instances.get_mut(id) else { return };
+        if !instance.observers.contains(&from) {
+            return;
+        }
         let Some(proposal) = instance.proposal.as_mut().filter(|proposal| proposal.term == answer.term) else { return };
         match answer.reply {
             Reply::Signed(endorsement) => {
@@ -272,13 +284,17 @@ impl Engine {
                 }
             }
             Reply::Disagrees(vote) => {
+                proposal.endorsements.remove(&from);
                 proposal.dissent.insert(from, (vote, asked));
             }
-            Reply::Promised(Refusal::Taken { term }) => self.raise_term(id, term.saturating_add(1)),
+            Reply::Promised(Refusal::Taken { term } | Refusal::Certified { term }) => {
+                self.raise_term(id, term.saturating_add(1));
+            }
             Reply::Unknown => self.begin_sync(from),
-            Reply::Promised(Refusal::Certified { .. } | Refusal::TooFarAhead { .. })
-            | Reply::NotNow
-            | Reply::Certified(_) => {}
+            Reply::NotNow => {
+                proposal.endorsements.remove(&from);
+            }
+            Reply::Promised(Refusal::TooFarAhead { .. }) | Reply::Certified(_) => {}
         }
         self.try_decide(&answer.instance);
     }
@@ -317,7 +333,10 @@ impl Engine {
     /// The term is promised to another verdict: take a higher one, and ask anew soon.
     fn raise_term(&mut self, id: &InstanceId, term: u64) {
         let now = self.now.mono;
-        let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.as_mut()) else { return };
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        // No further than anyone would sign: a false refusal must not carry the proposal out of reach.
+        let term = term.min(instance.signer.certified.max(instance.term()).saturating_add(TERM_LEAD));
+        let Some(proposal) = &mut instance.proposal else { return };
         if proposal.term < term {
             proposal.term = term;
             proposal.endorsements.clear();

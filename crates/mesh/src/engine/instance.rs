@@ -8,8 +8,7 @@ use quorate_core::opinion::{Ballot, Voter};
 use quorate_core::signing::Signer;
 use quorate_core::verdict::{Certificate, Endorsement};
 use quorate_core::{
-    AbstainReason, AgentId, InstanceId, Mono, Observation, Registration, ServiceName, UnixMs, Verdict, Vote, hash,
-    quorum,
+    AbstainReason, AgentId, InstanceId, Mono, Observation, Registration, ServiceName, UnixMs, Verdict, Vote, quorum,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -158,6 +157,8 @@ impl Engine {
             instance.registration = Some(registration);
             instance.order = None;
         }
+        // Another period, or a check switched on or off: observation begins anew.
+        self.set_watching(id, false);
         self.assign_one(id);
     }
 
@@ -166,6 +167,10 @@ impl Engine {
         let id = InstanceId::host(agent);
         if !self.instances.contains_key(&id) {
             self.insert_instance(id.clone(), ServiceName::agents(), agent, 1, None);
+            let floor = self.floors.remove(&id).unwrap_or(0);
+            if let Some(host) = self.instances.get_mut(&id) {
+                host.signer.certify(floor);
+            }
             if let Some(orphan) = self.orphans.remove(&id) {
                 self.take_certificate(orphan, Origin::Repaired);
             }
@@ -302,32 +307,39 @@ impl Engine {
         }
     }
 
+    /// The first `limit` places of the rendezvous order over the roster.
+    pub(super) fn order_of(&self, instance: &Instance, limit: usize) -> Vec<AgentId> {
+        let candidates: Vec<_> = self
+            .roster
+            .iter()
+            .filter(|agent| !(instance.is_host() && **agent == instance.home))
+            .filter_map(|agent| {
+                self.agents.get(agent)?.profile.as_ref().map(|p| Candidate { agent: *agent, zone: &p.zone })
+            })
+            .collect();
+        assignment::order(instance.id.hash64(), &candidates, limit)
+    }
+
     /// The observers of an instance now: the first of its order that are alive, and the home agent. While this agent does not reach a
     /// majority, nobody is replaced: it would find itself observing everything.
     fn observers_of(&mut self, id: &InstanceId, assigned: usize) -> Option<Vec<AgentId>> {
         let me = self.me();
         let replace = quorum::majority(self.swim.active_count() + 1, self.roster.len());
-        let instance = self.instances.get_mut(id)?;
+        let instance = self.instances.get(id)?;
         let (home, host) = (instance.home, instance.is_host());
         let mut limit = assigned + SPARE_PLACES;
         loop {
-            if instance
+            if self
+                .instances
+                .get(id)?
                 .order
                 .as_ref()
                 .is_none_or(|order| order.len() < limit.min(self.roster.len() - usize::from(host)))
             {
-                let agents = &self.agents;
-                let candidates: Vec<_> = self
-                    .roster
-                    .iter()
-                    .filter(|agent| !(host && **agent == home))
-                    .filter_map(|agent| {
-                        agents.get(agent)?.profile.as_ref().map(|p| Candidate { agent: *agent, zone: &p.zone })
-                    })
-                    .collect();
-                instance.order = Some(assignment::order(hash::bytes(id.as_str().as_bytes()), &candidates, limit));
+                let order = self.order_of(self.instances.get(id)?, limit);
+                self.instances.get_mut(id)?.order = Some(order);
             }
-            let order = instance.order.as_deref().unwrap_or_default();
+            let order = self.instances.get(id)?.order.as_deref().unwrap_or_default();
             let alive = |agent: &AgentId| *agent == me || self.swim.is_active(*agent) || !replace;
             let mut observers: Vec<_> = order.iter().copied().filter(alive).take(assigned).collect();
             if observers.len() < assigned && order.len() >= limit {

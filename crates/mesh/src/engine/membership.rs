@@ -14,6 +14,8 @@ use std::time::Duration;
 const FIRST_CONTACTS: usize = 3;
 /// How long the leave is told before the process may end.
 const LEAVE_TIME: Duration = Duration::from_millis(600);
+/// A new member is stored this soon; those that join together are stored together.
+const ROSTER_PERSIST: Duration = Duration::from_millis(100);
 /// Members told of a leave directly.
 const MAX_LEAVE_TOLD: usize = 64;
 
@@ -202,13 +204,20 @@ impl Engine {
         }
         self.adopt_host(agent);
         self.roster_changed();
+        // Who belongs to the mesh must survive a crash of the next moment.
+        let soon = self.now.mono + ROSTER_PERSIST;
+        self.persist_due = Some(self.persist_due.map_or(soon, |due| due.min(soon)));
     }
 
     /// Takes an agent that has left out of the roster.
     fn depart(&mut self, agent: AgentId) {
         self.swim.dismiss(self.now.mono, agent, &self.links);
         self.set_state(agent, MemberState::Left);
-        self.forget_instance(&InstanceId::host(agent));
+        let host = InstanceId::host(agent);
+        if let Some(instance) = self.instances.get(&host) {
+            self.floors.insert(host.clone(), instance.signer.certified);
+        }
+        self.forget_instance(&host);
         if self.roster.remove(&agent) {
             self.roster_changed();
         }
@@ -216,6 +225,7 @@ impl Engine {
 
     pub(super) fn roster_changed(&mut self) {
         self.roster_hash = self.roster.iter().fold(0, |hash, agent| hash ^ hash::spread(agent.0));
+        self.void_roll();
         self.forget_orders();
         self.evaluate_all = true;
         self.members_dirty = true;

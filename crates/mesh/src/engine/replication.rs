@@ -1,16 +1,14 @@
-//! How records and certificates travel: pushed while they are new, and repaired by comparing digests.
+//! How records and certificates travel while they are new, and what becomes of those that arrive. The repair of what got lost is in `repair.rs`.
 
 use super::certificates::Origin;
 use super::{Engine, limits};
 use crate::api::EventKind;
 use crate::gossip::{News, Parcel};
 use crate::namespace::{Namespace, Taken};
+use quorate_core::outcome::ProbeFailure;
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, Mono, hash};
-use quorate_wire::{
-    Batch, CertificateMark, Delta, Digest, MemberMark, OwnerDelta, OwnerMark, Packet, Record, RecordKey, Summary,
-    encode_value,
-};
+use quorate_core::{AgentId, Mono};
+use quorate_wire::{Batch, MemberMark, OwnerDelta, Packet, Record, RecordKey};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeSet;
@@ -52,188 +50,16 @@ impl Engine {
         }
         self.tell_suspects();
         self.watch_suspects(true);
+        // Some opinions ripen with time alone: a hold-down ends, an instance has stopped flapping.
+        self.evaluate_all = true;
+        let changed = self.instances.values().filter(|instance| !instance.changes.is_empty());
+        self.views_dirty.extend(changed.map(|instance| instance.id.clone()));
         self.next_sync = self.now.mono + self.config.timing.sync_interval * self.rng.random_range(75..=125) / 100;
     }
 
-    fn all_namespaces(&self) -> impl Iterator<Item = (AgentId, &Namespace)> {
-        let own = std::iter::once((self.me(), self.log.copy()));
-        self.namespaces.iter().map(|(owner, namespace)| (*owner, namespace)).chain(own)
-    }
-
-    fn all_certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
-        self.instances.values().filter_map(|instance| instance.certificate.as_ref())
-    }
-
-    fn digest(&self) -> Digest {
-        let mut owners = vec![0; Digest::OWNER_BUCKETS];
-        for (owner, namespace) in self.all_namespaces() {
-            let missing = namespace.missing().count() as u64;
-            owners[owner_bucket(owner)] ^=
-                hash::mix(&[owner.0, u64::from(namespace.epoch()), u64::from(namespace.head()), missing]);
-        }
-        let mut certificates = vec![0; Digest::CERTIFICATE_BUCKETS];
-        for certificate in self.all_certificates() {
-            let id = certificate.decision.instance.hash64();
-            let (incarnation, term, standing, signers) = certificate.rank();
-            certificates[certificate_bucket(id)] ^= hash::mix(&[id, incarnation, term, u64::from(standing), signers]);
-        }
-        Digest { owners, certificates, members: table_hash(&self.swim.table()) }
-    }
-
-    pub(super) fn receive_digest(&mut self, from: AgentId, theirs: &Digest) {
-        if theirs.owners.len() != Digest::OWNER_BUCKETS || theirs.certificates.len() != Digest::CERTIFICATE_BUCKETS {
-            self.stats.packets_malformed += 1;
-            return;
-        }
-        self.flush_log();
-        let ours = self.digest();
-        let differing =
-            |a: &[u64], b: &[u64]| -> Vec<u8> { (0..a.len()).filter(|i| a[*i] != b[*i]).map(|i| i as u8).collect() };
-        let owner_buckets = differing(&ours.owners, &theirs.owners);
-        let certificate_buckets = differing(&ours.certificates, &theirs.certificates);
-        let summary = Summary {
-            owners: self.owner_marks(&owner_buckets),
-            certificates: self.certificate_marks(&certificate_buckets),
-            owner_buckets,
-            certificate_buckets,
-            members: (ours.members != theirs.members).then(|| self.swim.table()),
-        };
-        self.send(from, &Packet::Summary(summary));
-    }
-
-    fn owner_marks(&self, buckets: &[u8]) -> Vec<OwnerMark> {
-        let listed = |owner: AgentId| buckets.contains(&(owner_bucket(owner) as u8));
-        self.all_namespaces()
-            .filter(|(owner, _)| listed(*owner))
-            .map(|(owner, namespace)| mark(owner, namespace))
-            .collect()
-    }
-
-    fn certificate_marks(&self, buckets: &[u8]) -> Vec<CertificateMark> {
-        self.all_certificates()
-            .filter(|c| buckets.contains(&(certificate_bucket(c.decision.instance.hash64()) as u8)))
-            .map(|c| CertificateMark { instance: c.decision.instance.clone(), rank: c.rank() })
-            .collect()
-    }
-
-    /// Answers with what they lack, and asks for what we lack.
-    pub(super) fn receive_summary(&mut self, from: AgentId, summary: Summary) {
-        let mut parts = DeltaParts::default();
-        let ours = self.owner_marks(&summary.owner_buckets);
-        for mark in &ours {
-            match summary.owners.iter().find(|theirs| theirs.owner == mark.owner) {
-                None => self.add_owner(&mut parts, mark.owner, 0, 0, &[], true),
-                Some(theirs) => {
-                    self.add_owner(&mut parts, mark.owner, theirs.epoch, theirs.head, &theirs.missing, false)
-                }
-            }
-        }
-        let mut want_owners = Vec::new();
-        for theirs in &summary.owners {
-            let ahead = match ours.iter().find(|mark| mark.owner == theirs.owner) {
-                None => true,
-                Some(ours) => (theirs.epoch, theirs.head) > (ours.epoch, ours.head) || !ours.missing.is_empty(),
-            };
-            if ahead {
-                self.notice_own_future(theirs);
-                want_owners.push(self.mark_of(theirs.owner));
-            }
-        }
-        let certificates = self.certificate_marks(&summary.certificate_buckets);
-        for ours in &certificates {
-            let known = summary.certificates.iter().find(|theirs| theirs.instance == ours.instance);
-            if known.is_none_or(|theirs| theirs.rank < ours.rank) {
-                let certificate = self.instances.get(&ours.instance).and_then(|i| i.certificate.clone());
-                certificate.into_iter().for_each(|certificate| parts.certificate(certificate));
-            }
-        }
-        let behind = |theirs: &&CertificateMark| {
-            certificates.iter().find(|ours| ours.instance == theirs.instance).is_none_or(|ours| ours.rank < theirs.rank)
-        };
-        let want_certificates =
-            summary.certificates.iter().filter(behind).map(|theirs| theirs.instance.clone()).collect();
-        let members = summary.members.is_some().then(|| self.swim.table());
-        if let Some(table) = summary.members {
-            self.merge_members(&table);
-        }
-        let nothing_wanted = want_owners.is_empty();
-        for delta in parts.finish(members, want_owners, want_certificates) {
-            self.send(from, &Packet::Delta(delta));
-        }
-        if nothing_wanted {
-            self.sync_done();
-        }
-    }
-
-    /// Takes what we lacked, and answers what they want.
-    pub(super) fn receive_delta(&mut self, from: AgentId, delta: Delta) {
-        for owner in delta.owners {
-            self.take_owner(from, owner, false);
-        }
-        for certificate in delta.certificates {
-            self.take_certificate(certificate, Origin::Repaired);
-        }
-        let reply_members =
-            delta.members.is_some() && !(delta.want_owners.is_empty() && delta.want_certificates.is_empty());
-        if let Some(table) = delta.members {
-            self.merge_members(&table);
-        }
-        let mut parts = DeltaParts::default();
-        for want in &delta.want_owners {
-            self.add_owner(&mut parts, want.owner, want.epoch, want.head, &want.missing, want.epoch == 0);
-        }
-        for instance in &delta.want_certificates {
-            let certificate = self.instances.get(instance).and_then(|i| i.certificate.clone());
-            certificate.into_iter().for_each(|certificate| parts.certificate(certificate));
-        }
-        if !parts.is_empty() || reply_members {
-            let members = reply_members.then(|| self.swim.table());
-            for delta in parts.finish(members, Vec::new(), Vec::new()) {
-                self.send(from, &Packet::Delta(delta));
-            }
-        }
-        if delta.last {
-            self.sync_done();
-        }
-    }
-
-    fn sync_done(&mut self) {
-        if !self.synced {
-            self.synced = true;
-            self.settle_until = self.now.mono + self.config.timing.settle;
-            self.assign_all = true;
-            self.evaluate_all = true;
-            self.view_dirty = true;
-        }
-    }
-
-    fn merge_members(&mut self, table: &[MemberMark]) {
+    pub(super) fn merge_members(&mut self, table: &[MemberMark]) {
         for (agent, counter) in self.swim.merge(self.now.mono, table, &self.links) {
             self.send(agent, &Packet::HeldFailed { counter });
-        }
-    }
-
-    fn mark_of(&self, owner: AgentId) -> OwnerMark {
-        let empty = Namespace::default();
-        mark(owner, self.namespaces.get(&owner).unwrap_or(&empty))
-    }
-
-    fn add_owner(
-        &self,
-        parts: &mut DeltaParts,
-        owner: AgentId,
-        epoch: u32,
-        head: u32,
-        missing: &[u32],
-        introduce: bool,
-    ) {
-        let own = owner == self.me();
-        let Some(namespace) = (if own { Some(self.log.copy()) } else { self.namespaces.get(&owner) }) else { return };
-        let batches = namespace.since(epoch, head, missing);
-        let credential =
-            if own { Some(&self.config.credential) } else { self.agents.get(&owner).map(|known| &known.credential) };
-        if let (false, Some(credential)) = (batches.is_empty(), credential) {
-            parts.owner(owner, introduce.then(|| credential.clone()), batches);
         }
     }
 
@@ -249,13 +75,14 @@ impl Engine {
         }
     }
 
-    fn take_owner(&mut self, from: AgentId, delta: OwnerDelta, pushed: bool) {
+    pub(super) fn take_owner(&mut self, from: AgentId, delta: OwnerDelta, pushed: bool) {
         let owner = delta.owner;
+        if delta.batches.iter().any(|batch| batch.owner != owner) {
+            self.stats.batches_refused += 1;
+            return;
+        }
         if owner == self.me() {
-            if let Some(batch) = delta.batches.iter().max_by_key(|batch| (batch.epoch, batch.seq)) {
-                let future = OwnerMark { owner, epoch: batch.epoch, head: batch.seq, missing: Vec::new() };
-                self.notice_own_future(&future);
-            }
+            self.take_own(delta.batches);
             return;
         }
         if !self.agents.contains_key(&owner) {
@@ -273,6 +100,19 @@ impl Engine {
         }
     }
 
+    /// Someone returns what we have written. Only what we have really signed, and no longer know of, means anything.
+    fn take_own(&mut self, batches: Vec<Arc<Batch>>) {
+        let newest = batches.into_iter().max_by_key(|batch| (batch.epoch, batch.seq));
+        let Some(batch) = newest.filter(|batch| (batch.epoch, batch.seq) > (self.boot, self.log.copy().head())) else {
+            return;
+        };
+        if self.keys.verify(&self.config.credential, &batch.signing_bytes(), &batch.signature) {
+            self.notice_own_future(batch.epoch);
+        } else {
+            self.stats.batches_refused += 1;
+        }
+    }
+
     /// Takes what was stored before a restart: known, but not of this moment.
     pub(super) fn take_restored(&mut self, delta: OwnerDelta) {
         let me = self.me();
@@ -283,16 +123,17 @@ impl Engine {
 
     fn take_batch(&mut self, from: AgentId, batch: Arc<Batch>, pushed: bool) {
         let owner = batch.owner;
-        if !self.namespaces.entry(owner).or_default().wants(&batch) {
+        if self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(&batch)) {
             return;
         }
         let genuine = self
             .agents
             .get(&owner)
             .is_some_and(|known| self.keys.verify(&known.credential, &batch.signing_bytes(), &batch.signature));
-        let taken = match self.namespaces.get_mut(&owner) {
-            Some(namespace) if genuine => namespace.take(Arc::clone(&batch)),
-            _ => Taken::Refused,
+        let taken = if genuine && batch.records.iter().all(bounded) {
+            self.namespaces.entry(owner).or_default().take(Arc::clone(&batch))
+        } else {
+            Taken::Refused
         };
         match taken {
             Taken::Known => {}
@@ -329,12 +170,28 @@ impl Engine {
                 (RecordKey::Instance(id), _) => {
                     if self.instances.get(&id).is_some_and(|instance| instance.home == owner) {
                         self.forget_instance(&id);
-                        self.event(EventKind::Withdrawn { instance: id });
+                        self.event(EventKind::Withdrawn { instance: id.clone() });
+                        self.adopt_other_claim(&id);
                         self.persist_soon();
                     }
                 }
                 (RecordKey::Observed(id), record) => self.apply_observation(owner, &id, record),
             }
+        }
+    }
+
+    /// The name is free again: whoever else registers an instance under it has it now.
+    fn adopt_other_claim(&mut self, id: &quorate_core::InstanceId) {
+        let key = RecordKey::Instance(id.clone());
+        let claim = |(owner, namespace): (AgentId, &Namespace)| match namespace.record(&key) {
+            Some(Record::Instance { registration, incarnation }) if registration.validate().is_empty() => {
+                Some((owner, Arc::new(registration.clone()), *incarnation))
+            }
+            _ => None,
+        };
+        let claims: Vec<_> = self.all_namespaces().filter_map(claim).collect();
+        for (owner, registration, incarnation) in claims {
+            self.adopt(registration, owner, incarnation);
         }
     }
 
@@ -432,67 +289,11 @@ impl Engine {
     }
 }
 
-fn mark(owner: AgentId, namespace: &Namespace) -> OwnerMark {
-    OwnerMark { owner, epoch: namespace.epoch(), head: namespace.head(), missing: namespace.missing().collect() }
-}
-
-fn owner_bucket(owner: AgentId) -> usize {
-    (hash::spread(owner.0) % Digest::OWNER_BUCKETS as u64) as usize
-}
-
-fn certificate_bucket(id: u64) -> usize {
-    (id % Digest::CERTIFICATE_BUCKETS as u64) as usize
-}
-
-fn table_hash(table: &[MemberMark]) -> u64 {
-    table.iter().fold(0, |acc, mark| acc ^ hash::mix(&[mark.agent.0, mark.counter, u64::from(mark.state == 2)]))
-}
-
-/// A repair in parts that fit into messages.
-#[derive(Default)]
-struct DeltaParts {
-    done: Vec<Delta>,
-    current: Delta,
-    bytes: usize,
-}
-
-impl DeltaParts {
-    fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.current == Delta::default()
-    }
-
-    fn room(&mut self, bytes: usize) {
-        if self.bytes + bytes > limits::MAX_DELTA_BYTES && self.bytes > 0 {
-            self.done.push(std::mem::take(&mut self.current));
-            self.bytes = 0;
-        }
-        self.bytes += bytes;
-    }
-
-    fn owner(&mut self, owner: AgentId, credential: Option<Vec<u8>>, batches: Vec<Arc<Batch>>) {
-        for (index, batch) in batches.into_iter().enumerate() {
-            self.room(encode_value(&batch).len() + 1024);
-            let credential = if index == 0 { credential.clone() } else { None };
-            self.current.owners.push(OwnerDelta { owner, credential, batches: vec![batch] });
-        }
-    }
-
-    fn certificate(&mut self, certificate: Arc<Certificate>) {
-        self.room(encode_value(&certificate).len());
-        self.current.certificates.push(certificate);
-    }
-
-    fn finish(
-        mut self,
-        members: Option<Vec<MemberMark>>,
-        want_owners: Vec<OwnerMark>,
-        want_certificates: Vec<quorate_core::InstanceId>,
-    ) -> Vec<Delta> {
-        self.current.members = members;
-        self.current.want_owners = want_owners;
-        self.current.want_certificates = want_certificates;
-        self.current.last = true;
-        self.done.push(self.current);
-        self.done
+/// Does a record keep to its limits?
+fn bounded(record: &Record) -> bool {
+    match record {
+        Record::Observed { observation, .. } => observation.detail.len() <= ProbeFailure::MAX_DETAIL_BYTES,
+        Record::Instance { incarnation, .. } => *incarnation <= limits::MAX_INCARNATION,
+        Record::Profile(_) | Record::InstanceGone(_) | Record::ObservedGone(_) => true,
     }
 }

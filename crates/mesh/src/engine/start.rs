@@ -1,6 +1,6 @@
 //! Starting from what was stored, registering instances, and noticing that what was stored is old or is used by another process too.
 
-use super::{Agent, Engine};
+use super::{Agent, Engine, limits};
 use crate::api::{EventKind, Keys, MemberState, Output, StartError};
 use crate::config::EngineConfig;
 use crate::gossip::GossipQueue;
@@ -9,7 +9,7 @@ use crate::swim::{Swim, SwimId};
 use crate::view::Stats;
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, InstanceId, Now, Registration, hash};
-use quorate_wire::{Batch, OwnerDelta, OwnerMark, Record, RecordKey};
+use quorate_wire::{Batch, OwnerDelta, Record, RecordKey};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ use std::time::Duration;
 /// So many signs of another process with this identity within [`CONFLICT_WINDOW`] are a cloned data directory.
 const MAX_CONFLICTS: usize = 3;
 const CONFLICT_WINDOW: Duration = Duration::from_secs(60);
+/// No agent is ever started this often: a counter beyond it is a damaged one.
+const MAX_EPOCH: u32 = u32::MAX / 2;
 
 /// What an agent needs to come back by itself: its counter, the roster with everyone's last address, and what was decided.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +54,7 @@ impl Engine {
         if let Some(other) = stored.as_ref().filter(|stored| stored.agent != me) {
             return Err(StartError::OtherAgent { stored: other.agent, this: me });
         }
-        let boot = stored.as_ref().map_or(0, |stored| stored.boot).saturating_add(1);
+        let boot = stored.as_ref().map_or(0, |stored| stored.boot).max(config.boot_floor).saturating_add(1);
         let mut engine = Self::empty(config, keys, now, boot);
         engine.begin(stored);
         Ok(engine)
@@ -103,8 +105,10 @@ impl Engine {
             stalled_at: None,
             settle_until,
             synced: false,
+            compared_with: BTreeSet::new(),
+            stored_roster: 1,
+            floors: BTreeMap::new(),
             expects_members: !config.founder,
-            started: now.mono,
             was_quorate: false,
             was_settled: false,
             quorate_since: now.wall,
@@ -143,6 +147,8 @@ impl Engine {
         self.log.write(Record::Profile(profile));
         self.adopt_host(me);
         self.roster_changed();
+        // A mesh that has just begun is known to its founder whole.
+        self.synced = self.config.founder && stored.is_none();
         let mut incarnations = BTreeMap::new();
         let mut certificates = Vec::new();
         if let Some(stored) = stored {
@@ -152,6 +158,7 @@ impl Engine {
             for owner in stored.owners {
                 self.take_restored(owner);
             }
+            self.stored_roster = self.roster.len();
             certificates = stored.certificates;
         }
         let registrations = std::mem::take(&mut self.config.registrations);
@@ -184,7 +191,7 @@ impl Engine {
             self.event(EventKind::Withdrawn { instance: id });
         }
         for registration in registrations {
-            if !registration.validate().is_empty() {
+            if !registration.validate().is_empty() || wanted.len() > limits::MAX_INSTANCES_PER_HOME {
                 self.stats.limits_hit += 1;
                 continue;
             }
@@ -207,21 +214,20 @@ impl Engine {
         let highest = self.instances.get(&registration.instance).map_or(0, |instance| instance.incarnation);
         match known {
             Some((known, incarnation)) if same(known) && incarnation >= highest => incarnation,
-            Some((_, incarnation)) => incarnation.max(highest) + 1,
-            None => self.now.wall.0.max(highest + 1),
+            Some((_, incarnation)) => self.now.wall.0.max(incarnation.max(highest).saturating_add(1)),
+            None => self.now.wall.0.max(highest.saturating_add(1)),
         }
     }
 
     /// Someone holds records of ours that we have not written: our stored counter is old, or another process runs as us.
-    pub(super) fn notice_own_future(&mut self, mark: &OwnerMark) {
-        let ours = (self.boot, self.log.copy().head());
-        if mark.owner != self.me() || (mark.epoch, mark.head) <= ours || self.leaving.is_some() {
+    pub(super) fn notice_own_future(&mut self, epoch: u32) {
+        if self.leaving.is_some() || epoch >= MAX_EPOCH {
             return;
         }
         let now = self.now.mono;
         self.conflicts.push_back(now);
         self.conflicts.retain(|at| now.since(*at) < CONFLICT_WINDOW);
-        self.boot = mark.epoch.max(self.boot).saturating_add(1);
+        self.boot = epoch.max(self.boot).saturating_add(1);
         self.log.restart(self.boot);
         self.swim.restart_as(now, self.boot, &self.links);
         self.persist_due = Some(now);

@@ -89,6 +89,11 @@ impl Engine {
         self.roll.current = None;
         self.roll.last = None;
         self.forget_running_pings();
+        for id in std::mem::take(&mut self.awaiting_roll) {
+            if let Some(watch) = self.instances.get_mut(&id).and_then(|instance| instance.watch.as_mut()) {
+                watch.pending_fail = None;
+            }
+        }
         self.evaluate_all = true;
         self.event(EventKind::Stalled { late_ms: u64::try_from(late.as_millis()).unwrap_or(u64::MAX) });
     }
@@ -98,9 +103,15 @@ impl Engine {
         self.caught_up() && self.now.mono >= self.settle_until && self.leaving.is_none()
     }
 
-    /// Has it compared notes with a member since its start, or is it alone in its mesh?
+    /// Does it know the mesh: has it compared notes since its start, or is it alone in its mesh?
     pub(super) fn caught_up(&self) -> bool {
-        self.synced || (self.roster.len() == 1 && !self.expects_members)
+        self.synced
+    }
+
+    /// A founder whose stored roster holds nobody else, and to whom nobody has spoken while it settled, is alone.
+    fn notice_solitude(&mut self) {
+        let alone = self.roster.len() == 1 && !self.expects_members && self.now.mono >= self.settle_until;
+        self.synced |= alone && self.config.founder;
     }
 
     pub(super) fn vantage(&self) -> Vantage {
@@ -118,6 +129,17 @@ impl Engine {
                 }
             }
             _ => Vantage::Unknown,
+        }
+    }
+
+    /// The roster has changed: what was counted by the old one says nothing of the new.
+    pub(super) fn void_roll(&mut self) {
+        let tickets = std::mem::take(&mut self.roll.tickets);
+        let running = self.roll.current.take().is_some();
+        self.roll.last = self.roll.last.take().filter(|last| !last.quorate);
+        self.roll.tickets = tickets;
+        if running {
+            self.call_roll();
         }
     }
 
@@ -252,6 +274,7 @@ impl Engine {
 
     /// Whatever waited for this agent to settle can go on.
     pub(super) fn watch_settled(&mut self) {
+        self.notice_solitude();
         let settled = self.settled();
         if settled != self.was_settled {
             self.was_settled = settled;

@@ -128,6 +128,7 @@ impl World {
             version: "test".into(),
             credential: agent.to_le_bytes().to_vec(),
             founder: agent == 1,
+            boot_floor: 0,
             registrations: self.registrations[&agent].clone(),
             seed: 7,
             timing: Timing::default(),

@@ -1,0 +1,285 @@
+//! The slow path of replication: two agents compare hashes of what they have, and exchange what differs. Enough for convergence alone.
+
+use super::certificates::Origin;
+use super::{Engine, limits};
+use crate::namespace::Namespace;
+use quorate_core::verdict::Certificate;
+use quorate_core::{AgentId, InstanceId, hash, quorum};
+use quorate_wire::{
+    Batch, CertificateMark, Delta, Digest, MemberMark, OwnerDelta, OwnerMark, Packet, Summary, encode_value,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Certificates listed in one summary.
+const MAX_MARKS: usize = 4096;
+
+impl Engine {
+    pub(super) fn all_namespaces(&self) -> impl Iterator<Item = (AgentId, &Namespace)> {
+        let own = std::iter::once((self.me(), self.log.copy()));
+        self.namespaces.iter().map(|(owner, namespace)| (*owner, namespace)).chain(own)
+    }
+
+    fn all_certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.instances.values().filter_map(|instance| instance.certificate.as_ref())
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        let mut owners = vec![0; Digest::OWNER_BUCKETS];
+        for (owner, namespace) in self.all_namespaces() {
+            let missing = namespace.missing().count() as u64;
+            owners[owner_bucket(owner)] ^=
+                hash::mix(&[owner.0, u64::from(namespace.epoch()), u64::from(namespace.head()), missing]);
+        }
+        let mut certificates = vec![0; Digest::CERTIFICATE_BUCKETS];
+        for certificate in self.all_certificates() {
+            let id = certificate.decision.instance.hash64();
+            let (incarnation, term, standing, signers) = certificate.rank();
+            certificates[certificate_bucket(id)] ^= hash::mix(&[id, incarnation, term, u64::from(standing), signers]);
+        }
+        Digest { owners, certificates, members: table_hash(&self.swim.table()) }
+    }
+
+    pub(super) fn receive_digest(&mut self, from: AgentId, theirs: &Digest) {
+        if theirs.owners.len() != Digest::OWNER_BUCKETS || theirs.certificates.len() != Digest::CERTIFICATE_BUCKETS {
+            self.stats.packets_malformed += 1;
+            return;
+        }
+        self.flush_log();
+        let ours = self.digest();
+        let differing =
+            |a: &[u64], b: &[u64]| -> Vec<u8> { (0..a.len()).filter(|i| a[*i] != b[*i]).map(|i| i as u8).collect() };
+        let owner_buckets = differing(&ours.owners, &theirs.owners);
+        let mut certificate_buckets = differing(&ours.certificates, &theirs.certificates);
+        // What does not fit is left for the next time; a bucket is listed whole or not at all.
+        let mut certificates = self.certificate_marks(&certificate_buckets);
+        while certificates.len() > MAX_MARKS && certificate_buckets.len() > 1 {
+            certificate_buckets.truncate(certificate_buckets.len() / 2);
+            certificates = self.certificate_marks(&certificate_buckets);
+        }
+        let summary = Summary {
+            owners: self.owner_marks(&owner_buckets),
+            certificates,
+            owner_buckets,
+            certificate_buckets,
+            members: (ours.members != theirs.members).then(|| self.swim.table()),
+            caught_up: self.caught_up(),
+        };
+        self.send(from, &Packet::Summary(summary));
+    }
+
+    fn owner_marks(&self, buckets: &[u8]) -> Vec<OwnerMark> {
+        let wanted = bitmap(buckets);
+        let listed = |owner: AgentId| wanted[owner_bucket(owner)];
+        self.all_namespaces()
+            .filter(|(owner, _)| listed(*owner))
+            .map(|(owner, namespace)| mark(owner, namespace))
+            .collect()
+    }
+
+    fn certificate_marks(&self, buckets: &[u8]) -> Vec<CertificateMark> {
+        let wanted = bitmap(buckets);
+        self.all_certificates()
+            .filter(|c| wanted[certificate_bucket(c.decision.instance.hash64())])
+            .map(|c| CertificateMark { instance: c.decision.instance.clone(), rank: c.rank() })
+            .collect()
+    }
+
+    /// Answers with what they lack, and asks for what we lack.
+    pub(super) fn receive_summary(&mut self, from: AgentId, summary: Summary) {
+        let mut parts = DeltaParts::default();
+        let ours = self.owner_marks(&summary.owner_buckets);
+        for mark in &ours {
+            match summary.owners.iter().find(|theirs| theirs.owner == mark.owner) {
+                None => self.add_owner(&mut parts, mark.owner, 0, 0, &[], true),
+                Some(theirs) => {
+                    self.add_owner(&mut parts, mark.owner, theirs.epoch, theirs.head, &theirs.missing, false)
+                }
+            }
+        }
+        let mut want_owners = Vec::new();
+        for theirs in &summary.owners {
+            let ahead = match ours.iter().find(|mark| mark.owner == theirs.owner) {
+                None => true,
+                Some(ours) => (theirs.epoch, theirs.head) > (ours.epoch, ours.head) || !ours.missing.is_empty(),
+            };
+            if ahead {
+                want_owners.push(self.mark_of(theirs.owner));
+            }
+        }
+        let certificates = self.certificate_marks(&summary.certificate_buckets);
+        let theirs: BTreeMap<_, _> = summary.certificates.iter().map(|mark| (&mark.instance, mark.rank)).collect();
+        let held: BTreeMap<_, _> = certificates.iter().map(|mark| (&mark.instance, mark.rank)).collect();
+        for ours in &certificates {
+            if theirs.get(&ours.instance).is_none_or(|rank| *rank < ours.rank) {
+                let certificate = self.instances.get(&ours.instance).and_then(|i| i.certificate.clone());
+                certificate.into_iter().for_each(|certificate| parts.certificate(certificate));
+            }
+        }
+        let behind = |theirs: &&CertificateMark| held.get(&theirs.instance).is_none_or(|rank| *rank < theirs.rank);
+        let want_certificates =
+            summary.certificates.iter().filter(behind).map(|theirs| theirs.instance.clone()).collect();
+        let members = summary.members.is_some().then(|| self.swim.table());
+        if let Some(table) = summary.members {
+            self.merge_members(&table);
+        }
+        let nothing_wanted = want_owners.is_empty();
+        for delta in parts.finish(members, want_owners, want_certificates, self.caught_up()) {
+            self.send(from, &Packet::Delta(delta));
+        }
+        if nothing_wanted {
+            self.sync_done(from, summary.caught_up);
+        }
+    }
+
+    /// Takes what we lacked, and answers what they want.
+    pub(super) fn receive_delta(&mut self, from: AgentId, delta: Delta) {
+        for owner in delta.owners {
+            self.take_owner(from, owner, false);
+        }
+        for certificate in delta.certificates {
+            self.take_certificate(certificate, Origin::Repaired);
+        }
+        let reply_members =
+            delta.members.is_some() && !(delta.want_owners.is_empty() && delta.want_certificates.is_empty());
+        if let Some(table) = delta.members {
+            self.merge_members(&table);
+        }
+        let mut parts = DeltaParts::default();
+        let mut answered = BTreeSet::new();
+        for want in delta.want_owners.iter().filter(|want| answered.insert(want.owner)) {
+            self.add_owner(&mut parts, want.owner, want.epoch, want.head, &want.missing, want.epoch == 0);
+        }
+        let wanted: BTreeSet<_> = delta.want_certificates.iter().collect();
+        for instance in wanted {
+            let certificate = self.instances.get(instance).and_then(|i| i.certificate.clone());
+            certificate.into_iter().for_each(|certificate| parts.certificate(certificate));
+        }
+        if !parts.is_empty() || reply_members {
+            let members = reply_members.then(|| self.swim.table());
+            for delta in parts.finish(members, Vec::new(), Vec::new(), self.caught_up()) {
+                self.send(from, &Packet::Delta(delta));
+            }
+        }
+        if delta.last {
+            self.sync_done(from, delta.caught_up);
+        }
+    }
+
+    /// Notes have been compared with `from`. That is enough when it has caught up itself. After the whole mesh was down nobody has: then it
+    /// takes a majority of the roster that was stored. Two newcomers cannot vouch for each other.
+    fn sync_done(&mut self, from: AgentId, caught_up: bool) {
+        if !self.roster.contains(&from) {
+            return;
+        }
+        if !self.synced {
+            self.compared_with.insert(from);
+            let stored = self.stored_roster > 1 && quorum::majority(self.compared_with.len() + 1, self.roster.len());
+            if !(caught_up || stored) {
+                return;
+            }
+            self.synced = true;
+            self.settle_until = self.now.mono + self.config.timing.settle;
+            self.assign_all = true;
+            self.evaluate_all = true;
+            self.view_dirty = true;
+        }
+    }
+
+    fn mark_of(&self, owner: AgentId) -> OwnerMark {
+        let empty = Namespace::default();
+        mark(owner, self.namespaces.get(&owner).unwrap_or(&empty))
+    }
+
+    fn add_owner(
+        &self,
+        parts: &mut DeltaParts,
+        owner: AgentId,
+        epoch: u32,
+        head: u32,
+        missing: &[u32],
+        introduce: bool,
+    ) {
+        let own = owner == self.me();
+        let Some(namespace) = (if own { Some(self.log.copy()) } else { self.namespaces.get(&owner) }) else { return };
+        let batches = namespace.since(epoch, head, missing);
+        let credential =
+            if own { Some(&self.config.credential) } else { self.agents.get(&owner).map(|known| &known.credential) };
+        if let (false, Some(credential)) = (batches.is_empty(), credential) {
+            parts.owner(owner, introduce.then(|| credential.clone()), batches);
+        }
+    }
+}
+
+fn mark(owner: AgentId, namespace: &Namespace) -> OwnerMark {
+    OwnerMark { owner, epoch: namespace.epoch(), head: namespace.head(), missing: namespace.missing().collect() }
+}
+
+fn bitmap(buckets: &[u8]) -> [bool; 256] {
+    let mut bitmap = [false; 256];
+    buckets.iter().for_each(|bucket| bitmap[usize::from(*bucket)] = true);
+    bitmap
+}
+
+fn owner_bucket(owner: AgentId) -> usize {
+    (hash::spread(owner.0) % Digest::OWNER_BUCKETS as u64) as usize
+}
+
+fn certificate_bucket(id: u64) -> usize {
+    (id % Digest::CERTIFICATE_BUCKETS as u64) as usize
+}
+
+fn table_hash(table: &[MemberMark]) -> u64 {
+    table.iter().fold(0, |acc, mark| acc ^ hash::mix(&[mark.agent.0, mark.counter, u64::from(mark.state == 2)]))
+}
+
+/// A repair in parts that fit into messages.
+#[derive(Default)]
+struct DeltaParts {
+    done: Vec<Delta>,
+    current: Delta,
+    bytes: usize,
+}
+
+impl DeltaParts {
+    fn is_empty(&self) -> bool {
+        self.done.is_empty() && self.current == Delta::default()
+    }
+
+    fn room(&mut self, bytes: usize) {
+        if self.bytes + bytes > limits::MAX_DELTA_BYTES && self.bytes > 0 {
+            self.done.push(std::mem::take(&mut self.current));
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+    }
+
+    fn owner(&mut self, owner: AgentId, credential: Option<Vec<u8>>, batches: Vec<Arc<Batch>>) {
+        for (index, batch) in batches.into_iter().enumerate() {
+            self.room(encode_value(&batch).len() + 1024);
+            let credential = if index == 0 { credential.clone() } else { None };
+            self.current.owners.push(OwnerDelta { owner, credential, batches: vec![batch] });
+        }
+    }
+
+    fn certificate(&mut self, certificate: Arc<Certificate>) {
+        self.room(encode_value(&certificate).len());
+        self.current.certificates.push(certificate);
+    }
+
+    fn finish(
+        mut self,
+        members: Option<Vec<MemberMark>>,
+        want_owners: Vec<OwnerMark>,
+        want_certificates: Vec<InstanceId>,
+        caught_up: bool,
+    ) -> Vec<Delta> {
+        self.current.caught_up = caught_up;
+        self.current.members = members;
+        self.current.want_owners = want_owners;
+        self.current.want_certificates = want_certificates;
+        self.current.last = true;
+        self.done.push(self.current);
+        self.done
+    }
+}
