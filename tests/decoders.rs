@@ -89,6 +89,7 @@ fn samples() -> Vec<Packet> {
         Packet::Push { owners: vec![owner()], certificates: vec![certificate()] },
         Packet::Digest(Digest { owners: vec![u64::MAX; 32], certificates: vec![1; 64], members: 3 }),
         Packet::Summary(Summary {
+            caught_up: true,
             owner_buckets: vec![0, 31],
             owners: vec![mark.clone()],
             certificate_buckets: vec![63],
@@ -96,6 +97,7 @@ fn samples() -> Vec<Packet> {
             members: Some(vec![member]),
         }),
         Packet::Delta(Delta {
+            caught_up: true,
             owners: vec![owner()],
             certificates: vec![certificate()],
             members: Some(vec![member]),
