@@ -3,12 +3,16 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use quorate_core::roster::{Acceptor, Ballot, Change};
 use quorate_core::signing::Refusal;
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
 use quorate_core::{AbstainReason, AgentId, Cause, Check, Class, InstanceId, Observation, Phase, Registration};
 use quorate_core::{ServiceName, UnixMs, Verdict, Vote, Zone};
 use quorate_wire::{Answer, Batch, CertificateMark, Delta, Digest, MemberMark, OwnerDelta, OwnerMark, Packet};
-use quorate_wire::{Profile, Record, Reply, Summary, Suspicion, decode, encode};
+use quorate_wire::{
+    BreakerDigest, BreakerKey, BreakerOverride, BreakerState, CallCounts, OutageStanding, OverrideMode, Shared,
+};
+use quorate_wire::{EpochTalk, Profile, Record, Reply, Roots, RosterProof, Summary, Suspicion, decode, encode};
 use std::sync::Arc;
 
 const AGENT: AgentId = AgentId(0x0123_4567_89ab_cdef);
@@ -34,6 +38,28 @@ fn certificate() -> Arc<Certificate> {
     Arc::new(Certificate { decision: decision(), class, decided_at, endorsements: vec![endorsement(); 3] })
 }
 
+fn breaker() -> BreakerKey {
+    BreakerKey { service: ServiceName::new("web").expect("a name"), instance: instance() }
+}
+
+fn digest() -> BreakerDigest {
+    let shared = Shared {
+        outage: 1 << 32,
+        step: OutageStanding { attempt: 3, recovered: false },
+        zone: Some(Zone::default()),
+        first: AGENT,
+        since: UnixMs(1_700_000_000_000),
+        trial: Some(false),
+    };
+    let counts = CallCounts { calls: 9, answered: 4, silent: 5, slow: 1 };
+    BreakerDigest { key: breaker(), counts, answers: true, state: BreakerState::Open, shared: Some(shared) }
+}
+
+fn word() -> BreakerOverride {
+    let (mode, reason, until) = (OverrideMode::Disabled, "an upgrade".to_owned(), UnixMs(1_700_000_000_000));
+    BreakerOverride { key: breaker(), mode, owner: AGENT, reason, epoch: 7, lives_ms: 60_000, until }
+}
+
 fn owner() -> OwnerDelta {
     let registration = Registration {
         instance: instance(),
@@ -41,6 +67,7 @@ fn owner() -> OwnerDelta {
         address: "[::1]:8080".to_owned(),
         check: Check::default(),
         observers: 5,
+        placement: Default::default(),
     };
     let profile = Profile {
         name: "host-a".to_owned(),
@@ -53,7 +80,7 @@ fn owner() -> OwnerDelta {
     let observation =
         |vote| Observation { vote, detail: "Connection error: refused".to_owned(), since: UnixMs(1_700_000_000_000) };
     let records = vec![
-        Record::Profile(profile),
+        Record::Profile(profile.into()),
         Record::Instance { registration, incarnation: 1 },
         Record::Observed { instance: instance(), incarnation: 1, observation: observation(fail()) },
         Record::Observed {
@@ -63,9 +90,13 @@ fn owner() -> OwnerDelta {
         },
         Record::InstanceGone(instance()),
         Record::ObservedGone(instance()),
+        Record::Breaker(digest().into()),
+        Record::BreakerGone(breaker()),
+        Record::Override(word().into()),
+        Record::OverrideGone(breaker()),
     ];
     let batch = Batch { owner: AGENT, epoch: 3, seq: 4, live: vec![2, 3, 4], records, signature: vec![7; 64] };
-    OwnerDelta { owner: AGENT, credential: Some(vec![1; 300]), batches: vec![Arc::new(batch)] }
+    OwnerDelta { owner: AGENT, credential: Some(vec![1; 300].into()), batches: vec![Arc::new(batch)] }
 }
 
 /// One packet of every kind, with something in every list.
@@ -82,12 +113,15 @@ fn samples() -> Vec<Packet> {
         Reply::Unknown,
     ];
     let answers = replies.map(|reply| Answer { instance: instance(), term: 7, reply }).to_vec();
+    let ballot = Ballot { round: 5, proposer: AGENT };
+    let change = Change { admit: vec![AgentId(8)], remove: vec![AgentId(9)] };
     vec![
         Packet::Swim(vec![0x5a; 120]),
         Packet::Suspicions(vec![Suspicion { by: AGENT, of: AgentId(2), counter: 3, incarnation: 4 }; 3]),
         Packet::HeldFailed { counter: 3 },
-        Packet::Push { owners: vec![owner()], certificates: vec![certificate()] },
-        Packet::Digest(Digest { owners: vec![u64::MAX; 32], certificates: vec![1; 64], members: 3 }),
+        Packet::push(&[owner()], &[certificate()]),
+        Packet::Roots(Roots { epoch: 9, owners: 1, certificates: 2, members: 3 }),
+        Packet::Digest(Digest { epoch: 9, owners: vec![u64::MAX; 32], certificates: vec![1; 64], members: 3 }),
         Packet::Summary(Summary {
             caught_up: true,
             owner_buckets: vec![0, 31],
@@ -106,7 +140,20 @@ fn samples() -> Vec<Packet> {
             last: true,
         }),
         Packet::RollCall { nonce: 1 },
-        Packet::Present { nonce: 1, roster: 2 },
+        Packet::Present { nonce: 1, epoch: 3, roster: 2, open: true },
+        Packet::Epoch(EpochTalk::Prepare { epoch: 4, ballot, wanted: change.clone() }),
+        Packet::Epoch(EpochTalk::Tell {
+            epoch: 4,
+            proofs: vec![Arc::new(RosterProof {
+                epoch: 4,
+                before: 7,
+                ballot,
+                change: change.clone(),
+                signatures: vec![(AgentId(1), vec![7; 64])],
+            })],
+            members: Some(vec![AgentId(1), AgentId(2)]),
+            acceptor: Acceptor { promised: ballot, accepted: Some((ballot, change)) },
+        }),
         Packet::Ping { nonce: 1 },
         Packet::Pong { nonce: 1 },
         Packet::Propose { nonce: 1, decisions: vec![decision(); 2] },

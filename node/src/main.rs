@@ -1,18 +1,22 @@
 //! The Quorate agent and its command line. Every command is one module with a `run`.
 
+mod access;
 mod agent;
 mod answers;
 mod api;
 mod cli;
 mod config;
 mod demo;
+mod history;
 mod logging;
 mod mesh_commands;
 mod metrics;
+mod once;
 mod spelling;
+mod token_commands;
 mod usage;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// A distributed health mesh: agents probe services from several places and call one down only when a quorum agrees.
@@ -21,18 +25,22 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    credentials: cli::credentials::Credentials,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Begin a mesh: make its keys and this host's identity, and print the line that joins another host.
     Init(mesh_commands::InitArgs),
-    /// Make tokens that admit other hosts.
-    Token(mesh_commands::TokenCommand),
+    /// Make, list and revoke tokens: those that admit other hosts, and those of the API.
+    Token(token_commands::TokenCommand),
     /// Run an agent.
     Agent(Box<config::Flags>),
     #[command(flatten)]
     Ask(cli::Ask),
+    /// Probe by hand.
+    Probe(once::Args),
     /// Work with configuration files.
     Config(config::Args),
     /// Work with metrics.
@@ -40,17 +48,26 @@ enum Command {
     Metrics(metrics::Args),
     #[command(flatten)]
     Show(demo::Show),
+    /// Print the completions of a shell
+    Completions(cli::shell::CompletionArgs),
+    /// Print the man page, or write one for each command
+    Man(cli::shell::ManArgs),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let line = Cli::parse();
+    line.credentials.keep();
+    let result = match line.command {
         Command::Init(args) => mesh_commands::init(args),
-        Command::Token(command) => mesh_commands::token(command),
+        Command::Token(command) => token_commands::run(command),
         Command::Agent(flags) => agent::run(*flags),
         Command::Metrics(args) => metrics::run(args),
         Command::Ask(ask) => cli::run(ask),
         Command::Config(args) => config::run(args),
+        Command::Probe(args) => once::run(args),
         Command::Show(show) => demo::run(show),
+        Command::Completions(args) => cli::shell::completions(&args, Cli::command()),
+        Command::Man(args) => cli::shell::man(&args, Cli::command()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", usage::sentence(&error));

@@ -1,4 +1,4 @@
-//! `quorate init` and `quorate token`: begin a mesh, and make the tokens that admit other hosts to it.
+//! `quorate init`, and the tokens that admit other hosts to a mesh.
 
 use crate::agent::advertised_address;
 use crate::agent::clock::wall;
@@ -16,12 +16,15 @@ use std::time::Duration;
 /// The mesh's port where none was given.
 const DEFAULT_PORT: u16 = 7700;
 
+/// How long a token admits hosts.
+const JOIN_TTL: Duration = Duration::from_secs(3600);
+
 /// Settings of a token.
 #[derive(Debug, clap::Args)]
-struct TokenArgs {
-    /// How long the token admits hosts
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
-    ttl: Duration,
+pub struct TokenArgs {
+    /// How long the token is good [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub ttl: Option<Duration>,
     /// How many hosts it admits
     #[arg(long, value_name = "N", default_value_t = 1)]
     uses: u32,
@@ -34,7 +37,7 @@ struct TokenArgs {
     listen: Option<SocketAddr>,
     /// Where identity and state are kept [default: /var/lib/quorate for root, else ~/.local/state/quorate]
     #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Begin a mesh.
@@ -45,19 +48,6 @@ pub struct InitArgs {
     name: Option<String>,
     #[command(flatten)]
     token: TokenArgs,
-}
-
-/// Work with join tokens.
-#[derive(Debug, clap::Args)]
-pub struct TokenCommand {
-    #[command(subcommand)]
-    action: TokenAction,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum TokenAction {
-    /// Make a token that admits a host, on the agent where the mesh was begun; the agent may be running.
-    Create(TokenArgs),
 }
 
 /// Makes a mesh's root, its issuing key and the first agent's certificate, and prints the line that joins another host.
@@ -77,7 +67,7 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     eprintln!(
         "join another host:  (the token admits {}, within {})",
         hosts(args.token.uses),
-        humantime::format_duration(args.token.ttl)
+        humantime::format_duration(ttl(&args.token))
     );
     println!("{}", join_line(&args.token, &address, &token));
     Ok(ExitCode::SUCCESS)
@@ -87,14 +77,13 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When this agent cannot admit members, or the tokens cannot be written.
-pub fn token(command: TokenCommand) -> anyhow::Result<ExitCode> {
-    let TokenAction::Create(args) = command.action;
+pub fn create_join_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
-    check(&args)?;
+    check(args)?;
     let identity = Identity::load(&dir)?;
-    let address = join_address(&args)?;
-    let token = create(&dir, &identity, &args)?;
-    eprintln!("join a host:  {}", join_line(&args, &address, &token));
+    let address = join_address(args)?;
+    let token = create(&dir, &identity, args)?;
+    eprintln!("join a host:  {}", join_line(args, &address, &token));
     println!("{token}");
     Ok(ExitCode::SUCCESS)
 }
@@ -104,11 +93,15 @@ fn create(dir: &Path, identity: &Identity, args: &TokenArgs) -> anyhow::Result<J
         "this agent cannot admit members: make the token on the agent where `quorate init` was run; the host may then join through any \
          member",
     )?;
-    Ok(TokenStore::open(dir)?.create(identity.mesh_id(), args.ttl, args.uses, wall().0)?)
+    Ok(TokenStore::open(dir)?.create(identity.mesh_id(), ttl(args), args.uses, wall().0)?)
+}
+
+fn ttl(args: &TokenArgs) -> Duration {
+    args.ttl.unwrap_or(JOIN_TTL)
 }
 
 fn check(args: &TokenArgs) -> anyhow::Result<()> {
-    TokenStore::check(args.ttl, args.uses).map_err(|error| usage(error.to_string()))
+    TokenStore::check(ttl(args), args.uses).map_err(|error| usage(error.to_string()))
 }
 
 /// Where another host reaches this agent.

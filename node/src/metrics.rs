@@ -3,11 +3,14 @@
 //! What counts as it happens is in [`live`]; everything else is read at the moment of the scrape, in [`sample`]. Labels are bounded: words
 //! of closed enums, and the instances this agent is home to or observes.
 
+mod dashboard;
 mod live;
+mod open_metrics;
 mod sample;
 mod sheet;
 
-pub use live::Metrics;
+pub use live::{CallEnd, Counted, Metrics};
+pub use open_metrics::{OPEN_METRICS, open_metrics};
 pub use sample::{Sources, render};
 pub use sheet::CONTENT_TYPE;
 
@@ -50,6 +53,8 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 }
 
 const INSTANCE: &[&str] = &["service", "instance_id"];
+const CALL: &[&str] = &["service", "operation"];
+const HTTP: &[&str] = &["method", "route", "status_code"];
 
 /// Every metric of the agent.
 pub const CATALOGUE: &[Described] = &[
@@ -60,7 +65,12 @@ pub const CATALOGUE: &[Described] = &[
     // The mesh, as this agent sees it.
     gauge("quorate_quorate", &[], "1 while the agent reaches more than half of the roster."),
     gauge("quorate_settled", &[], "1 once the agent has caught up with the mesh since its start."),
-    gauge("quorate_roster_members", &[], "Agents that have joined and neither left nor been forgotten."),
+    gauge("quorate_roster_members", &[], "Agents that count: admitted, and neither left nor forgotten."),
+    gauge(
+        "quorate_roster_epoch",
+        &[],
+        "The number of the roster that the agent counts by; zero when it knows none yet.",
+    ),
     gauge("quorate_members", &["state"], "Agents by membership: alive, suspect, failed, left."),
     gauge("quorate_view_age_seconds", &[], "Time since the agent last made sure that its picture is what it knows."),
     gauge("quorate_view_index", &[], "Grows whenever the picture changes."),
@@ -72,17 +82,53 @@ pub const CATALOGUE: &[Described] = &[
     gauge("quorate_instance_stale", INSTANCE, "1 while the verdict is stale; instances this agent is home to."),
     gauge("quorate_instance_term", INSTANCE, "The number of the verdict; instances this agent is home to."),
     counter("quorate_events_total", &["type"], "Events of this agent by type."),
+    counter(
+        "quorate_failure_events_total",
+        &["app_name", "failure_type", "severity"],
+        "Failure events of this agent's own probes, by what failed and how grave it is.",
+    ),
     counter("quorate_verdict_changes_total", &["verdict"], "Changes of verdict seen, by the new verdict."),
     // Probes of this agent.
-    gauge("quorate_probe_success", INSTANCE, "1 when this agent's last probe passed, 0 when it failed."),
+    gauge(
+        "health_check_status",
+        &["app_name", "instance_id", "check_type"],
+        "1 when this agent's last probe passed, 0 when it failed.",
+    ),
     gauge("quorate_probe_last_duration_seconds", INSTANCE, "How long this agent's last probe took."),
     gauge("quorate_probe_last_timestamp_seconds", INSTANCE, "When this agent's last probe ended, Unix time."),
-    histogram("quorate_probe_duration_seconds", &["check"], "How long probes take, all phases and retries together."),
-    counter("quorate_probe_results_total", &["check", "result"], "Probes by check and result: pass, warn, fail."),
+    histogram(
+        "health_check_response_time_seconds",
+        &["app_name", "check_type", "success"],
+        "How long probes take, all phases and retries together.",
+    ),
     counter(
-        "quorate_probe_errors_total",
-        &["category"],
-        "Failed probes by category: timeout, connection, dns, ssl, http, unknown.",
+        "health_check_errors_total",
+        &["app_name", "error_type", "status_code"],
+        "Failed probes by what failed, and by the status that came, or none.",
+    ),
+    histogram(
+        "external_call_duration_seconds",
+        CALL,
+        "How long calls to others take: probes, and what callers report.",
+    ),
+    counter(
+        "external_calls_total",
+        &["service", "operation", "status"],
+        "Calls to others: success, error, or neutral.",
+    ),
+    counter("external_call_errors_total", &["service", "operation", "error_type"], "Calls to others that failed."),
+    gauge(
+        "circuit_breaker_state",
+        &["service"],
+        "0 closed, 1 half-open, 2 open for callers on this host: the best of the instances of a service.",
+    ),
+    gauge("circuit_breaker_instance_state", INSTANCE, "The same of one instance."),
+    counter("circuit_breaker_rejects_total", &["service"], "Calls of this host that a breaker rejected."),
+    counter("circuit_breaker_unguarded_total", &[], "Calls let through without a breaker, because there are too many."),
+    counter(
+        "quorate_probe_results_total",
+        &["check", "result"],
+        "Probes by check and result: pass, protected, warn, fail.",
     ),
     counter("quorate_probe_failures_total", &["phase"], "Failed probes by the phase they reached."),
     counter("quorate_probe_panics_total", &[], "Probes that broke off by a fault of the agent."),
@@ -105,12 +151,23 @@ pub const CATALOGUE: &[Described] = &[
     counter("quorate_engine_certificates_refused_total", &[], "Certificates that did not hold."),
     counter("quorate_engine_roll_calls_total", &[], "Roll calls made."),
     counter("quorate_engine_roll_calls_quorate_total", &[], "Roll calls that found more than half of the roster."),
+    counter("quorate_engine_epoch_attempts_total", &[], "Attempts of this agent to have the roster changed."),
     counter("quorate_engine_stalls_total", &[], "Times the agent was held up."),
     counter("quorate_engine_probes_total", &[], "Probes started."),
     counter(
         "quorate_engine_probes_inconclusive_total",
         &[],
         "Outcomes set aside because the agent was held up meanwhile.",
+    ),
+    counter(
+        "quorate_engine_second_opinions_asked_total",
+        &[],
+        "Times the other observers of an instance were asked to probe it at once.",
+    ),
+    counter(
+        "quorate_engine_second_opinions_given_total",
+        &[],
+        "Probes made at once because another observer asked for them.",
     ),
     counter("quorate_engine_renewals_total", &[], "Times the agent was declared failed while alive."),
     counter("quorate_engine_undead_filtered_total", &[], "Misdirected notices of death held back."),
@@ -123,6 +180,11 @@ pub const CATALOGUE: &[Described] = &[
         &[],
         "Packets from outside the roster, or claiming to be another's.",
     ),
+    counter(
+        "quorate_engine_syncs_spared_total",
+        &[],
+        "Comparisons with other agents put off, since enough had been begun.",
+    ),
     counter("quorate_engine_limits_hit_total", &[], "Times a named limit was hit."),
     gauge("quorate_engine_local_health", &[], "Lifeguard's local health, 0 (well) to 7."),
     gauge("quorate_engine_gossip_backlog", &[], "Batches and certificates still to be passed on."),
@@ -132,6 +194,9 @@ pub const CATALOGUE: &[Described] = &[
     histogram("quorate_persist_duration_seconds", &[], "How long it takes to store the state durably."),
     counter("quorate_persist_failures_total", &[], "Times the state could not be stored."),
     gauge("quorate_persisted_bytes", &[], "Size of the stored state."),
+    gauge("quorate_recording", &[], "1 while the engine's inputs are recorded."),
+    gauge("quorate_recorded_bytes", &[], "Size of the recording."),
+    counter("quorate_recording_failures_total", &[], "Recordings that could not be begun or continued."),
     // The transport.
     gauge("quorate_links", &[], "Links that are up."),
     counter("quorate_transport_packets_total", &["kind", "direction"], "Datagrams and messages, in and out."),
@@ -148,8 +213,32 @@ pub const CATALOGUE: &[Described] = &[
     counter("quorate_joins_granted_total", &[], "Hosts admitted through this agent."),
     counter("quorate_join_refusals_total", &["reason"], "Hosts refused by this agent."),
     // The API.
-    counter("quorate_api_requests_total", &["path", "code"], "Requests by route and status."),
-    gauge("quorate_api_event_streams", &[], "Event streams being served."),
+    histogram("http_request_duration_seconds", HTTP, "How long answers of the API take, waiting for news included."),
+    counter("http_requests_total", HTTP, "Requests to the API."),
+    counter("http_request_errors_total", HTTP, "Requests to the API that ended with a status of 500 or more."),
+    gauge("http_requests_in_flight", &["method", "route"], "Requests to the API being answered."),
+    gauge("quorate_api_connections", &[], "Connections to the API."),
+    counter("sse_connections_total", &[], "Event streams begun."),
+    gauge("sse_connections_active", &[], "Event streams being served."),
+    counter("sse_events_sent_total", &["event_type"], "Events sent on those streams."),
+    gauge("quorate_api_waiting", &[], "Requests that wait for news."),
+    counter("quorate_agent_checks_total", &["answer"], "Questions of HAProxy by what it was told."),
+    counter("quorate_api_limits_hit_total", &["limit"], "Times a limit of the API was hit."),
+    counter("quorate_log_lines_lost_total", &[], "Lines of the log that could not be written."),
+    counter("quorate_api_tls_failures_total", &[], "Connections to the API that did not become TLS."),
+    counter("auth_requests_total", &[], "Requests to the API that brought a token."),
+    counter("auth_failures_total", &["reason"], "Tokens that were not good: invalid, revoked, expired, ip_blocked."),
+    counter("ratelimit_requests_total", &[], "Requests to the API that are held to a rate."),
+    counter("ratelimit_rejected_total", &[], "Requests to the API that were too many."),
+    counter("quorate_dns_answers_total", &["code"], "Answers of the name server by response code."),
+    gauge("quorate_history_bytes", &[], "Size of the history's file."),
+    counter("quorate_history_failures_total", &[], "Times something of the history could not be kept."),
+    gauge("quorate_config_last_reload_successful", &[], "1 when the last reload was in order, and since the start."),
+    gauge(
+        "quorate_config_last_reload_success_timestamp_seconds",
+        &[],
+        "When the configuration in use was read, Unix time.",
+    ),
 ];
 
 /// Work with the agent's metrics.
@@ -163,6 +252,8 @@ pub struct Args {
 enum Action {
     /// List the name of every metric.
     Names,
+    /// Print the dashboard for Grafana.
+    Dashboard,
 }
 
 /// Lists the metrics.
@@ -172,6 +263,10 @@ enum Action {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Names => CATALOGUE.iter().for_each(|metric| println!("{}", metric.name)),
+        Action::Dashboard => println!("{:#}", dashboard::dashboard()),
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod page_tests;

@@ -1,10 +1,15 @@
 //! How agents come to know each other: a joining agent asks a member, which first makes sure of its own standing, as the real agent does.
 
 use crate::draw::Purpose;
+use crate::plan::Disk;
 use crate::queue::Rank;
 use crate::world::{Happening, World};
-use quorate_mesh::{Command, Input};
+use quorate_mesh::{Command, Formation, Input};
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// Members that an agent can be told of when it joins.
+const CONTACTS: u64 = 3;
 
 impl World {
     /// A fresh agent asks a member to let it in; the member must first know itself on the greater side.
@@ -25,23 +30,38 @@ impl World {
         }
     }
 
+    /// Starts all that are there from the beginning, and makes them know each other.
+    pub(crate) fn form(&mut self) {
+        let founders = self.truth.scenario.founders.clone();
+        founders.iter().for_each(|agent| self.start(*agent, Disk::Keep));
+        let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
+        let mesh = Formation::new(processes.filter_map(|process| process.node.acquaintance()).collect());
+        for agent in founders.iter().copied() {
+            if let Some(process) = &mut self.hosts[agent].process {
+                process.node.form(&mesh);
+                founders.iter().for_each(|peer| process.routes[*peer] = Some(*peer));
+                self.drain(agent, false);
+            }
+        }
+    }
+
     pub(crate) fn contact(&mut self, agent: usize, peer: usize) {
         let to = &self.truth.scenario.agents[peer];
         let contact = Command::Contact { agent: to.id, address: to.address };
         self.deliver(agent, Input::Command(contact), 0);
     }
 
-    pub(crate) fn contact_someone(&mut self, agent: usize) {
-        if let Some(peer) = self.someone(agent, 0) {
-            self.contact(agent, peer);
-        }
+    /// Live members whose addresses an agent was given when it joined.
+    pub(crate) fn contact_some(&mut self, agent: usize) {
+        let peers: BTreeSet<usize> = (0..CONTACTS).filter_map(|n| self.someone(agent, n)).collect();
+        peers.into_iter().for_each(|peer| self.contact(agent, peer));
     }
 
     /// A live member other than `agent`, drawn.
     fn someone(&self, agent: usize, n: u64) -> Option<usize> {
         let now = self.truth.now;
         let awake = |other: &usize| *other != agent && self.truth.awake(*other, now) && self.truth.member(*other, now);
-        let candidates: Vec<usize> = (0..self.hosts.len()).filter(awake).collect();
+        let candidates: Vec<usize> = (0..self.truth.agents()).filter(awake).collect();
         let last = candidates.len().checked_sub(1)? as u64;
         let index = self.truth.scenario.draws.within((0, last), Purpose::Sponsor, agent as u64, now.0, n);
         candidates.get(usize::try_from(index).ok()?).copied()

@@ -2,14 +2,14 @@
 
 use crate::invariants::{Finding, Sight};
 use crate::network::{Class, Packet};
+use crate::plan::Only;
 use crate::queue::Rank;
 use crate::truth::Appearance;
 use crate::world::{Happening, Proof, World};
 use crate::{digest, draw::Purpose};
 use quorate_core::verdict::Certificate;
-use quorate_core::{Cause, InstanceId, Outcome, Phase};
-use quorate_mesh::{EventKind, InstanceView, MeshView, Output, ProbeRequest};
-use serde_json::json;
+use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase};
+use quorate_mesh::{EventKind, Glance, InstanceView, Output, ProbeRequest};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,17 @@ pub const MAX_DATAGRAM_BYTES: usize = 1150;
 /// Most bytes of a message.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
+/// Bytes of a probe's packet: a small request.
+const PROBE_BYTES: usize = 200;
+
 impl World {
     /// Carries out one output of an agent.
     pub(crate) fn carry_out(&mut self, agent: usize, output: Output) {
         let now = self.truth.now;
-        let digest = match &output {
-            Output::Datagram { bytes, .. } | Output::Message { bytes, .. } | Output::Persist(bytes) => {
+        // Of a disk that nobody will ever read it is enough to know that it was written.
+        let state = (matches!(output, Output::Persist) && self.hosts[agent].returns).then(|| self.hosts[agent].state());
+        let digest = match (&output, &state) {
+            (Output::Datagram { bytes, .. } | Output::Message { bytes, .. }, _) | (_, Some(bytes)) => {
                 digest::keyed(0, bytes)
             }
             _ => 0,
@@ -33,12 +38,19 @@ impl World {
             Output::Datagram { to, bytes } => self.send(agent, to, Packet { class: Class::Datagram, bytes, digest }),
             Output::Message { to, bytes } => self.send(agent, to, Packet { class: Class::Message, bytes, digest }),
             Output::Address { agent: peer, address } => {
-                if let Some(process) = &mut self.hosts[agent].process {
-                    process.routes.insert(peer, address);
+                let scenario = &self.truth.scenario;
+                if let (Some(process), Some(peer)) = (&mut self.hosts[agent].process, scenario.agent(peer)) {
+                    process.routes[peer] = scenario.process_at(peer, address);
                 }
             }
             Output::Probe(request) => self.start_probe(agent, &request),
-            Output::Persist(bytes) => self.hosts[agent].persist(bytes),
+            Output::Persist => {
+                // A founder's disk from before it met anybody is that of a new mesh: nobody could tell that it is old.
+                let first = agent == 0 && now < self.truth.scenario.formed_by;
+                if let Some(state) = state {
+                    self.hosts[agent].persist(state, first);
+                }
+            }
             Output::Event(event) => self.note_event(agent, &event.kind),
             Output::RollCall { ticket, quorate, .. } => {
                 if let Some((joiner, sponsor)) = self.tickets.remove(&ticket.0)
@@ -48,6 +60,7 @@ impl World {
                 }
             }
             Output::Left => self.leave_done(agent),
+            Output::Breaker { key, event } => self.obey(agent, &key, event),
         }
     }
 
@@ -66,19 +79,19 @@ impl World {
             self.complain(agent, format!("something is sent to {to}, an agent that does not exist"));
             return;
         };
-        if peer == agent {
+        if peer == self.truth.scenario.role(agent) {
             self.complain(agent, "it sends to itself".to_owned());
             return;
         }
-        if self.trace.wants_lines() {
-            let (from, to) = (self.name(agent), self.name(peer));
-            let about = json!({ "to": to, "class": format!("{:?}", packet.class), "bytes": packet.bytes.len() });
-            self.trace.line(self.truth.now, "send", Some(&from), about);
-        }
-        let address = self.truth.scenario.agents[peer].address;
-        let route = self.hosts[agent].process.as_ref().and_then(|process| process.routes.get(&to));
-        let known = route == Some(&address);
-        self.network.send(&self.truth.scenario, self.truth.now, agent, peer, packet, known);
+        let class = if packet.class == Class::Datagram { "datagram" } else { "message" };
+        self.tell_send(agent, peer, class, packet.bytes.len());
+        self.checks.coverage.packet(&packet.bytes);
+        self.truth.sent[self.truth.scenario.role(agent)] += packet.bytes.len() as u64;
+        let route = self.hosts[agent].process.as_ref().and_then(|process| process.routes[peer]);
+        // The link that came up last is used, whoever is at its other end.
+        let linked = self.talked.get(&(agent, peer)).copied().or(route);
+        let (known, peer) = (linked.is_some(), linked.unwrap_or(peer));
+        self.network.send(self.truth.now, agent, peer, packet, known);
     }
 
     /// Works out how a probe will end, and when.
@@ -90,61 +103,107 @@ impl World {
         };
         let home = self.truth.scenario.instances[instance].home;
         let timeout = request.check.timeout;
-        let (took, silent) = self.probe_travel(agent, home, request.id.0);
+        let took = self.probe_travel(agent, home, request.id.0);
         let silence = Outcome::fail(Phase::Connect, Cause::Timeout, "no answer to the connection attempt", timeout);
-        let appearance = if silent { Appearance::Silent } else { self.truth.appearance(instance, agent, now) };
-        let outcome = match appearance {
+        let outcome = match self.appearance(instance, agent) {
             _ if took >= timeout => silence,
             Appearance::Silent => silence,
             Appearance::Hung => Outcome::fail(Phase::FirstByte, Cause::Timeout, "connected, but no answer", timeout),
             Appearance::Refused => Outcome::fail(Phase::Connect, Cause::Refused, "connection refused", took),
             Appearance::Erroring => Outcome::fail(Phase::Assert, Cause::Status, "status 500", took),
-            Appearance::Healthy => Outcome::pass(took),
+            Appearance::Overloaded => Outcome::fail(Phase::Assert, Cause::Status, "status 503", took),
+            Appearance::Late(after) if took + after >= timeout => {
+                Outcome::fail(Phase::FirstByte, Cause::Timeout, "connected, but no answer", timeout)
+            }
+            Appearance::Late(after) => Outcome::pass(took + after),
+            Appearance::Healthy | Appearance::Busy(_) => Outcome::pass(took),
         };
-        let run = self.hosts[agent].run;
-        let event = Happening::Probe { agent, run, id: request.id, instance, started: now, outcome: outcome.clone() };
-        self.plan(now.plus(outcome.timings.total), Rank::Probe, agent, home, event);
+        let host = &mut self.hosts[agent];
+        if let Some(process) = &mut host.process {
+            process.probing.insert(request.id, (instance, now));
+        }
+        let total = outcome.timings.total;
+        let event = Happening::Probe { agent, run: host.run, id: request.id, outcome: Box::new(outcome) };
+        self.plan(now.plus(total), Rank::Probe, agent, home, event);
     }
 
-    /// How long a connection and an answer take; whether the attempt is lost for good. A lost first packet is sent again after a second.
-    fn probe_travel(&self, agent: usize, home: usize, id: u64) -> (Duration, bool) {
-        let scenario = &self.truth.scenario;
-        if agent == home {
-            return (Duration::from_micros(200), false);
+    /// How an instance appears to an observer now; a probe of an overloaded one adds to its load.
+    fn appearance(&mut self, instance: usize, agent: usize) -> Appearance {
+        let now = self.truth.now;
+        match self.truth.appearance(instance, self.truth.scenario.role(agent), now) {
+            Appearance::Busy(limit) => {
+                let second = now.0 / 1_000_000_000;
+                let (counted, probes) = self.probed.entry(instance).or_default();
+                *probes = if *counted == second { *probes + 1 } else { 1 };
+                *counted = second;
+                if *probes > limit { Appearance::Overloaded } else { Appearance::Healthy }
+            }
+            appearance => appearance,
         }
-        let (src, dst) = (agent as u64, home as u64);
+    }
+
+    /// How long a connection and an answer take. A lost first packet is sent again after a second.
+    fn probe_travel(&self, agent: usize, home: usize, id: u64) -> Duration {
+        if self.truth.scenario.role(agent) == home {
+            return Duration::from_micros(200);
+        }
+        let (weather, now) = (&self.network.weather, self.truth.now);
         let n = id.wrapping_mul(4) ^ (self.hosts[agent].run << 48);
-        let [low, high] = scenario.network.latency_us;
-        let trip = scenario.draws.within((4 * low, 4 * high), Purpose::Probe, src, dst, n);
-        let loss = scenario.loss(self.truth.now);
-        let lost = |way: u64| scenario.draws.chance(loss, Purpose::Probe, src, dst, n + way);
-        let resent = if lost(1) || lost(2) { Duration::from_secs(1) } else { Duration::ZERO };
-        (Duration::from_micros(trip) + resent, false)
+        let travel = |from, to| weather.travel((from, to), Only::Probe, Purpose::Probe, n);
+        let lost = |from, to, way| weather.lost((from, to), Only::Probe, PROBE_BYTES, now, Purpose::Probe, n + way);
+        let resent = if lost(agent, home, 1) || lost(home, agent, 2) { Duration::from_secs(1) } else { Duration::ZERO };
+        2 * (travel(agent, home) + travel(home, agent)) + resent
     }
 
     fn note_event(&mut self, agent: usize, kind: &EventKind) {
-        if self.trace.wants_lines() {
-            let name = self.name(agent);
-            self.trace.line(self.truth.now, "event", Some(&name), json!({ "event": kind }));
+        self.tell_event(agent, kind);
+        // A clone speaks for the agent whose keys it has.
+        let agent = self.truth.scenario.role(agent);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.take(&self.truth, agent, kind);
         }
-        self.checks.look(&self.truth, &Sight::Event { agent, kind });
+        if !self.truth.scenario.suspect(agent, self.truth.now) {
+            if let EventKind::Roster { epoch, admitted, removed, .. } = kind {
+                let numbers = |ids: &[AgentId]| ids.iter().filter_map(|id| self.truth.scenario.agent(*id)).collect();
+                let (admitted, removed) = (numbers(admitted), numbers(removed));
+                self.truth.rosters.note(self.truth.now, *epoch, &admitted, &removed);
+            }
+            self.checks.look(&self.truth, &Sight::Event { agent, kind });
+        }
+    }
+
+    /// What a faulty member shows binds nobody, itself included; nor does what a clone shows.
+    fn unheeded(&self, agent: usize) -> bool {
+        agent >= self.truth.agents() || self.truth.scenario.suspect(agent, self.truth.now)
     }
 
     /// Takes a new picture of an agent and compares it with the last one.
     pub(crate) fn look_at(&mut self, agent: usize) {
         let Some(process) = &mut self.hosts[agent].process else { return };
-        let after = process.node.view();
+        let after = process.node.glance();
         let before = process.view.replace(after.clone());
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(&before.instances, &after.instances)) {
             return;
         }
+        if !self.unheeded(agent) {
+            self.look_at_instances(agent, before.as_ref(), &after);
+        }
+        if self.trace.wants_lines() {
+            for (id, new) in after.instances.iter() {
+                let old = before.as_ref().and_then(|view| view.instances.get(id));
+                self.tell_verdict(agent, old.map(Arc::as_ref), new);
+            }
+        }
+    }
+
+    fn look_at_instances(&mut self, agent: usize, before: Option<&Glance>, after: &Glance) {
         for (id, new) in after.instances.iter() {
-            let old = before.as_ref().and_then(|view| view.instances.get(id));
+            let old = before.and_then(|view| view.instances.get(id));
             if old.is_some_and(|old| Arc::ptr_eq(old, new) || unchanged(old, new)) {
                 continue;
             }
             if let Some(certificate) = &new.certificate {
-                self.note_certificate(agent, &after, id, new, certificate);
+                self.note_certificate(agent, after, id, new, certificate);
             }
             let sight = Sight::Instance { agent, before: old.map(Arc::as_ref), after: new };
             self.checks.look(&self.truth, &sight);
@@ -154,7 +213,7 @@ impl World {
     fn note_certificate(
         &mut self,
         holder: usize,
-        view: &MeshView,
+        view: &Glance,
         id: &InstanceId,
         instance: &InstanceView,
         certificate: &Certificate,
@@ -167,17 +226,19 @@ impl World {
         if !known.insert(proof) {
             return;
         }
-        if self.trace.wants_lines() {
-            let name = self.name(holder);
-            let observers: Vec<_> = instance
-                .observers
-                .iter()
-                .map(|o| json!({ "agent": o.agent, "home": o.home, "heard": o.heard, "vote": o.observation.as_ref().map(|o| o.vote) }))
-                .collect();
-            let about = json!({ "certificate": certificate, "roster": view.roster, "observers": observers });
-            self.trace.line(self.truth.now, "certificate", Some(&name), about);
-        }
+        self.tell_certificate(holder, view.roster, certificate);
         self.checks.look(&self.truth, &Sight::Certificate { holder, instance, certificate });
+    }
+
+    /// Reads every agent's counters into its last picture.
+    pub(crate) fn refresh_counts(&mut self) {
+        for process in self.hosts.iter_mut().filter_map(|host| host.process.as_mut()).filter(|process| !process.paused)
+        {
+            let stats = process.node.glance().stats;
+            if let Some(view) = &mut process.view {
+                view.stats = stats;
+            }
+        }
     }
 
     /// Takes a new picture of every agent that has one.

@@ -3,6 +3,7 @@
 use crate::invariants::convergence::Convergence;
 use crate::invariants::{Finding, Invariant, Sight, all};
 use crate::scenario::Scenario;
+use crate::sometimes::Coverage;
 use crate::timeline::Timeline;
 use crate::truth::Truth;
 use serde::Serialize;
@@ -32,6 +33,8 @@ pub struct Checks {
     pub convergence: Convergence,
     /// When verdicts changed where.
     pub timeline: Timeline,
+    /// Which rare paths were taken.
+    pub coverage: Coverage,
     /// What was found.
     pub violations: Vec<Violation>,
     /// How many were found, kept or not.
@@ -46,6 +49,7 @@ impl Checks {
         Self {
             others: all(),
             convergence: Convergence::new(),
+            coverage: Coverage::default(),
             timeline: Timeline::new(scenario.agents.len()),
             violations: Vec::new(),
             found: 0,
@@ -56,6 +60,7 @@ impl Checks {
     /// Shows every invariant what happened.
     pub fn look(&mut self, truth: &Truth, sight: &Sight<'_>) {
         self.timeline.look(truth, sight);
+        self.coverage.look(truth, sight);
         if let Sight::Certificate { certificate, .. } = sight {
             self.false_down += u64::from(crate::invariants::truth_wins::false_down(truth, certificate));
         }

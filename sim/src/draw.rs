@@ -35,6 +35,18 @@ pub enum Purpose {
     Plan = 12,
     /// When a link's next sign of life is sent.
     KeepAlive = 13,
+    /// When a burst of loss comes, and how long it is.
+    Burst = 14,
+    /// Is a packet delayed, and by how much?
+    Delay = 15,
+    /// Does a datagram arrive twice, and when again?
+    Duplicate = 16,
+    /// When calls are made, and what comes of them.
+    Call = 42,
+    /// Who is faulty or abandoned in a drawn plan.
+    Members = 41,
+    /// What a faulty member does.
+    Faulty = 40,
 }
 
 /// The draws of one run.

@@ -1,15 +1,16 @@
 //! One simulated host: what its disk holds, and the process that runs on it, if any.
 
 use crate::draw::Purpose;
+use crate::faulty::{Faulty, Window};
 use crate::keys::SimKeys;
-use crate::node::{Node, Starter};
+use crate::ledger::Ledger;
+use crate::node::{AnyStarter, Node};
 use crate::plan::Disk;
 use crate::scenario::Scenario;
-use crate::time::{SimTime, nanos};
-use quorate_core::{AgentId, Mono, Now, UnixMs};
-use quorate_mesh::{EngineConfig, Input, MeshView, StartError, Timing};
+use crate::time::SimTime;
+use quorate_core::{Mono, Now};
+use quorate_mesh::{EngineConfig, Glance, Input, ProbeId, StartError};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 
 /// States of the disk that a restart with a stale one may find.
 const OLD_DISKS: usize = 8;
@@ -26,23 +27,47 @@ pub struct Process {
     pub wake_at: SimTime,
     /// Does it stand still?
     pub paused: bool,
-    /// What arrived meanwhile, with the digest of its bytes.
-    pub inbox: Vec<(Input, u64)>,
-    /// Where it was told its peers can be dialled.
-    pub routes: BTreeMap<AgentId, SocketAddr>,
+    /// Until when it is busy with its last input.
+    pub busy_until: SimTime,
+    /// What arrived while it stood still or was busy.
+    pub inbox: Inbox,
+    /// The probes it has under way: of which instance, and since when.
+    pub probing: BTreeMap<ProbeId, (usize, SimTime)>,
+    /// Which process it was told to dial for each agent; none where nobody listens.
+    pub routes: Vec<Option<usize>>,
     /// The last picture taken of what it knows.
-    pub view: Option<MeshView>,
+    pub view: Option<Glance>,
     /// Inputs handled in the current second, and which second that is.
     pub handled: (u64, u64),
 }
 
-impl Process {
+/// What waits for a process, with the digests of its bytes.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    waiting: VecDeque<(Input, u64)>,
+    datagrams: usize,
+}
+
+impl Inbox {
     /// Keeps an input for later; a datagram too many is lost.
     pub fn keep(&mut self, input: Input, digest: u64) {
-        let datagrams = self.inbox.iter().filter(|(kept, _)| matches!(kept, Input::Datagram { .. })).count();
-        if !matches!(input, Input::Datagram { .. }) || datagrams < INBOX_DATAGRAMS {
-            self.inbox.push((input, digest));
+        let datagram = matches!(input, Input::Datagram { .. });
+        if !datagram || self.datagrams < INBOX_DATAGRAMS {
+            self.datagrams += usize::from(datagram);
+            self.waiting.push_back((input, digest));
         }
+    }
+
+    /// Takes the one that has waited longest.
+    pub fn next(&mut self) -> Option<(Input, u64)> {
+        let next = self.waiting.pop_front()?;
+        self.datagrams -= usize::from(matches!(next.0, Input::Datagram { .. }));
+        Some(next)
+    }
+
+    /// Takes all.
+    pub fn take(&mut self) -> Vec<(Input, u64)> {
+        std::mem::take(self).waiting.into()
     }
 }
 
@@ -55,26 +80,61 @@ pub struct Host {
     pub run: u64,
     /// What the agent stored.
     disk: Option<Vec<u8>>,
+    /// Will it ever be read again, in its newest state or an older one?
+    pub returns: bool,
+    pub returns_stale: bool,
     old_disks: VecDeque<Vec<u8>>,
     /// Did its agent leave?
     pub left: bool,
+    /// Where its agent's keys note what they sign.
+    pub ledger: Ledger,
 }
 
-/// The two clocks of an agent whose process started at `started`.
-pub fn clocks(scenario: &Scenario, agent: usize, started: SimTime, at: SimTime) -> Now {
-    let wall = scenario.agents[agent].wall_ms + at.0 / 1_000_000;
-    Now { mono: Mono(nanos(at.since(started))), wall: UnixMs(wall) }
+/// The two clocks of a process that started at `started`.
+pub fn clocks(scenario: &Scenario, process: usize, started: SimTime, at: SimTime) -> Now {
+    let clock = &scenario.agents[scenario.role(process)].clock;
+    Now { mono: Mono(clock.running(at) - clock.running(started)), wall: clock.calendar(at) }
+}
+
+/// When the process of `agent` that starts at `started` is faulty, by its own clock.
+fn faulty_windows(scenario: &Scenario, agent: usize, started: SimTime) -> Vec<Window> {
+    let own = |at: SimTime| match at {
+        SimTime::NEVER => Mono(u64::MAX),
+        at => clocks(scenario, agent, started, at.max(started)).mono,
+    };
+    let windows = scenario.faulty.iter().filter(|(who, when, _)| *who == agent && when.to > started);
+    windows
+        .map(|(_, when, behaviour)| Window { from: own(when.from), to: own(when.to), behaviour: *behaviour })
+        .collect()
 }
 
 impl Host {
-    /// Stores what the agent wants stored.
-    pub fn persist(&mut self, bytes: Vec<u8>) {
-        if let Some(old) = self.disk.replace(bytes) {
+    /// What its agent wants stored.
+    pub fn state(&self) -> Vec<u8> {
+        self.process.as_ref().map(|process| process.node.state()).unwrap_or_default()
+    }
+
+    /// Stores what the agent wants stored; `first`: nothing older may ever be found again.
+    pub fn persist(&mut self, bytes: Vec<u8>, first: bool) {
+        if let Some(old) = self.disk.replace(bytes).filter(|_| self.returns_stale) {
             if self.old_disks.len() == OLD_DISKS {
                 self.old_disks.pop_front();
             }
             self.old_disks.push_back(old);
         }
+        if first {
+            self.old_disks.clear();
+        }
+    }
+
+    /// What it holds.
+    pub fn disk(&self) -> Option<Vec<u8>> {
+        self.disk.clone()
+    }
+
+    /// Gets a copy of another's disk.
+    pub fn copy_disk(&mut self, disk: Option<Vec<u8>>) {
+        self.disk = disk;
     }
 
     /// Does a restart find anything?
@@ -92,7 +152,7 @@ impl Host {
         agent: usize,
         at: SimTime,
         disk: Disk,
-        starter: Starter,
+        starter: &AnyStarter,
     ) -> Result<(), StartError> {
         match disk {
             Disk::Keep => {}
@@ -102,35 +162,43 @@ impl Host {
         self.old_disks.clear();
         self.run += 1;
         self.left = false;
-        let keys = SimKeys::new(scenario.draws.bits(Purpose::Secret, 0, 0, 0), scenario.agents[agent].id);
-        let this = &scenario.agents[agent];
+        let role = scenario.role(agent);
+        let this = &scenario.agents[role];
+        let secret = scenario.draws.bits(Purpose::Secret, 0, 0, 0);
+        let keys = SimKeys::new(secret, this.id).noted_in(self.ledger.clone());
         let config = EngineConfig {
             agent: this.id,
             name: this.name.clone(),
             zone: this.zone.clone(),
-            address: this.address,
+            address: scenario.address(agent),
             api_address: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             credential: keys.credential(),
-            founder: agent == 0,
+            // An agent that has lost its disk has run before: its mesh is still there.
+            founder: role == 0 && (self.run == 1 || self.disk.is_some()),
             boot_floor: 0,
             registrations: scenario
                 .instances
                 .iter()
-                .filter(|instance| instance.home == agent)
+                .filter(|instance| instance.home == role)
                 .map(|instance| instance.registration.clone())
                 .collect(),
             seed: scenario.draws.bits(Purpose::Engine, agent as u64, self.run, 0),
-            timing: Timing::default(),
+            timing: scenario.timing.clone(),
         };
-        let node = starter(config, self.disk.as_deref(), Box::new(keys), clocks(scenario, agent, at, at))?;
+        let clock = clocks(scenario, agent, at, at);
+        let node = starter(config, self.disk.as_deref(), Box::new(keys.clone()), clock)?;
+        let windows = faulty_windows(scenario, agent, at);
+        let node = Faulty::wrap(node, windows, keys, this.id, (scenario.draws, agent, self.run));
         self.process = Some(Process {
             node,
             started: at,
             wake_at: SimTime::NEVER,
             paused: false,
-            inbox: Vec::new(),
-            routes: BTreeMap::new(),
+            busy_until: SimTime::START,
+            inbox: Inbox::default(),
+            probing: BTreeMap::new(),
+            routes: vec![None; scenario.agents.len()],
             view: None,
             handled: (0, 0),
         });

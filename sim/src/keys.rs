@@ -4,6 +4,7 @@
 //! speak for another through the interface, just as in the real mesh.
 
 use crate::digest;
+use crate::ledger::Ledger;
 use quorate_core::{AgentId, hash};
 use quorate_mesh::Keys;
 
@@ -17,12 +18,18 @@ const SIGNATURE_BYTES: usize = 64;
 pub struct SimKeys {
     mesh_secret: u64,
     own: AgentId,
+    ledger: Ledger,
 }
 
 impl SimKeys {
     /// The keys of `agent` in the mesh of `mesh_secret`.
     pub fn new(mesh_secret: u64, agent: AgentId) -> Self {
-        Self { mesh_secret, own: agent }
+        Self { mesh_secret, own: agent, ledger: Ledger::default() }
+    }
+
+    /// The same, with what they sign noted in `ledger`.
+    pub fn noted_in(self, ledger: Ledger) -> Self {
+        Self { ledger, ..self }
     }
 
     /// What proves this agent's admission.
@@ -33,27 +40,34 @@ impl SimKeys {
         bytes
     }
 
-    fn mac(&self, signer: AgentId, bytes: &[u8]) -> Vec<u8> {
+    fn mac(&self, signer: AgentId, bytes: &[u8]) -> [u8; SIGNATURE_BYTES] {
         let secret = hash::mix(&[self.mesh_secret, 1, signer.0]);
         let mac = digest::keyed(secret, bytes);
-        (0..SIGNATURE_BYTES as u64 / 8).flat_map(|word| hash::mix(&[mac, word]).to_be_bytes()).collect()
+        let mut signature = [0; SIGNATURE_BYTES];
+        for (place, word) in signature.as_chunks_mut::<8>().0.iter_mut().zip(1..) {
+            *place = hash::spread(mac ^ word).to_be_bytes();
+        }
+        signature
     }
 }
 
 impl Keys for SimKeys {
     fn sign(&self, bytes: &[u8]) -> Vec<u8> {
-        self.mac(self.own, bytes)
+        self.ledger.note(self.own, bytes);
+        self.mac(self.own, bytes).to_vec()
     }
 
     fn admit(&self, credential: &[u8]) -> Option<AgentId> {
         let agent = AgentId(u64::from_be_bytes(credential.first_chunk().copied()?));
-        let expected = Self { mesh_secret: self.mesh_secret, own: agent }.credential();
-        (credential == expected).then_some(agent)
+        let proof = hash::mix(&[self.mesh_secret, agent.0]).to_be_bytes();
+        let rest = credential.get(8..)?.strip_prefix(&proof)?;
+        let whole = credential.len() == CREDENTIAL_BYTES && rest.iter().all(|byte| *byte == 0);
+        whole.then_some(agent)
     }
 
     fn verify(&self, credential: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
         let signer = credential.first_chunk().map(|id| AgentId(u64::from_be_bytes(*id)));
-        signer.is_some_and(|signer| self.mac(signer, bytes) == signature)
+        signer.is_some_and(|signer| self.mac(signer, bytes).as_slice() == signature)
     }
 }
 

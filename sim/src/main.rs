@@ -5,45 +5,66 @@
 //! what was really the case, and the [`invariants`] compare the engines' words with it. [`swarm`] draws plans, [`runner`] runs them.
 
 mod admission;
+mod calls;
 mod carry;
 mod checks;
 mod cli;
+mod clock;
 mod commands;
 mod digest;
 mod draw;
+mod driving;
+mod faulty;
+#[cfg(test)]
+mod golden_tests;
 mod host;
 mod invariants;
 mod keys;
+mod latency;
+mod ledger;
 mod library;
 mod network;
 mod node;
+#[cfg(test)]
+mod pacing_tests;
+mod page;
+mod papers;
+mod plain;
 mod plan;
+mod plan_table;
+#[cfg(test)]
+mod process_tests;
 mod queue;
+#[cfg(test)]
+mod renaming_tests;
+mod replay;
 mod report;
+mod rosters;
 mod runner;
+mod sabotage;
 mod scenario;
+mod shrink;
+mod sometimes;
+mod stop;
 mod swarm;
+mod swarm_members;
+mod telling;
 mod time;
 mod timeline;
+mod timing;
 mod trace;
 mod truth;
+mod weather;
 mod world;
 #[cfg(test)]
 mod world_tests;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::Cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(args) => commands::run(&args),
-        Command::Fuzz(args) => commands::fuzz(&args),
-        Command::Split(args) => commands::split(&args),
-        Command::Plans { output } => commands::plans(output),
-        Command::Determinism(args) => commands::determinism(&args),
-    };
-    match outcome {
+    match Cli::parse().command.execute() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

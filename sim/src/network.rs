@@ -5,14 +5,21 @@
 //! link dies first. A link dies, at each end by itself, when that end has heard nothing for the idle timeout: by a cut, by a crash or a pause
 //! of the peer. When the peer's end is gone but its process is there, it answers with a stateless reset (RFC 9000, section 10.3) to whatever
 //! arrives, a sign of life at the latest, and the link dies at once. Nothing sent on a link arrives after its death. A process that ends in
-//! order closes its links, and its peers hear of that.
+//! order closes its links, and its peers hear of that. A link can also break at once, at both ends.
 //!
-//! Not modelled: bandwidth, congestion, duplication (QUIC has none), acknowledgements lost by a one-way cut.
+//! Not modelled: congestion, acknowledgements lost by a one-way cut.
+
+mod links;
+mod packet;
+
+pub use packet::{Class, Counters, Packet, Step, Told};
 
 use crate::draw::{Draws, Purpose};
-use crate::scenario::Scenario;
+use crate::plan::Only;
+use crate::scenario::{Reset, Scenario};
 use crate::time::SimTime;
-use std::collections::{BTreeMap, VecDeque};
+use crate::weather::Weather;
+use links::{Kept, Links, place};
 use std::time::Duration;
 
 /// Datagrams that may wait for a link.
@@ -23,111 +30,26 @@ pub const PENDING_MESSAGES: usize = 64;
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(1);
 /// Least wait before a lost stream packet is sent again, besides three travels.
 const RESEND_FLOOR: Duration = Duration::from_millis(25);
+/// How often a message is sent again before it is given up.
+const MAX_RESENDS: u64 = 15;
+/// What a flight of a handshake takes at least (RFC 9000, section 14.1).
+const HANDSHAKE_BYTES: usize = 1200;
 /// Signs of life are sent this often on an idle link.
 const KEEP_ALIVE_NS: u64 = 3_000_000_000;
 /// Longest wait of a stream for its next try after a cut ends.
 const RECOVERY_MAX_NS: u64 = 2_000_000_000;
 
-/// Unreliable or reliable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// A datagram.
-    Datagram,
-    /// A message on a stream of its own.
-    Message,
-}
-
-/// Bytes on their way.
-#[derive(Debug, Clone)]
-pub struct Packet {
-    /// How.
-    pub class: Class,
-    /// What.
-    pub bytes: Vec<u8>,
-    /// Its digest, taken when it was sent.
-    pub digest: u64,
-}
-
-/// What the network wants to happen later, or at once.
-#[derive(Debug)]
-pub enum Step {
-    /// One more try of a dial.
-    Dial { from: usize, to: usize, dial: u64, attempt: u32 },
-    /// A dial is given up.
-    GiveUp { from: usize, to: usize, dial: u64 },
-    /// The answer to a handshake is back at the dialler.
-    Established { from: usize, to: usize, dial: u64 },
-    /// The accepting end may send.
-    Accepted { at: usize, peer: usize, generation: u64, replaced: bool },
-    /// Has the end at `at` heard nothing since `since`?
-    Idle { at: usize, peer: usize, generation: u64, since: SimTime },
-    /// The peer closed the link, or does not know it any more.
-    Closed { at: usize, peer: usize, generation: u64 },
-    /// Bytes arrive.
-    Arrive { from: usize, to: usize, generation: u64, packet: Packet },
-}
-
-/// What an agent is told at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// A link came up.
-    Up(usize, usize),
-    /// A link is gone.
-    Down(usize, usize),
-}
-
-#[derive(Debug, Default)]
-struct End {
-    up: bool,
-    /// When this end, as the accepting one, has all it needs.
-    ready: SimTime,
-    dial: Option<u64>,
-    dials: u64,
-    sent: u64,
-    waiting: VecDeque<Packet>,
-    /// Messages that the path does not let through for now.
-    held: Vec<Packet>,
-    /// Since when nothing from this end reaches the other.
-    silent_since: Option<SimTime>,
-}
-
-#[derive(Debug, Default)]
-struct Link {
-    generation: u64,
-    /// The lower-numbered agent's end, and the other's.
-    ends: [End; 2],
-}
-
-/// Counters of the whole run.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
-    /// Packets put on the wire, not counting those sent again.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Packets lost by chance or by a cut.
-    pub lost: u64,
-    /// Packets dropped because too many waited for a link, or no address was known.
-    pub dropped: u64,
-    /// Most packets that waited for one link.
-    pub most_waiting: usize,
-    /// Dials begun.
-    pub dials: u64,
-    /// Ends of links that died of silence.
-    pub idle_deaths: u64,
-}
-
 /// All links.
 #[derive(Debug)]
 pub struct Network {
-    links: BTreeMap<(usize, usize), Link>,
+    links: Links,
     draws: Draws,
-    latency_us: (u64, u64),
+    /// What happens to packets now.
+    pub weather: Weather,
     dial_timeout: Duration,
     idle_timeout: Duration,
-    /// The cuts in force, by number.
-    cuts: Vec<usize>,
-    loss_per_mille: u32,
+    setup: Duration,
+    ordered: bool,
     present: Vec<bool>,
     awake: Vec<bool>,
     /// Counters.
@@ -138,22 +60,18 @@ pub struct Network {
     pub told: Vec<Told>,
 }
 
-fn place(from: usize, to: usize) -> ((usize, usize), usize) {
-    if from < to { ((from, to), 0) } else { ((to, from), 1) }
-}
-
 impl Network {
     /// A network without links.
     pub fn new(scenario: &Scenario) -> Self {
-        let agents = scenario.agents.len();
+        let agents = scenario.processes();
         Self {
-            links: BTreeMap::new(),
+            links: Links::new(agents),
             draws: scenario.draws,
-            latency_us: (scenario.network.latency_us[0], scenario.network.latency_us[1]),
+            weather: Weather::new(scenario),
             dial_timeout: scenario.network.dial_timeout.0,
             idle_timeout: scenario.network.idle_timeout.0,
-            cuts: Vec::new(),
-            loss_per_mille: scenario.network.loss_per_mille,
+            setup: scenario.network.setup.0,
+            ordered: scenario.network.ordered,
             present: vec![false; agents],
             awake: vec![false; agents],
             counters: Counters::default(),
@@ -163,48 +81,39 @@ impl Network {
     }
 
     /// An agent's process runs, or does not, or stands still.
-    pub fn set_process(&mut self, scenario: &Scenario, now: SimTime, agent: usize, present: bool, awake: bool) {
+    pub fn set_process(&mut self, now: SimTime, agent: usize, present: bool, awake: bool) {
         if self.present[agent] && !present {
-            for ((a, b), link) in &mut self.links {
-                if *a == agent || *b == agent {
-                    let end = &mut link.ends[usize::from(*b == agent)];
-                    (end.up, end.dial) = (false, None);
-                    end.waiting.clear();
-                    end.held.clear();
-                }
+            for (a, b) in self.links.pairs_of(agent) {
+                let end = &mut self.links.of((a, b)).ends[usize::from(b == agent)];
+                (end.up, end.dial) = (false, None);
+                *end.kept() = Kept::default();
             }
         }
         (self.present[agent], self.awake[agent]) = (present, awake);
-        let touched = |pair: &&(usize, usize)| pair.0 == agent || pair.1 == agent;
-        let pairs: Vec<(usize, usize)> = self.links.keys().filter(touched).copied().collect();
-        self.refresh_pairs(scenario, now, &pairs);
+        let pairs = self.links.pairs_of(agent);
+        self.refresh_pairs(now, &pairs);
     }
 
     /// Looks again at every path: cuts may have begun or ended.
     pub fn refresh(&mut self, scenario: &Scenario, now: SimTime) {
-        self.cuts = (0..scenario.cuts.len()).filter(|index| scenario.cuts[*index].when.holds(now)).collect();
-        self.loss_per_mille = scenario.loss(now);
-        let pairs: Vec<(usize, usize)> = self.links.keys().copied().collect();
-        self.refresh_pairs(scenario, now, &pairs);
+        self.weather.refresh(scenario, now);
+        let pairs = self.links.pairs();
+        self.refresh_pairs(now, &pairs);
     }
 
-    fn refresh_pairs(&mut self, scenario: &Scenario, now: SimTime, pairs: &[(usize, usize)]) {
+    fn refresh_pairs(&mut self, now: SimTime, pairs: &[(usize, usize)]) {
         for (a, b) in pairs {
-            self.refresh_path(scenario, now, *a, *b);
-            self.refresh_path(scenario, now, *b, *a);
+            self.refresh_path(now, *a, *b);
+            self.refresh_path(now, *b, *a);
         }
     }
 
-    fn cut(&self, scenario: &Scenario, from: usize, to: usize) -> bool {
-        self.cuts.iter().any(|index| scenario.cuts[*index].stops(from, to))
-    }
-
-    fn refresh_path(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize) {
-        let blocked = !self.awake[from] || self.cut(scenario, from, to);
+    fn refresh_path(&mut self, now: SimTime, from: usize, to: usize) {
+        let blocked = !self.awake[from] || self.weather.cut(from, to);
         let idle_timeout = self.idle_timeout;
-        let back_cut = self.cut(scenario, to, from);
+        let back_cut = self.weather.cut(to, from);
         let (pair, side) = place(from, to);
-        let Some(link) = self.links.get_mut(&pair) else { return };
+        let Some(link) = self.links.get_mut(pair) else { return };
         let stranded = !link.ends[side].up && link.ends[1 - side].up;
         if stranded && !blocked && !back_cut && self.awake[to] {
             let (src, dst, n) = (to as u64, from as u64, link.generation);
@@ -223,33 +132,33 @@ impl Network {
             self.later.push((now.plus(idle_timeout), step));
         }
         if !silent && let Some(since) = link.ends[side].silent_since.take() {
-            let held = std::mem::take(&mut link.ends[side].held);
+            let held = link.ends[side].take_held();
             let longest = crate::time::nanos(now.since(since)).min(RECOVERY_MAX_NS);
             for packet in held {
                 let n = self.number(from, to);
                 let delay = self.draws.within((0, longest), Purpose::Recovery, from as u64, to as u64, n);
-                self.transmit(scenario, now.plus(Duration::from_nanos(delay)), from, to, packet);
+                self.transmit(now.plus(Duration::from_nanos(delay)), from, to, packet);
             }
         }
     }
 
     fn number(&mut self, from: usize, to: usize) -> u64 {
         let (pair, side) = place(from, to);
-        let end = &mut self.links.entry(pair).or_default().ends[side];
+        let end = &mut self.links.of(pair).ends[side];
         end.sent += 1;
         end.sent
     }
 
     fn latency(&self, from: usize, to: usize, n: u64) -> Duration {
-        Duration::from_micros(self.draws.within(self.latency_us, Purpose::Latency, from as u64, to as u64, n))
+        self.weather.travel((from, to), Only::Datagram, Purpose::Latency, n)
     }
 
     /// Sends; dials first when there is no link. `known` tells whether the sender has the peer's right address.
-    pub fn send(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize, packet: Packet, known: bool) {
+    pub fn send(&mut self, now: SimTime, from: usize, to: usize, packet: Packet, known: bool) {
         let (pair, side) = place(from, to);
-        let end = &mut self.links.entry(pair).or_default().ends[side];
+        let end = &mut self.links.of(pair).ends[side];
         if end.up && end.ready <= now {
-            self.transmit(scenario, now, from, to, packet);
+            self.transmit(now, from, to, packet);
             return;
         }
         if !known && !end.up {
@@ -258,11 +167,12 @@ impl Network {
             return;
         }
         let limit = if packet.class == Class::Datagram { PENDING_DATAGRAMS } else { PENDING_MESSAGES };
-        if end.waiting.iter().filter(|waiting| waiting.class == packet.class).count() >= limit {
+        let waiting = &mut end.kept().waiting;
+        if waiting.iter().filter(|waiting| waiting.class == packet.class).count() >= limit {
             self.counters.dropped += 1;
         } else {
-            end.waiting.push_back(packet);
-            self.counters.most_waiting = self.counters.most_waiting.max(end.waiting.len());
+            waiting.push_back(packet);
+            self.counters.most_waiting = self.counters.most_waiting.max(waiting.len());
         }
         if !end.up && end.dial.is_none() {
             end.dials += 1;
@@ -270,46 +180,46 @@ impl Network {
             let dial = end.dials;
             self.counters.dials += 1;
             self.later.push((now.plus(self.dial_timeout), Step::GiveUp { from, to, dial }));
-            self.dial(scenario, now, from, to, dial, 0);
+            self.dial(now, from, to, dial, 0);
         }
     }
 
-    fn dial(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize, dial: u64, attempt: u32) {
+    fn dial(&mut self, now: SimTime, from: usize, to: usize, dial: u64, attempt: u32) {
         let n = dial * 8 + u64::from(attempt);
         let lost = |src: usize, dst: usize| {
-            self.cut(scenario, src, dst)
-                || self.draws.chance(self.loss_per_mille, Purpose::Handshake, src as u64, dst as u64, n)
+            self.weather.cut(src, dst)
+                || self.weather.lost((src, dst), Only::Message, HANDSHAKE_BYTES, now, Purpose::Handshake, n)
         };
         if !self.awake[to] || lost(from, to) || lost(to, from) {
             self.later.push((now.plus(HANDSHAKE_RETRY), Step::Dial { from, to, dial, attempt: attempt + 1 }));
             return;
         }
-        let there = self.draws.within(self.latency_us, Purpose::Handshake, from as u64, to as u64, n + 4);
-        let back = self.draws.within(self.latency_us, Purpose::Handshake, to as u64, from as u64, n + 4);
-        let back_at = now.plus(Duration::from_micros(there + back));
+        let there = self.weather.travel((from, to), Only::Message, Purpose::Handshake, n + 4);
+        let back = self.weather.travel((to, from), Only::Message, Purpose::Handshake, n + 4);
+        let back_at = now.plus(there + back + self.setup);
         self.later.push((back_at, Step::Established { from, to, dial }));
     }
 
     /// Takes a step whose time has come. Arrivals are the caller's, after [`Network::arrives`].
-    pub fn step(&mut self, scenario: &Scenario, now: SimTime, step: Step) {
+    pub fn step(&mut self, now: SimTime, step: Step) {
         match step {
             Step::Dial { from, to, dial, attempt } => {
                 if self.dialling(from, to, dial) {
-                    self.dial(scenario, now, from, to, dial, attempt);
+                    self.dial(now, from, to, dial, attempt);
                 }
             }
             Step::GiveUp { from, to, dial } => {
                 if self.dialling(from, to, dial) {
-                    let (pair, side) = place(from, to);
-                    let end = &mut self.links.entry(pair).or_default().ends[side];
-                    end.dial = None;
-                    end.waiting.clear();
-                    self.told.push(Told::Down(from, to));
+                    self.give_up(from, to);
                 }
             }
             Step::Established { from, to, dial } => {
                 if self.dialling(from, to, dial) && self.present[to] {
-                    self.establish(scenario, now, from, to);
+                    if self.admits(from, to) {
+                        self.establish(now, from, to);
+                    } else {
+                        self.give_up(from, to);
+                    }
                 }
             }
             Step::Accepted { at, peer, generation, replaced } => {
@@ -318,118 +228,173 @@ impl Network {
                         self.told.push(Told::Down(at, peer));
                     }
                     self.told.push(Told::Up(at, peer));
-                    self.flush(scenario, now, at, peer);
+                    self.flush(now, at, peer);
                 }
             }
             Step::Idle { at, peer, generation, since } => {
                 let (pair, side) = place(peer, at);
-                let silent = self.links.get(&pair).is_some_and(|link| link.ends[side].silent_since == Some(since));
+                let silent = self.links.get(pair).is_some_and(|link| link.ends[side].silent_since == Some(since));
                 if silent && self.end_lives(at, peer, generation) {
                     self.counters.idle_deaths += 1;
-                    self.kill_end(scenario, now, at, peer);
+                    self.kill_end(now, at, peer);
                 }
             }
             Step::Closed { at, peer, generation } => {
                 if self.end_lives(at, peer, generation) {
-                    self.kill_end(scenario, now, at, peer);
+                    self.kill_end(now, at, peer);
                 }
             }
             Step::Arrive { .. } => {}
         }
     }
 
+    fn give_up(&mut self, from: usize, to: usize) {
+        let (pair, side) = place(from, to);
+        let end = &mut self.links.of(pair).ends[side];
+        end.dial = None;
+        end.take_waiting();
+        self.told.push(Told::Down(from, to));
+    }
+
     fn dialling(&self, from: usize, to: usize, dial: u64) -> bool {
         let (pair, side) = place(from, to);
-        self.links.get(&pair).is_some_and(|link| link.ends[side].dial == Some(dial))
+        self.links.get(pair).is_some_and(|link| link.ends[side].dial == Some(dial))
     }
 
     fn end_lives(&self, at: usize, peer: usize, generation: u64) -> bool {
         let (pair, side) = place(at, peer);
-        self.links.get(&pair).is_some_and(|link| link.generation == generation && link.ends[side].up)
+        self.links.get(pair).is_some_and(|link| link.generation == generation && link.ends[side].up)
     }
 
-    fn kill_end(&mut self, scenario: &Scenario, now: SimTime, at: usize, peer: usize) {
+    fn kill_end(&mut self, now: SimTime, at: usize, peer: usize) {
         let (pair, side) = place(at, peer);
-        let end = &mut self.links.entry(pair).or_default().ends[side];
+        let end = &mut self.links.of(pair).ends[side];
         end.up = false;
-        end.held.clear();
+        end.take_held();
         self.told.push(Told::Down(at, peer));
-        self.refresh_path(scenario, now, at, peer);
-        self.refresh_path(scenario, now, peer, at);
+        self.refresh_path(now, at, peer);
+        self.refresh_path(now, peer, at);
     }
 
-    fn establish(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize) {
+    fn establish(&mut self, now: SimTime, from: usize, to: usize) {
         let n = self.number(from, to);
         let latency = self.latency(from, to, n);
         let (pair, side) = place(from, to);
-        let link = self.links.entry(pair).or_default();
+        let link = self.links.of(pair);
         link.generation += 1;
         let generation = link.generation;
         let replaced = link.ends[1 - side].up;
         for end in &mut link.ends {
             (end.up, end.ready, end.dial, end.silent_since) = (true, now, None, None);
-            end.held.clear();
+            end.last_message = SimTime::START;
+            end.take_held();
         }
         let ready = now.plus(latency);
         link.ends[1 - side].ready = ready;
         self.later.push((ready, Step::Accepted { at: to, peer: from, generation, replaced }));
         self.told.push(Told::Up(from, to));
-        self.flush(scenario, now, from, to);
-        self.refresh_path(scenario, now, from, to);
-        self.refresh_path(scenario, now, to, from);
+        self.flush(now, from, to);
+        self.refresh_path(now, from, to);
+        self.refresh_path(now, to, from);
     }
 
-    fn flush(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize) {
+    fn flush(&mut self, now: SimTime, from: usize, to: usize) {
         let (pair, side) = place(from, to);
-        let waiting = std::mem::take(&mut self.links.entry(pair).or_default().ends[side].waiting);
+        let waiting = self.links.of(pair).ends[side].take_waiting();
         for packet in waiting {
-            self.transmit(scenario, now, from, to, packet);
+            self.transmit(now, from, to, packet);
         }
     }
 
     /// Puts a packet on a live link.
-    fn transmit(&mut self, scenario: &Scenario, now: SimTime, from: usize, to: usize, packet: Packet) {
+    fn transmit(&mut self, now: SimTime, from: usize, to: usize, packet: Packet) {
         self.counters.packets += 1;
         self.counters.bytes += packet.bytes.len() as u64;
-        let n = self.number(from, to);
-        let latency = self.latency(from, to, n);
-        let (src, dst) = (from as u64, to as u64);
-        let mut lost = self.draws.chance(self.loss_per_mille, Purpose::Loss, src, dst, n * 16);
-        let blocked = self.cut(scenario, from, to);
-        let reset = !blocked && !lost && self.awake[to] && !self.cut(scenario, to, from);
+        let (kind, bytes, n) = (packet.class.kind(), packet.bytes.len(), self.number(from, to));
+        let Some(sent) = self.weather.departure(now, from, kind, bytes) else {
+            self.counters.dropped += 1;
+            return;
+        };
+        let latency = self.weather.travel((from, to), kind, Purpose::Latency, n);
+        let lost = |at, n| self.weather.lost((from, to), kind, bytes, at, Purpose::Loss, n);
+        let first_lost = lost(sent, n * 16);
+        let blocked = self.weather.cut(from, to);
+        let reset = !blocked && !first_lost && self.awake[to] && !self.weather.cut(to, from);
+        let mut arrival = sent.plus(latency);
+        let (mut tries, mut still_lost, mut wait) = (0, first_lost, RESEND_FLOOR + latency * 3);
+        while packet.class == Class::Message && still_lost && tries < MAX_RESENDS {
+            tries += 1;
+            arrival = arrival.plus(wait);
+            wait *= 2;
+            still_lost = lost(arrival, n * 16 + tries);
+        }
+        let twice = packet.class == Class::Datagram && self.weather.doubled(from, to, n);
         let (pair, side) = place(from, to);
-        let link = self.links.entry(pair).or_default();
+        let link = self.links.of(pair);
         let gone = blocked || !link.ends[1 - side].up;
-        let mut arrival = now.plus(latency);
         if reset && !link.ends[1 - side].up {
             let step = Step::Closed { at: from, peer: to, generation: link.generation };
             self.later.push((arrival.plus(latency), step));
         }
         match packet.class {
-            Class::Datagram if gone || lost => {
+            Class::Datagram if gone || first_lost => {
                 self.counters.lost += 1;
                 return;
             }
-            Class::Datagram => {}
             Class::Message if gone => {
-                link.ends[side].held.push(packet);
+                link.ends[side].kept().held.push(packet);
                 return;
             }
             Class::Message => {
-                let mut wait = RESEND_FLOOR + latency * 3;
-                let mut attempt = 0;
-                while lost && attempt < 15 {
-                    self.counters.lost += 1;
-                    attempt += 1;
-                    arrival = arrival.plus(wait);
-                    wait *= 2;
-                    lost = self.draws.chance(self.loss_per_mille, Purpose::Loss, src, dst, n * 16 + attempt);
+                self.counters.lost += tries + u64::from(still_lost);
+                if still_lost {
+                    return;
+                }
+            }
+            Class::Datagram => {}
+        }
+        let mut arrival = arrival.max(link.ends[1 - side].ready);
+        if packet.class == Class::Message && self.ordered {
+            arrival = arrival.max(link.ends[side].last_message);
+            link.ends[side].last_message = arrival;
+        }
+        let generation = link.generation;
+        if twice {
+            let again = self.weather.travel((from, to), kind, Purpose::Duplicate, n);
+            let step = Step::Arrive { from, to, generation, packet: packet.clone() };
+            self.later.push((arrival.plus(again), step));
+        }
+        self.later.push((arrival, Step::Arrive { from, to, generation, packet }));
+    }
+
+    /// Breaks the links that `reset` names, at both ends at once.
+    pub fn reset(&mut self, now: SimTime, reset: &Reset) {
+        let breaks = |pair: &(usize, usize)| reset.breaks(self.weather.role(pair.0), self.weather.role(pair.1));
+        let pairs: Vec<_> = self.links.pairs().into_iter().filter(breaks).collect();
+        for (a, b) in pairs {
+            for (at, peer) in [(a, b), (b, a)] {
+                let generation = self.links.get((a, b)).map_or(0, |link| link.generation);
+                if self.end_lives(at, peer, generation) {
+                    self.kill_end(now, at, peer);
                 }
             }
         }
-        let arrival = arrival.max(link.ends[1 - side].ready);
-        let generation = link.generation;
-        self.later.push((arrival, Step::Arrive { from, to, generation, packet }));
+    }
+
+    /// May `from` have a link to `to`? Not while another process with its identity has one there and still answers (the real transport
+    /// challenges it). A silent one's link is dropped.
+    fn admits(&mut self, from: usize, to: usize) -> bool {
+        for other in self.weather.copies(from) {
+            let (pair, side) = place(to, other);
+            let answers = self.awake[other] && !self.weather.cut(other, to) && !self.weather.cut(to, other);
+            let Some(link) = self.links.get_mut(pair).filter(|link| link.ends[side].up) else { continue };
+            if answers && link.ends[1 - side].up {
+                return false;
+            }
+            link.ends[side].up = false;
+            link.ends[side].take_held();
+        }
+        true
     }
 
     /// Does what was sent on the link's `generation` still arrive at `to`?
@@ -438,15 +403,13 @@ impl Network {
     }
 
     /// Ends an agent's links in order: its peers are told, where a path is open.
-    pub fn close(&mut self, scenario: &Scenario, now: SimTime, agent: usize) {
-        let pairs: Vec<(usize, usize)> =
-            self.links.keys().copied().filter(|(a, b)| *a == agent || *b == agent).collect();
-        for (a, b) in pairs {
+    pub fn close(&mut self, now: SimTime, agent: usize) {
+        for (a, b) in self.links.pairs_of(agent) {
             let peer = if a == agent { b } else { a };
             let n = self.number(agent, peer);
             let at = now.plus(self.latency(agent, peer, n));
-            let generation = self.links.get(&(a, b)).map_or(0, |link| link.generation);
-            if !self.cut(scenario, agent, peer) {
+            let generation = self.links.get((a, b)).map_or(0, |link| link.generation);
+            if !self.weather.cut(agent, peer) {
                 self.later.push((at, Step::Closed { at: peer, peer: agent, generation }));
             }
         }

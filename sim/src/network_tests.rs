@@ -9,7 +9,7 @@ struct Bench {
     scenario: Scenario,
     network: Network,
     queue: Queue<Step>,
-    seq: u64,
+    seq: u32,
     now: SimTime,
     log: Vec<(u64, String)>,
 }
@@ -25,13 +25,13 @@ impl Bench {
     }
 
     fn process(&mut self, agent: usize, present: bool, awake: bool) {
-        self.network.set_process(&self.scenario, self.now, agent, present, awake);
+        self.network.set_process(self.now, agent, present, awake);
         self.settle();
     }
 
     fn send(&mut self, from: usize, to: usize, class: Class) {
         let packet = Packet { class, bytes: vec![0; 10], digest: 0 };
-        self.network.send(&self.scenario, self.now, from, to, packet, true);
+        self.network.send(self.now, from, to, packet, true);
         self.settle();
     }
 
@@ -49,17 +49,13 @@ impl Bench {
     /// Runs to `secs`, looking at the cuts every second.
     fn run(&mut self, secs: u64) {
         for second in self.now.0 / 1_000_000_000 + 1..=secs {
-            let mut later = Vec::new();
-            while let Some((key, step)) = self.queue.pop() {
-                if key.at >= SimTime::from_ms(second * 1000) {
-                    later.push((key, step));
-                    continue;
-                }
-                self.now = key.at;
+            let end = SimTime::from_ms(second * 1000);
+            while self.queue.next_at().is_some_and(|at| at < end) {
+                let Some((at, step)) = self.queue.pop() else { break };
+                self.now = at;
                 self.take(step);
                 self.settle();
             }
-            later.into_iter().for_each(|(key, step)| self.queue.push(key, step));
             self.second(second);
         }
     }
@@ -71,7 +67,7 @@ impl Bench {
                     self.log.push((self.now.0 / 1_000_000, format!("{:?} {from}->{to}", packet.class)));
                 }
             }
-            step => self.network.step(&self.scenario, self.now, step),
+            step => self.network.step(self.now, step),
         }
     }
 
@@ -157,7 +153,7 @@ fn a_crash_is_noticed_after_the_idle_timeout_and_a_close_at_once() {
     bench.send(2, 1, Class::Datagram);
     bench.run(5);
     bench.process(0, false, false);
-    bench.network.close(&bench.scenario, bench.now, 2);
+    bench.network.close(bench.now, 2);
     bench.process(2, false, false);
     bench.run(30);
     assert_eq!(bench.saw("Down(1, 0)"), Some(15_000));
@@ -208,4 +204,175 @@ fn loss_takes_its_share_of_datagrams_and_only_delays_messages() {
     let count = |what: &str| bench.log.iter().filter(|(_, entry)| entry == what).count();
     assert!((360..440).contains(&count("Datagram 0->1")), "{}", count("Datagram 0->1"));
     assert_eq!(count("Message 0->1"), 500);
+}
+
+impl Bench {
+    fn count(&self, what: &str) -> usize {
+        self.log.iter().filter(|(_, entry)| entry == what).count()
+    }
+
+    /// Sends so many of `class` each way between 0 and 1, one every millisecond from the start of the running second.
+    fn both_ways(&mut self, class: Class, each: u64) {
+        let start = self.now;
+        for ms in 0..each {
+            self.now = start.plus(Duration::from_millis(ms));
+            self.send(0, 1, class);
+            self.send(1, 0, class);
+        }
+        self.now = start;
+    }
+}
+
+/// A bench with one fault from 5 s to 50 s and a link between 0 and 1, at 6 s.
+fn harmed(fault: &str) -> Bench {
+    let mut bench = Bench::new(&format!("[[faults]]\n{fault}\nfrom = \"5s\"\nto = \"50s\"\n"));
+    bench.send(0, 1, Class::Message);
+    bench.run(6);
+    bench.log.clear();
+    bench
+}
+
+#[test]
+fn loss_can_be_one_agents_and_one_kinds_alone() {
+    let mut bench = harmed("kind = \"loss\"\nper_mille = 300\nreceivers = [1]\nonly = \"datagram\"");
+    bench.both_ways(Class::Datagram, 500);
+    bench.both_ways(Class::Message, 50);
+    bench.run(9);
+    assert!((310..390).contains(&bench.count("Datagram 0->1")), "{}", bench.count("Datagram 0->1"));
+    assert_eq!(bench.count("Datagram 1->0"), 500);
+    let late = bench.log.iter().filter(|(ms, entry)| entry == "Message 0->1" && *ms > 6055).count();
+    assert_eq!((bench.count("Message 0->1"), late), (50, 0));
+}
+
+#[test]
+fn what_is_too_large_for_a_path_does_not_arrive() {
+    let mut bench = harmed("kind = \"loss\"\nper_mille = 1000\nonly = \"datagram\"\nlarger_than = 9");
+    bench.both_ways(Class::Datagram, 20);
+    let small = Packet { class: Class::Datagram, bytes: vec![0; 9], digest: 0 };
+    bench.network.send(bench.now, 0, 1, small, true);
+    bench.settle();
+    bench.run(8);
+    assert_eq!(bench.count("Datagram 0->1"), 1);
+}
+
+#[test]
+fn bursts_take_everything_and_then_nothing() {
+    let mut bench = harmed("kind = \"loss\"\nper_mille = 1000\nburst = { bad = \"100ms\", good = \"400ms\" }");
+    for second in 6..46 {
+        bench.run(second);
+        bench.both_ways(Class::Datagram, 1000);
+    }
+    bench.run(48);
+    let arrived: Vec<u64> = bench.log.iter().filter(|(_, entry)| entry == "Datagram 0->1").map(|(ms, _)| *ms).collect();
+    let lost = 40_000 - arrived.len();
+    assert!((6000..10_000).contains(&lost), "a fifth of the time: {lost}");
+    let gaps: Vec<u64> = arrived.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 3).collect();
+    assert!((60..=80).contains(&gaps.len()), "about one burst in every half second: {}", gaps.len());
+    assert!(gaps.iter().all(|gap| *gap <= 401) && gaps.iter().any(|gap| *gap > 120), "{gaps:?}");
+}
+
+#[test]
+fn all_lost_is_a_cut_and_flaps() {
+    let fault = "kind = \"loss\"\nper_mille = 1000\nreceivers = [1]\ncycle = { on = \"3s\", off = \"2s\" }";
+    let mut bench = harmed(fault);
+    let mut arrived = Vec::new();
+    for second in 6..16 {
+        bench.run(second);
+        bench.log.clear();
+        bench.send(0, 1, Class::Datagram);
+        bench.run(second + 1);
+        arrived.push(bench.count("Datagram 0->1"));
+    }
+    assert_eq!(arrived, [0, 0, 1, 1, 0, 0, 0, 1, 1, 0]);
+    assert_eq!(bench.network.counters.idle_deaths, 0);
+}
+
+#[test]
+fn delays_hold_back_a_share_which_is_then_overtaken() {
+    let mut bench = harmed("kind = \"delay\"\nextra_us = [50000, 60000]\nper_mille = 200\nsenders = [0]");
+    bench.both_ways(Class::Datagram, 500);
+    bench.run(9);
+    let arrivals: Vec<u64> =
+        bench.log.iter().filter(|(_, entry)| entry == "Datagram 0->1").map(|(ms, _)| *ms).collect();
+    let back = bench.log.iter().filter(|(ms, entry)| entry == "Datagram 1->0" && *ms > 6500).count();
+    assert_eq!((arrivals.len(), back), (500, 0));
+    let tail = arrivals.iter().filter(|ms| **ms > 6501).count();
+    assert!((5..25).contains(&tail), "a fifth of those of the last 55 ms: {tail}");
+}
+
+#[test]
+fn datagrams_can_arrive_twice() {
+    let mut bench = harmed("kind = \"duplicate\"\nper_mille = 100\nreceivers = [1]");
+    bench.both_ways(Class::Datagram, 1000);
+    bench.both_ways(Class::Message, 10);
+    bench.run(9);
+    assert!((1070..1130).contains(&bench.count("Datagram 0->1")), "{}", bench.count("Datagram 0->1"));
+    assert_eq!([bench.count("Datagram 1->0"), bench.count("Message 0->1")], [1000, 10]);
+}
+
+#[test]
+fn a_narrow_line_delays_messages_and_drops_datagrams() {
+    let mut bench = harmed("kind = \"throttle\"\nagents = [0]\nbytes_per_s = 1000\nqueue_bytes = 500");
+    for _ in 0..100 {
+        bench.send(0, 1, Class::Datagram);
+        bench.send(1, 0, Class::Datagram);
+    }
+    for _ in 0..100 {
+        bench.send(0, 1, Class::Message);
+    }
+    bench.run(9);
+    assert_eq!([bench.count("Datagram 0->1"), bench.count("Datagram 1->0")], [50, 100]);
+    assert_eq!(bench.count("Message 0->1"), 100);
+    let last = bench.log.iter().rfind(|(_, entry)| entry == "Message 0->1").map(|(ms, _)| *ms);
+    assert!(last.is_some_and(|ms| (7490..7510).contains(&ms)), "1,500 bytes at 1,000 a second: {last:?}");
+}
+
+#[test]
+fn messages_keep_their_order_when_told_so() {
+    let inversions = |ordered: bool| {
+        let mut bench = Bench::new(&format!("[network]\nlatency_us = [1000, 90000]\nordered = {ordered}\n"));
+        bench.send(0, 1, Class::Message);
+        bench.run(6);
+        for number in 0..50 {
+            let packet = Packet { class: Class::Message, bytes: vec![0; number + 1], digest: 0 };
+            bench.network.send(bench.now, 0, 1, packet, true);
+        }
+        let sizes = |step: &Step| if let Step::Arrive { packet, .. } = step { Some(packet.bytes.len()) } else { None };
+        let mut arrivals: Vec<(SimTime, usize)> =
+            bench.network.later.iter().filter_map(|(at, step)| Some((*at, sizes(step)?))).collect();
+        arrivals.sort();
+        arrivals.windows(2).filter(|pair| pair[0].1 > pair[1].1).count()
+    };
+    assert!(inversions(false) > 10);
+    assert_eq!(inversions(true), 0);
+}
+
+#[test]
+fn a_handshake_takes_its_setup_time() {
+    let mut bench = Bench::new("[network]\nsetup = \"300ms\"\n");
+    bench.send(0, 1, Class::Datagram);
+    bench.run(1);
+    assert!(bench.saw("Up(0, 1)").is_some_and(|ms| (300..303).contains(&ms)), "{:?}", bench.log);
+}
+
+#[test]
+fn a_reset_breaks_the_links_it_names_at_both_ends() {
+    let fault = "[[faults]]\nkind = \"reset\"\nagents = [0]\npeers = [1]\nat = \"7s\"\n";
+    let mut bench = Bench::new(fault);
+    bench.send(0, 1, Class::Datagram);
+    bench.send(0, 2, Class::Datagram);
+    bench.run(7);
+    bench.send(0, 1, Class::Message);
+    let reset = bench.scenario.resets[0].clone();
+    bench.network.reset(bench.now, &reset);
+    bench.settle();
+    bench.run(8);
+    assert_eq!(
+        [bench.saw("Down(0, 1)"), bench.saw("Down(1, 0)"), bench.saw("Down(0, 2)")],
+        [Some(7000), Some(7000), None]
+    );
+    assert_eq!(bench.saw("Message 0->1"), None, "what was on its way is gone with the link");
+    bench.send(1, 0, Class::Message);
+    bench.run(9);
+    assert!(bench.saw("Message 1->0").is_some());
 }

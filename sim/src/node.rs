@@ -1,7 +1,9 @@
 //! The engine's contract as the world uses it, so that a test can put a small stand-in in an agent's place.
 
 use quorate_core::{Mono, Now};
-use quorate_mesh::{Engine, EngineConfig, Input, Keys, MeshView, Output, StartError};
+use quorate_mesh::{
+    Acquaintance, Defect, Engine, EngineConfig, Formation, Glance, Input, Keys, MeshView, Output, StartError,
+};
 
 /// One agent's behaviour. See the engine for what each method promises.
 pub trait Node {
@@ -9,12 +11,20 @@ pub trait Node {
     fn handle(&mut self, now: Now, input: Input);
     /// The next thing to do, if any.
     fn poll_output(&mut self) -> Option<Output>;
+    /// What is to be stored, asked for when it puts out that it is to be.
+    fn state(&self) -> Vec<u8>;
     /// When to be woken.
     fn next_wakeup(&self) -> Mono;
     /// Is there a newer picture?
     fn view_changed(&self) -> bool;
-    /// The picture.
+    /// The picture, without names and without the hosts of which there is nothing to say.
+    fn glance(&mut self) -> Glance;
+    /// The whole picture.
     fn view(&mut self) -> MeshView;
+    /// The agent as others of a formed mesh know it.
+    fn acquaintance(&self) -> Option<Acquaintance>;
+    /// Makes it one of a formed mesh.
+    fn form(&mut self, all: &Formation);
 }
 
 impl Node for Engine {
@@ -26,6 +36,10 @@ impl Node for Engine {
         Self::poll_output(self)
     }
 
+    fn state(&self) -> Vec<u8> {
+        Self::state(self)
+    }
+
     fn next_wakeup(&self) -> Mono {
         Self::next_wakeup(self)
     }
@@ -34,13 +48,29 @@ impl Node for Engine {
         Self::view_changed(self)
     }
 
+    fn glance(&mut self) -> Glance {
+        Self::glance(self)
+    }
+
     fn view(&mut self) -> MeshView {
         Self::view(self)
+    }
+
+    fn acquaintance(&self) -> Option<Acquaintance> {
+        Some(Self::acquaintance(self))
+    }
+
+    fn form(&mut self, all: &Formation) {
+        Self::form(self, all);
     }
 }
 
 /// Starts an agent from its settings and what it stored.
+#[cfg(test)]
 pub type Starter = fn(EngineConfig, Option<&[u8]>, Box<dyn Keys>, Now) -> Result<Box<dyn Node>, StartError>;
+
+/// The same, for one that knows more.
+pub type AnyStarter = dyn Fn(EngineConfig, Option<&[u8]>, Box<dyn Keys>, Now) -> Result<Box<dyn Node>, StartError>;
 
 /// Starts the real engine.
 ///
@@ -53,4 +83,13 @@ pub fn engine(
     now: Now,
 ) -> Result<Box<dyn Node>, StartError> {
     Ok(Box::new(Engine::new(config, stored, keys, now)?))
+}
+
+/// Starts the real engine, and breaks it on purpose.
+pub fn broken(defect: Defect) -> Box<AnyStarter> {
+    Box::new(move |config, stored, keys, now| {
+        let mut engine = Engine::new(config, stored, keys, now)?;
+        engine.sabotage(defect);
+        Ok(Box::new(engine))
+    })
 }

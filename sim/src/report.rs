@@ -1,7 +1,6 @@
 //! What a run comes to: figures and violations, as JSON and as text.
 
 use crate::checks::Violation;
-use crate::trace::Trace;
 use crate::world::World;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -79,6 +78,8 @@ pub struct Report {
     pub dropped: u64,
     /// Greatest lengths.
     pub max_queue: MaxQueue,
+    /// Rare paths that were taken.
+    pub sometimes: Vec<&'static str>,
     /// Detection times, sorted, to be added up over runs.
     #[serde(skip)]
     pub detections: Vec<f64>,
@@ -123,6 +124,7 @@ impl Report {
                 link_waiting: counters.most_waiting,
                 simulator_events: world.tally.events_waiting,
             },
+            sometimes: checks.coverage.names(),
             detections,
             recoveries,
         }
@@ -174,11 +176,6 @@ pub fn violation_text(violation: &Violation) -> String {
         let _ = writeln!(text, "      {vote}");
     }
     text
-}
-
-/// Where two runs that should be the same first differ: the second and the agent's name.
-pub fn difference(a: &Trace, b: &Trace) -> Option<String> {
-    a.first_difference(b).map(|(second, agent)| format!("second {second}, agent a{agent}"))
 }
 
 #[cfg(test)]

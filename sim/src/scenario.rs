@@ -1,38 +1,28 @@
 //! A plan made ready to run with a seed: identities, addresses, and the faults as intervals and actions in time order.
 
+mod network;
+mod numbers;
+mod paths;
+mod processes;
+mod windows;
+
+pub use paths::{Cut, Effect, Harm, Reset, Throttle};
+pub use processes::{Double, Load};
+pub use windows::{Interval, Windows};
+
+use crate::calls::Calls;
+use crate::clock::Clock;
 use crate::draw::{Draws, Purpose};
-use crate::plan::{Bounds, Disk, Fault, NetworkPlan, Plan, TargetMode, WakeOrder};
+use crate::faulty::Behaviour;
+use crate::latency::Latency;
+use crate::plan::{Bounds, Disk, Fault, NetworkPlan, Plan, Start, TargetMode, WakeOrder};
 use crate::time::{SimTime, Span};
+use numbers::Numbers;
 use quorate_core::{AgentId, InstanceId, Registration, Zone};
+use quorate_mesh::Timing;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
-/// From a moment up to, not including, another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interval {
-    /// Begin.
-    pub from: SimTime,
-    /// End.
-    pub to: SimTime,
-}
-
-impl Interval {
-    /// From one moment of a plan to another.
-    pub fn of(from: Span, to: Span) -> Self {
-        Self { from: from.moment(), to: to.moment() }
-    }
-
-    /// Does it hold `at`?
-    pub fn holds(self, at: SimTime) -> bool {
-        self.from <= at && at < self.to
-    }
-
-    /// Does it share a moment with `from` to `to`, both included?
-    pub fn meets(self, from: SimTime, to: SimTime) -> bool {
-        self.from <= to && from < self.to
-    }
-}
 
 /// A simulated agent.
 #[derive(Debug, Clone)]
@@ -45,8 +35,8 @@ pub struct Agent {
     pub zone: Zone,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Its wall clock at the start of the run, in milliseconds since 1970.
-    pub wall_ms: u64,
+    /// Its clocks.
+    pub clock: Clock,
 }
 
 /// A simulated instance.
@@ -60,22 +50,6 @@ pub struct Instance {
     pub registration: Registration,
 }
 
-/// Some are not heard by others.
-#[derive(Debug, Clone)]
-pub struct Cut {
-    /// When.
-    pub when: Interval,
-    senders: Vec<bool>,
-    receivers: Vec<bool>,
-}
-
-impl Cut {
-    /// Does it stop what `from` sends to `to`?
-    pub fn stops(&self, from: usize, to: usize) -> bool {
-        self.senders[from] && self.receivers[to]
-    }
-}
-
 /// An instance misbehaves.
 #[derive(Debug, Clone)]
 pub struct TargetFault {
@@ -87,11 +61,21 @@ pub struct TargetFault {
     pub mode: TargetMode,
     /// For flapping.
     pub flap_period: Duration,
+    /// For a slow one.
+    pub answer_after: Duration,
+    /// For an overloaded one.
+    pub probes_per_s: u32,
     /// Who sees it; everybody when none.
     pub seen_by: Option<Vec<usize>>,
 }
 
 impl TargetFault {
+    /// Is the instance plainly dead for everybody while it lasts?
+    pub fn kills(&self) -> bool {
+        let dead = matches!(self.mode, TargetMode::Dead | TargetMode::Hung | TargetMode::Erroring | TargetMode::Silent);
+        dead && self.seen_by.is_none()
+    }
+
     /// Does `agent` see it?
     pub fn seen_by(&self, agent: usize) -> bool {
         self.seen_by.as_ref().is_none_or(|list| list.contains(&agent))
@@ -114,6 +98,8 @@ pub struct Crash {
 pub enum Action {
     /// An agent's process starts as part of the first formation.
     Start(usize),
+    /// All agents that are there from the beginning start, and know each other.
+    Form,
     /// A host goes dark.
     Crash(usize),
     /// It comes back.
@@ -126,8 +112,14 @@ pub enum Action {
     Leave(usize),
     /// An agent asks to be let in.
     Join(usize),
-    /// Some cut begins or ends.
+    /// Something about the network begins or ends.
     Network,
+    /// Links break.
+    Reset(usize),
+    /// A second process with an agent's identity starts.
+    Clone(usize),
+    /// It is killed.
+    EndClone(usize),
 }
 
 /// What a verdict is about.
@@ -160,20 +152,46 @@ pub struct Scenario {
     pub instances: Vec<Instance>,
     /// The network.
     pub network: NetworkPlan,
+    /// The travel of packets.
+    pub latency: Latency,
     /// The bounds.
     pub bounds: Bounds,
+    /// The engines' intervals.
+    pub timing: Timing,
+    /// The agents that are there from the beginning, by number.
+    pub founders: Vec<usize>,
+    /// The mesh has formed by then.
+    pub formed_by: SimTime,
+    /// Did all of them begin as members, instead of joining?
+    pub formed: bool,
     /// Cuts, each one way.
     pub cuts: Vec<Cut>,
-    /// Windows of loss, with packets lost of a thousand.
-    pub losses: Vec<(Interval, u32)>,
+    /// Harm to packets, short of cuts.
+    pub harms: Vec<Harm>,
+    /// Narrow lines.
+    pub throttles: Vec<Throttle>,
+    /// Breaking links, by the number of their action.
+    pub resets: Vec<Reset>,
     /// Misbehaving instances.
     pub targets: Vec<TargetFault>,
     /// Dark hosts.
     pub crashes: Vec<Crash>,
     /// Standing processes, by agent.
     pub pauses: Vec<(usize, Interval)>,
+    /// Faulty members: who, when, how.
+    pub faulty: Vec<(usize, Interval, Behaviour)>,
+    /// Slow processes.
+    pub loads: Vec<Load>,
+    /// Second processes with an agent's identity.
+    pub doubles: Vec<Double>,
+    /// When an agent's clocks go wrong.
+    pub drifts: Vec<(usize, Interval)>,
     /// Leaves and joins, by agent.
     pub changes: Vec<(usize, SimTime)>,
+    /// Who calls what.
+    pub calls: Vec<Calls>,
+    /// How many zones there are.
+    pub zones: usize,
     /// Everything the world does by itself, in order.
     pub actions: Vec<(SimTime, Action)>,
     /// The run lasts at least to here.
@@ -182,7 +200,11 @@ pub struct Scenario {
     pub first_fault: SimTime,
     /// When the last fault began or ended.
     pub last_fault: SimTime,
-    by_agent: BTreeMap<AgentId, usize>,
+    /// Is no link and no process that goes on ever disturbed? Instances may misbehave, and hosts go dark.
+    pub smooth: bool,
+    /// From the first fault to the last, those of instances left out.
+    disturbed: Option<(SimTime, SimTime)>,
+    by_agent: Numbers,
     by_instance: BTreeMap<InstanceId, usize>,
 }
 
@@ -206,26 +228,58 @@ impl Scenario {
             name: name.to_owned(),
             seed,
             draws,
-            by_agent: agents.iter().enumerate().map(|(index, agent)| (agent.id, index)).collect(),
+            by_agent: Numbers::new(agents.iter().map(|agent| agent.id)),
             by_instance: instances.iter().enumerate().map(|(index, i)| (i.id.clone(), index)).collect(),
             agents,
             instances,
             network: plan.network.clone(),
+            latency: Latency::new(&plan.network, plan.mesh.zones),
             bounds: plan.bounds.clone(),
+            timing: plan.timing.timing(),
+            founders: Vec::new(),
+            formed_by: plan.mesh.start.formed_by(),
+            formed: plan.mesh.start == Start::Formed,
             cuts: Vec::new(),
-            losses: Vec::new(),
+            harms: Vec::new(),
+            throttles: Vec::new(),
+            resets: Vec::new(),
             targets: Vec::new(),
             crashes: Vec::new(),
             pauses: Vec::new(),
+            faulty: Vec::new(),
+            loads: Vec::new(),
+            doubles: Vec::new(),
+            drifts: Vec::new(),
             changes: Vec::new(),
+            calls: Vec::new(),
+            zones: plan.mesh.zones,
+            disturbed: None,
             actions: Vec::new(),
             duration: plan.duration.moment(),
             first_fault: SimTime::NEVER,
             last_fault: SimTime::START,
+            smooth: smooth(plan),
         };
-        scenario.start_agents(plan);
-        for fault in &plan.faults {
+        let parts = |fault| processes::parts(fault, plan.mesh.agents);
+        let faults: Vec<Fault> = plan.faults.iter().flat_map(parts).collect();
+        scenario.start_agents(plan, &faults);
+        scenario.set_clocks(&faults);
+        for fault in &faults {
+            let before = (scenario.first_fault, scenario.last_fault);
+            (scenario.first_fault, scenario.last_fault) = (SimTime::NEVER, SimTime::START);
             scenario.add(fault);
+            let (first, last) = (scenario.first_fault, scenario.last_fault);
+            if !matches!(fault, Fault::Target { .. }) {
+                let so_far = scenario.disturbed.unwrap_or((first, last));
+                scenario.disturbed = Some((so_far.0.min(first), so_far.1.max(last)));
+            }
+            (scenario.first_fault, scenario.last_fault) = (before.0.min(first), before.1.max(last));
+        }
+        for calls in &plan.calls {
+            let instance = scenario.instances.iter().position(|instance| instance.id.as_str() == calls.instance);
+            scenario.calls.push(Calls::new(calls, plan.mesh.agents, instance)?);
+            scenario.first_fault = scenario.first_fault.min(calls.from.moment());
+            scenario.last_fault = scenario.last_fault.max(calls.to.moment());
         }
         scenario.actions.sort_by_key(|(at, _)| *at);
         Ok(scenario)
@@ -233,7 +287,7 @@ impl Scenario {
 
     /// The number of an agent, if it is one of this run's.
     pub fn agent(&self, id: AgentId) -> Option<usize> {
-        self.by_agent.get(&id).copied()
+        self.by_agent.get(id)
     }
 
     /// The number of an instance, if it is one of this run's and not a host.
@@ -249,21 +303,24 @@ impl Scenario {
         }
     }
 
-    /// Packets lost at `at`, of a thousand.
-    pub fn loss(&self, at: SimTime) -> u32 {
-        let windows = self.losses.iter().filter(|(when, _)| when.holds(at)).map(|(_, share)| *share);
-        windows.fold(self.network.loss_per_mille, u32::max)
+    /// Does the plan let nothing happen to the formed mesh from `from` to `to`, but what its network always does?
+    pub fn quiet(&self, from: SimTime, to: SimTime) -> bool {
+        from > self.formed_by && (to < self.first_fault || from > self.last_fault)
     }
 
-    /// The greatest share of packets lost between the two moments, of a thousand.
-    pub fn worst_loss(&self, from: SimTime, to: SimTime) -> u32 {
-        let windows = self.losses.iter().filter(|(when, _)| when.meets(from, to)).map(|(_, share)| *share);
-        windows.fold(self.network.loss_per_mille, u32::max)
+    /// The same, whatever becomes of calls, and of what is called.
+    pub fn quiet_but_calls(&self, from: SimTime, to: SimTime) -> bool {
+        from > self.formed_by && self.disturbed.is_none_or(|(first, last)| to < first || from > last)
     }
 
-    /// Is any packet lost by chance between the two moments?
-    pub fn lossy(&self, from: SimTime, to: SimTime) -> bool {
-        self.worst_loss(from, to) > 0
+    /// Is `agent` faulty at `at`, or was it ever before? What it said then may be told for long: it binds nobody.
+    pub fn suspect(&self, agent: usize, at: SimTime) -> bool {
+        self.faulty.iter().any(|(who, when, _)| *who == agent && when.from <= at)
+    }
+
+    /// Is `agent` faulty at `at`?
+    pub fn faulty(&self, agent: usize, at: SimTime) -> bool {
+        self.faulty.iter().any(|(who, when, _)| *who == agent && when.holds(at))
     }
 
     /// The name of an agent by its number.
@@ -271,10 +328,9 @@ impl Scenario {
         self.agents.get(index).map_or("?", |agent| &agent.name)
     }
 
-    fn start_agents(&mut self, plan: &Plan) {
+    fn start_agents(&mut self, plan: &Plan, faults: &[Fault]) {
         for index in 0..self.agents.len() {
-            let first = plan
-                .faults
+            let first = faults
                 .iter()
                 .filter_map(|fault| match fault {
                     Fault::Leave { agent, at } if *agent == index => Some((*at, false)),
@@ -282,11 +338,18 @@ impl Scenario {
                     _ => None,
                 })
                 .min();
-            if !first.is_some_and(|(_, joins)| joins) {
+            if first.is_some_and(|(_, joins)| joins) {
+                continue;
+            }
+            self.founders.push(index);
+            if plan.mesh.start == Start::Joining {
                 let delay =
                     if index == 0 { 0 } else { self.draws.within((1, 1000), Purpose::Start, index as u64, 0, 0) };
                 self.actions.push((SimTime::from_ms(delay), Action::Start(index)));
             }
+        }
+        if plan.mesh.start == Start::Formed {
+            self.actions.push((SimTime::START, Action::Form));
         }
     }
 
@@ -301,39 +364,8 @@ impl Scenario {
         self.act(to, end);
     }
 
-    fn cut(&mut self, when: Interval, senders: &[usize], receivers: &[usize]) {
-        let mask = |list: &[usize]| (0..self.agents.len()).map(|index| list.contains(&index)).collect();
-        self.cuts.push(Cut { when, senders: mask(senders), receivers: mask(receivers) });
-    }
-
     fn add(&mut self, fault: &Fault) {
         match fault {
-            Fault::Partition { groups, from, to, symmetric } => {
-                for (number, group) in groups.iter().enumerate() {
-                    let others: Vec<Vec<usize>> =
-                        groups.iter().enumerate().filter(|(n, _)| *n != number).map(|(_, g)| g.clone()).collect();
-                    if *symmetric || number == 0 {
-                        self.cut(Interval::of(*from, *to), group, &others.concat());
-                    }
-                }
-                self.act_between(*from, *to, Action::Network, Action::Network);
-            }
-            Fault::Cut { senders, receivers, from, to } => {
-                self.cut(Interval::of(*from, *to), senders, receivers);
-                self.act_between(*from, *to, Action::Network, Action::Network);
-            }
-            Fault::Isolate { agents, from, to } => {
-                for agent in agents {
-                    let others: Vec<usize> = (0..self.agents.len()).filter(|other| other != agent).collect();
-                    self.cut(Interval::of(*from, *to), &[*agent], &others);
-                    self.cut(Interval::of(*from, *to), &others, &[*agent]);
-                }
-                self.act_between(*from, *to, Action::Network, Action::Network);
-            }
-            Fault::Loss { per_mille, from, to } => {
-                self.losses.push((Interval::of(*from, *to), *per_mille));
-                self.act_between(*from, *to, Action::Network, Action::Network);
-            }
             Fault::Crash { agent, at, restart_at, disk, targets_survive } => {
                 let to = restart_at.map_or(SimTime::NEVER, Span::moment);
                 let when = Interval { from: at.moment(), to };
@@ -347,13 +379,34 @@ impl Scenario {
                 self.pauses.push((*agent, Interval::of(*from, *to)));
                 self.act_between(*from, *to, Action::Pause(*agent), Action::Resume(*agent, *wake));
             }
-            Fault::Target { instance, mode, from, to, flap_period, seen_by } => {
+            Fault::Target { instance, mode, from, to, flap_period, answer_after, probes_per_s, seen_by } => {
                 let Some(instance) = self.instances.iter().position(|i| i.id.as_str() == instance) else { return };
                 let when = Interval { from: from.moment(), to: to.map_or(SimTime::NEVER, Span::moment) };
                 let (mode, flap_period, seen_by) = (*mode, flap_period.0, seen_by.clone());
-                self.targets.push(TargetFault { instance, when, mode, flap_period, seen_by });
+                let (answer_after, probes_per_s) = (answer_after.unwrap_or_default().0, probes_per_s.unwrap_or(0));
+                let how = TargetFault { instance, when, mode, flap_period, answer_after, probes_per_s, seen_by };
+                self.targets.push(how);
                 self.first_fault = self.first_fault.min(from.moment());
                 self.last_fault = self.last_fault.max(to.unwrap_or(*from).moment());
+            }
+            Fault::Faulty { agent, behaviour, from, to } => {
+                let when = Interval { from: from.moment(), to: to.map_or(SimTime::NEVER, Span::moment) };
+                self.faulty.push((*agent, when, *behaviour));
+                self.first_fault = self.first_fault.min(from.moment());
+                self.last_fault = self.last_fault.max(to.unwrap_or(*from).moment());
+            }
+            Fault::Abandon { agents, at, alive: false } => {
+                for agent in agents {
+                    let when = Interval { from: at.moment(), to: SimTime::NEVER };
+                    self.crashes.push(Crash { agent: *agent, when, targets_survive: false });
+                    self.act(*at, Action::Crash(*agent));
+                }
+            }
+            Fault::Abandon { agents, at, alive: true } => {
+                let rest: Vec<usize> = (0..self.agents.len()).filter(|other| !agents.contains(other)).collect();
+                let when = Windows::whole(Interval { from: at.moment(), to: SimTime::NEVER });
+                self.cuts.push(Cut::groups(when, self.agents.len(), &[agents.clone(), rest]));
+                self.act(*at, Action::Network);
             }
             Fault::Leave { agent, at } => {
                 self.changes.push((*agent, at.moment()));
@@ -363,8 +416,34 @@ impl Scenario {
                 self.changes.push((*agent, at.moment()));
                 self.act(*at, Action::Join(*agent));
             }
+            Fault::Partition { .. }
+            | Fault::Ring { .. }
+            | Fault::Cut { .. }
+            | Fault::Isolate { .. }
+            | Fault::Loss { .. }
+            | Fault::Delay { .. }
+            | Fault::Duplicate { .. }
+            | Fault::Throttle { .. }
+            | Fault::Reset { .. } => self.add_to_network(fault),
+            Fault::Slow { .. } | Fault::Drift { .. } | Fault::ClockStep { .. } | Fault::Clone { .. } => {
+                self.add_to_processes(fault);
+            }
+            // Taken apart before.
+            Fault::RollingRestart { .. }
+            | Fault::Replace { .. }
+            | Fault::JoinStorm { .. }
+            | Fault::MassLeave { .. } => {}
         }
     }
+}
+
+/// Does nothing in the plan disturb a link or a process that goes on?
+fn smooth(plan: &Plan) -> bool {
+    let plain = NetworkPlan { latency_us: plan.network.latency_us, ..NetworkPlan::default() };
+    let gentle = |fault: &Fault| {
+        matches!(fault, Fault::Target { .. } | Fault::Crash { .. } | Fault::Abandon { alive: false, .. })
+    };
+    plan.network == plain && plan.faults.iter().all(gentle)
 }
 
 /// 2025-01-01, in milliseconds since 1970: what the simulated calendars show at the start.
@@ -385,7 +464,7 @@ fn agents(plan: &Plan, draws: Draws) -> anyhow::Result<Vec<Agent>> {
                 name: format!("a{index}"),
                 zone,
                 address: SocketAddr::from((host_address(index), 7700)),
-                wall_ms: CALENDAR_MS + draws.within((0, 2 * offset), Purpose::Clock, number, 0, 0) - offset,
+                clock: Clock::new(CALENDAR_MS + draws.within((0, 2 * offset), Purpose::Clock, number, 0, 0) - offset),
             })
         })
         .collect()

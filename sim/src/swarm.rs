@@ -4,10 +4,15 @@
 //! since runs with a few kinds reach states that runs with all kinds never do. A chaos phase, in which nothing unsafe may happen, is
 //! followed by a heal of everything, after which all must agree.
 
+mod faults;
+
 use crate::draw::{Draws, Purpose, scale};
-use crate::plan::{Bounds, Disk, Fault, MeshPlan, NetworkPlan, Plan, ServicePlan, TargetMode, WakeOrder};
+use crate::plan::{Bounds, Distribution, Fault, MeshPlan, NetworkPlan, Plan, ServicePlan, Start};
+use crate::swarm_members;
 use crate::time::Span;
+use crate::timing::TimingPlan;
 use clap::ValueEnum;
+use faults::FaultDraw;
 use quorate_core::hash;
 
 /// What kind of plans are drawn.
@@ -56,13 +61,19 @@ impl Dice {
         from.get(self.index(from.len())).copied()
     }
 
-    /// Some of the agents: `count` of them, in random order.
+    /// Some of the agents: `count` of them, by number.
     fn some_agents(&mut self, agents: usize, count: usize) -> Vec<usize> {
+        let mut some = self.shuffled(agents);
+        some.truncate(count);
+        some.sort_unstable();
+        some
+    }
+
+    /// All of the agents in a random order.
+    fn shuffled(&mut self, agents: usize) -> Vec<usize> {
         let salt = self.throw(0, u64::MAX - 1);
         let mut all: Vec<usize> = (0..agents).collect();
         all.sort_by_key(|agent| hash::mix(&[salt, *agent as u64]));
-        all.truncate(count);
-        all.sort_unstable();
         all
     }
 }
@@ -71,7 +82,7 @@ impl Dice {
 pub fn plan(profile: Profile, seed: u64, agents: Option<usize>) -> Plan {
     let mut dice = Dice { draws: Draws::new(seed), thrown: 0 };
     match profile {
-        Profile::Swarm => swarm(&mut dice, agents),
+        Profile::Swarm => swarm_members::add(swarm(&mut dice, agents), Draws::new(seed)),
         Profile::Split => split(&mut dice, agents.unwrap_or(50)),
     }
 }
@@ -84,6 +95,9 @@ fn services(dice: &mut Dice, agents: usize, observers: &[u32], instances: usize)
                 name: format!("s{number}"),
                 homes: dice.some_agents(agents, count),
                 period: Span::secs(1),
+                fast_interval: None,
+                down_interval: None,
+                home_only: false,
                 timeout: Span::ms(500),
                 failure_threshold: 3,
                 success_threshold: 1,
@@ -103,7 +117,13 @@ fn split(dice: &mut Dice, agents: usize) -> Plan {
     let faults = if agents < 2 {
         Vec::new()
     } else {
-        vec![Fault::Partition { groups: vec![side, other], from: Span::ms(from), to: Span::ms(to), symmetric: true }]
+        vec![Fault::Partition {
+            groups: vec![side, other],
+            from: Span::ms(from),
+            to: Span::ms(to),
+            symmetric: true,
+            cycle: None,
+        }]
     };
     Plan {
         summary: "a mesh split at random and healed".to_owned(),
@@ -111,134 +131,58 @@ fn split(dice: &mut Dice, agents: usize) -> Plan {
         mesh: MeshPlan { agents, ..MeshPlan::default() },
         network: NetworkPlan::default(),
         bounds: Bounds::default(),
+        timing: TimingPlan::default(),
         services,
         faults,
+        calls: Vec::new(),
     }
-}
-
-/// The kinds of fault a swarm chooses from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Partition,
-    Cut,
-    Isolate,
-    Loss,
-    Crash,
-    Pause,
-    Target,
-    Churn,
 }
 
 fn swarm(dice: &mut Dice, agents: Option<usize>) -> Plan {
     let agents = agents.unwrap_or_else(|| dice.pick(&[3, 4, 5, 5, 6, 7, 9, 12, 20]).unwrap_or(5));
-    let mut kinds: Vec<Kind> =
-        [Kind::Partition, Kind::Cut, Kind::Isolate, Kind::Loss, Kind::Crash, Kind::Pause, Kind::Target, Kind::Churn]
-            .into_iter()
-            .filter(|_| dice.chance(45))
-            .collect();
-    // The roster has no epochs yet: joins and leaves count at once, so they are not mixed with faults that hide them from some.
-    if dice.chance(75) {
-        kinds.retain(|kind| *kind != Kind::Churn);
-    } else {
-        kinds.retain(|kind| matches!(kind, Kind::Churn | Kind::Target | Kind::Pause | Kind::Loss));
-    }
+    let kinds = faults::allowed(dice);
     let chaos = dice.throw(15_000, 60_000);
     let end = CHAOS_FROM_MS + chaos;
     let count = dice.throw(1, 7);
     let zones = if agents >= 6 && dice.chance(40) { 3 } else { 1 };
     let instances = usize::try_from(dice.throw(1, 12)).unwrap_or(1);
     let services = services(dice, agents, &[1, 3, 5, 5, 7], instances);
-    let names: Vec<String> = services
-        .iter()
-        .flat_map(|s| s.homes.iter().map(|home| format!("{}@{home}", s.name)).collect::<Vec<_>>())
-        .collect();
-    let mut faults = Vec::new();
+    let start = if dice.chance(25) { Start::Formed } else { Start::Joining };
+    let network = network(dice, zones);
+    let mut draw = FaultDraw::new(dice, agents, instance_names(&services), end);
     for _ in 0..count {
-        if let Some(kind) = dice.pick(&kinds) {
-            let from = dice.throw(CHAOS_FROM_MS, end - 2000);
-            let longest = (end - from).min(if dice.chance(30) { 3000 } else { 40_000 });
-            let to = from + dice.throw(500.min(longest), longest);
-            faults.push(fault(dice, kind, agents, &names, (Span::ms(from), Span::ms(to)), &faults));
-        }
+        draw.one(&kinds);
     }
-    let jitter = dice.pick(&[[250, 750], [100, 5000], [1000, 40_000]]).unwrap_or([250, 750]);
+    let faults = draw.faults;
     Plan {
         summary: "a plan drawn from a seed".to_owned(),
         duration: Span::ms(end),
-        mesh: MeshPlan { agents, zones, clock_offset: Span::secs(5) },
-        network: NetworkPlan { latency_us: jitter, ..NetworkPlan::default() },
+        mesh: MeshPlan { agents, zones, clock_offset: Span::secs(5), start },
+        network,
         bounds: Bounds::default(),
+        timing: TimingPlan::default(),
         services,
-        faults: faults.into_iter().flatten().collect(),
+        faults,
+        calls: Vec::new(),
     }
 }
 
-type Faults = Vec<Fault>;
+fn instance_names(services: &[ServicePlan]) -> Vec<String> {
+    services.iter().flat_map(|s| s.homes.iter().map(|home| format!("{}@{home}", s.name))).collect()
+}
 
-fn fault(
-    dice: &mut Dice,
-    kind: Kind,
-    agents: usize,
-    names: &[String],
-    when: (Span, Span),
-    earlier: &[Faults],
-) -> Faults {
-    let (from, to) = when;
-    let agent = dice.index(agents);
-    let touched = |wanted: usize| {
-        earlier.iter().flatten().any(|fault| match fault {
-            Fault::Crash { agent, .. } | Fault::Leave { agent, .. } | Fault::Join { agent, .. } => *agent == wanted,
-            _ => false,
-        })
+/// What packets go through when nothing is wrong: within a rack, across a building, over a wide area, or between regions.
+fn network(dice: &mut Dice, zones: usize) -> NetworkPlan {
+    let latency_us = dice.pick(&[[250, 750], [100, 5000], [1000, 40_000]]).unwrap_or([250, 750]);
+    let distribution = if dice.chance(30) { Distribution::Lognormal } else { Distribution::Uniform };
+    let apart = zones > 1 && dice.chance(40);
+    let mut row = |from: usize| -> Vec<u64> {
+        (0..zones).map(|to| if from == to { 0 } else { dice.throw(1000, 40_000) }).collect()
     };
-    match kind {
-        Kind::Partition => {
-            let count = dice.index(agents.saturating_sub(1)) + 1;
-            let side = dice.some_agents(agents, count);
-            let bridge = dice.chance(20).then(|| dice.index(agents));
-            let other = (0..agents).filter(|agent| !side.contains(agent) && bridge != Some(*agent)).collect();
-            let symmetric = !dice.chance(25);
-            vec![Fault::Partition { groups: vec![side, other], from, to, symmetric }]
-        }
-        Kind::Cut => {
-            let senders = dice.index(agents.div_ceil(2)) + 1;
-            let receivers = dice.index(agents.div_ceil(2)) + 1;
-            let (senders, receivers) = (dice.some_agents(agents, senders), dice.some_agents(agents, receivers));
-            vec![Fault::Cut { senders, receivers, from, to }]
-        }
-        Kind::Isolate => {
-            let count = dice.index(agents.div_ceil(3)) + 1;
-            vec![Fault::Isolate { agents: dice.some_agents(agents, count), from, to }]
-        }
-        Kind::Loss => {
-            let per_mille = dice.pick(&[10, 50, 100, 200, 400]).unwrap_or(50);
-            vec![Fault::Loss { per_mille, from, to }]
-        }
-        Kind::Crash if touched(agent) => Vec::new(),
-        Kind::Crash => {
-            let disk = dice.pick(&[Disk::Keep, Disk::Keep, Disk::Keep, Disk::Lose, Disk::Stale]).unwrap_or_default();
-            vec![Fault::Crash { agent, at: from, restart_at: Some(to), disk, targets_survive: dice.chance(40) }]
-        }
-        Kind::Pause => {
-            let wake = dice.pick(&[WakeOrder::Packets, WakeOrder::Timers, WakeOrder::Mixed]).unwrap_or_default();
-            vec![Fault::Pause { agent, from, to, wake }]
-        }
-        Kind::Target => target(dice, names, agents, from, to),
-        Kind::Churn if agent == 0 || touched(agent) => Vec::new(),
-        Kind::Churn if dice.chance(50) => vec![Fault::Join { agent, at: from }],
-        Kind::Churn if dice.chance(50) => vec![Fault::Leave { agent, at: from }],
-        Kind::Churn => vec![Fault::Leave { agent, at: from }, Fault::Join { agent, at: to }],
-    }
-}
-
-fn target(dice: &mut Dice, names: &[String], agents: usize, from: Span, to: Span) -> Faults {
-    let modes = [TargetMode::Dead, TargetMode::Hung, TargetMode::Erroring, TargetMode::Flapping];
-    let Some(instance) = names.get(dice.index(names.len())).cloned() else { return Vec::new() };
-    let mode = dice.pick(&modes).unwrap_or(TargetMode::Dead);
-    let flap_period = Span::ms(dice.throw(1000, 8000));
-    let count = dice.index(agents) + 1;
-    let seen_by = dice.chance(30).then(|| dice.some_agents(agents, count));
-    vec![Fault::Target { instance, mode, from, to: Some(to), flap_period, seen_by }]
+    let between_zones_us = if apart { (0..zones).map(&mut row).collect() } else { Vec::new() };
+    let setup = Span::ms(dice.pick(&[0, 0, 1, 20]).unwrap_or(0));
+    let ordered = dice.chance(30);
+    NetworkPlan { latency_us, distribution, between_zones_us, setup, ordered, ..NetworkPlan::default() }
 }
 
 #[cfg(test)]
@@ -251,11 +195,45 @@ mod tests {
             let drawn = plan(Profile::Swarm, seed, None);
             drawn.check().unwrap();
             assert_eq!(drawn, plan(Profile::Swarm, seed, None));
-            assert_eq!(Plan::parse(&drawn.to_toml().unwrap()).unwrap(), drawn, "{seed}");
+            assert_eq!(Plan::parse(&crate::plan_table::text(&drawn).unwrap()).unwrap(), drawn, "{seed}");
         }
         for agents in [2, 3, 50] {
             plan(Profile::Split, 1, Some(agents)).check().unwrap();
         }
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_drawn() {
+        let word = |fault: &Fault| toml::Value::try_from(fault).unwrap()["kind"].to_string();
+        let plans = (0..600).map(|seed| plan(Profile::Swarm, seed, None));
+        let drawn: std::collections::BTreeSet<String> =
+            plans.flat_map(|plan| plan.faults.iter().map(word).collect::<Vec<_>>()).collect();
+        let all = [
+            "partition",
+            "ring",
+            "cut",
+            "isolate",
+            "loss",
+            "delay",
+            "duplicate",
+            "throttle",
+            "reset",
+            "crash",
+            "pause",
+            "slow",
+            "drift",
+            "clock-step",
+            "clone",
+            "rolling-restart",
+            "replace",
+            "join-storm",
+            "mass-leave",
+            "target",
+            "join",
+            "leave",
+        ];
+        let missing: Vec<&str> = all.into_iter().filter(|kind| !drawn.contains(&format!("{kind:?}"))).collect();
+        assert!(missing.is_empty(), "{missing:?} in {drawn:?}");
     }
 
     #[test]

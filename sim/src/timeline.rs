@@ -1,7 +1,6 @@
 //! When which verdict was held where: what detection and recovery times are read from.
 
 use crate::invariants::{Finding, Sight, detection, recovery};
-use crate::plan::TargetMode;
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
 use crate::truth::Truth;
@@ -11,8 +10,6 @@ use std::time::Duration;
 
 /// Nothing else may go wrong for so long before a fault whose detection is held to a bound.
 const CALM_BEFORE: Duration = Duration::from_secs(20);
-/// The mesh takes so long to form.
-const FORMED: Duration = Duration::from_secs(15);
 
 /// The changes of all verdicts on all agents.
 #[derive(Debug)]
@@ -98,8 +95,7 @@ impl Timeline {
 /// The faults of the plan that make a subject fail for everybody.
 pub fn trials(truth: &Truth) -> Vec<Trial> {
     let scenario = &truth.scenario;
-    let all_see = |fault: &&crate::scenario::TargetFault| fault.seen_by.is_none() && fault.mode != TargetMode::Flapping;
-    let targets = scenario.targets.iter().filter(all_see);
+    let targets = scenario.targets.iter().filter(|fault| fault.kills());
     let mut trials: Vec<Trial> = targets
         .map(|fault| Trial { subject: Subject::Instance(fault.instance), when: fault.when, dark: None })
         .collect();
@@ -125,9 +121,9 @@ impl Trial {
         };
         let earlier = |when: Interval| when.from < self.when.from;
         let same = |fault: &&crate::scenario::TargetFault| self.subject == Subject::Instance(fault.instance);
-        self.when.from.since(SimTime::START) >= FORMED
+        self.when.from >= scenario.formed_by
             && !scenario.lossy(before, to)
-            && !scenario.cuts.iter().any(|cut| meets(cut.when))
+            && !scenario.cuts.iter().any(|cut| cut.when.meets(before, to))
             && !scenario.pauses.iter().any(|(_, when)| meets(*when))
             && !scenario.changes.iter().any(|(_, at)| before <= *at && *at <= to)
             && !scenario.targets.iter().filter(same).any(|fault| earlier(fault.when))

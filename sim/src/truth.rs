@@ -3,14 +3,21 @@
 //! Cuts, loss and misbehaving instances follow from the plan alone; when processes ran, who belonged to the mesh and how probes ended is
 //! written down as it happens.
 
+use crate::ledger::Ledger;
 use crate::plan::TargetMode;
+use crate::rosters::Rosters;
 use crate::scenario::{Interval, Scenario};
 use crate::time::{SimTime, nanos};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// After joining or leaving, an agent may for this long be counted by some and not by others.
 pub const FLUX: Duration = Duration::from_secs(10);
+
+/// Moments of which the parts of the mesh are remembered: a minute's worth of seconds.
+const MOMENTS_KEPT: usize = 64;
 
 /// Probes remembered per observer and instance.
 const PROBES_KEPT: usize = 32;
@@ -39,6 +46,35 @@ pub enum Appearance {
     Erroring,
     /// Nothing is heard of its host.
     Silent,
+    /// It answers as it should, this much later.
+    Late(Duration),
+    /// It answers as it should, but no more than so many probes in a second.
+    Busy(u32),
+    /// It answers 503.
+    Overloaded,
+}
+
+/// The parts at some moments, as of a revision of the truth.
+#[derive(Debug, Default)]
+struct KnownParts {
+    revision: u64,
+    moments: VecDeque<(SimTime, Rc<Parts>)>,
+}
+
+/// The parts into which the mesh falls at one moment: within one, everyone reaches everyone over some number of hops.
+#[derive(Debug)]
+struct Parts {
+    /// In which part each agent is; none when it stands still.
+    of: Vec<Option<usize>>,
+    /// Who of all is in each.
+    parts: Vec<Vec<bool>>,
+}
+
+impl Parts {
+    /// The part that `agent` is in.
+    fn of(&self, agent: usize) -> Option<&[bool]> {
+        self.of[agent].map(|part| self.parts[part].as_slice())
+    }
 }
 
 /// The ground truth of a run.
@@ -51,7 +87,16 @@ pub struct Truth {
     lives: Vec<Vec<Interval>>,
     pauses: Vec<Vec<Interval>>,
     memberships: Vec<Vec<Interval>>,
+    /// Who counted when, as agreed by the agents themselves.
+    pub rosters: Rosters,
     probes: BTreeMap<(usize, usize), VecDeque<Probed>>,
+    revision: u64,
+    /// Into which parts the mesh falls at the moments asked for last.
+    parts: RefCell<KnownParts>,
+    /// What everyone has signed.
+    pub ledger: Ledger,
+    /// Bytes that each agent has sent.
+    pub sent: Vec<u64>,
 }
 
 impl Truth {
@@ -59,17 +104,23 @@ impl Truth {
     pub fn new(scenario: Scenario) -> Self {
         let none = vec![Vec::new(); scenario.agents.len()];
         Self {
+            ledger: Ledger::default(),
+            sent: vec![0; scenario.agents.len()],
             scenario,
             now: SimTime::START,
             lives: none.clone(),
             pauses: none.clone(),
             memberships: none,
+            rosters: Rosters::default(),
             probes: BTreeMap::new(),
+            revision: 0,
+            parts: RefCell::default(),
         }
     }
 
     /// Notes that an agent's process starts; the first time, or after a leave, it becomes a member.
     pub fn started(&mut self, agent: usize) {
+        self.revision += 1;
         open(&mut self.lives[agent], self.now);
         open(&mut self.memberships[agent], self.now);
         // Not before: what it signed just before its end is judged by what it had seen.
@@ -78,23 +129,32 @@ impl Truth {
 
     /// Notes that an agent's process ends.
     pub fn ended(&mut self, agent: usize) {
+        self.revision += 1;
         close(&mut self.lives[agent], self.now);
         close(&mut self.pauses[agent], self.now);
     }
 
     /// Notes that an agent gave up its membership.
     pub fn left(&mut self, agent: usize) {
+        self.revision += 1;
         close(&mut self.memberships[agent], self.now);
     }
 
     /// Notes that a process stands still.
     pub fn paused(&mut self, agent: usize) {
+        self.revision += 1;
         open(&mut self.pauses[agent], self.now);
     }
 
     /// Notes that it goes on.
     pub fn resumed(&mut self, agent: usize) {
+        self.revision += 1;
         close(&mut self.pauses[agent], self.now);
+    }
+
+    /// Grows whenever a process or a membership changes.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Notes a finished probe.
@@ -152,9 +212,16 @@ impl Truth {
         a == b || !self.scenario.cuts.iter().any(|cut| cut.when.meets(from, to) && stops(cut))
     }
 
+    /// Does a cut stop what either sends to the other, all the time, in both ways?
+    pub fn path_cut(&self, a: usize, b: usize, from: SimTime, to: SimTime) -> bool {
+        let all = |x: usize, y: usize| self.moments(from, to).into_iter().all(|at| self.cut(x, y, at));
+        all(a, b) && all(b, a)
+    }
+
     /// Can two agents talk, both ways, at `at`?
     pub fn linked(&self, a: usize, b: usize, at: SimTime) -> bool {
-        self.awake(a, at) && self.awake(b, at) && !self.cut(a, b, at) && !self.cut(b, a, at)
+        let there = |agent| self.awake(agent, at) || self.scenario.doubled(agent, at, at);
+        there(a) && there(b) && !self.cut(a, b, at) && !self.cut(b, a, at)
     }
 
     /// Is `agent` a member at `at`?
@@ -174,7 +241,8 @@ impl Truth {
 
     /// Can `agent` reach no more than half of the roster at `at`, however the agents that just joined or left are counted?
     pub fn minority(&self, agent: usize, at: SimTime) -> bool {
-        self.too_few(at, |other| other == agent && self.awake(agent, at) || self.linked(agent, other, at))
+        !self.scenario.doubled(agent, at, at)
+            && self.too_few(at, |other| other == agent && self.awake(agent, at) || self.linked(agent, other, at))
     }
 
     /// Is that so at every moment from `from` to `to`?
@@ -184,14 +252,47 @@ impl Truth {
 
     /// Is `agent` in a part of the mesh, connected over any number of hops, that holds no more than half of the roster?
     pub fn cornered(&self, agent: usize, at: SimTime) -> bool {
-        let reached = self.part_of(agent, at);
-        reached.is_empty() || self.too_few(at, |other| reached[other])
+        match self.parts(at).of(agent) {
+            None => true,
+            Some(part) => self.too_few(at, |other| part[other]),
+        }
     }
 
     /// Whom `agent` reaches at `at` over any number of hops, itself included; empty when it stands still.
     pub fn part_of(&self, agent: usize, at: SimTime) -> Vec<bool> {
-        if !self.awake(agent, at) {
-            return Vec::new();
+        self.parts(at).of(agent).map(<[bool]>::to_vec).unwrap_or_default()
+    }
+
+    /// The parts of the mesh at `at`. Many ask of the same moment, and each part is looked for once.
+    fn parts(&self, at: SimTime) -> Rc<Parts> {
+        let KnownParts { revision, moments: known } = &mut *self.parts.borrow_mut();
+        if *revision != self.revision {
+            known.clear();
+            *revision = self.revision;
+        }
+        if let Some((_, parts)) = known.iter().find(|(moment, _)| *moment == at) {
+            return Rc::clone(parts);
+        }
+        let mut parts = Parts { of: vec![None; self.agents()], parts: Vec::new() };
+        for agent in 0..self.agents() {
+            if parts.of[agent].is_none() && self.awake(agent, at) {
+                let part = self.find_part(agent, at);
+                let members = part.iter().enumerate().filter(|(member, inside)| **inside && self.awake(*member, at));
+                members.for_each(|(member, _)| parts.of[member] = Some(parts.parts.len()));
+                parts.parts.push(part);
+            }
+        }
+        if known.len() == MOMENTS_KEPT {
+            known.pop_front();
+        }
+        let parts = Rc::new(parts);
+        known.push_back((at, Rc::clone(&parts)));
+        parts
+    }
+
+    fn find_part(&self, agent: usize, at: SimTime) -> Vec<bool> {
+        if !self.scenario.cuts.iter().any(|cut| cut.when.holds(at)) {
+            return (0..self.agents()).map(|other| self.awake(other, at)).collect();
         }
         let mut reached = vec![false; self.agents()];
         let mut frontier = vec![agent];
@@ -205,6 +306,34 @@ impl Truth {
             }
         }
         reached
+    }
+
+    /// Could neither of two agents send anything to the other, over any number of hops, at any moment from `from` to `to`?
+    pub fn apart_throughout(&self, a: usize, b: usize, from: SimTime, to: SimTime) -> bool {
+        let hears = |x: usize, y: usize, at: SimTime| self.awake(y, at) && !self.cut(x, y, at);
+        let apart = |at: SimTime| {
+            // Most pairs hear each other directly.
+            !hears(a, b, at) && !hears(b, a, at) && !self.heard_by(a, at)[b] && !self.heard_by(b, at)[a]
+        };
+        a != b
+            && self.scenario.cuts.iter().any(|cut| cut.when.meets(from, to))
+            && self.moments(from, to).into_iter().all(apart)
+    }
+
+    /// Who may hear `agent` at `at`, over any number of hops.
+    fn heard_by(&self, agent: usize, at: SimTime) -> Vec<bool> {
+        let mut hearing = vec![false; self.agents()];
+        let mut frontier = vec![agent];
+        hearing[agent] = true;
+        while let Some(next) = frontier.pop() {
+            for (other, hears) in hearing.iter_mut().enumerate() {
+                if !*hears && self.awake(other, at) && !self.cut(next, other, at) {
+                    *hears = true;
+                    frontier.push(other);
+                }
+            }
+        }
+        hearing
     }
 
     /// Did `agent` reach no more than half of the roster from `from` to `to`, even when everyone counts whom it reached at any moment of
@@ -231,8 +360,24 @@ impl Truth {
         })
     }
 
+    /// Did no process begin, end or stand still from `from` to `to`, and was none faulty?
+    pub fn all_awake(&self, from: SimTime, to: SimTime) -> bool {
+        let within = |moment: SimTime| from <= moment && moment <= to;
+        let mut recorded = self.lives.iter().chain(&self.pauses).chain(&self.memberships).flatten();
+        recorded.all(|interval| !within(interval.from) && !within(interval.to))
+            && (0..self.agents()).all(|agent| !self.scenario.suspect(agent, to))
+    }
+
+    /// Did nothing befall any process or path from `from` to `to`, but the loss of packets by chance?
+    pub fn steady(&self, from: SimTime, to: SimTime) -> bool {
+        self.all_awake(from, to) && !self.scenario.cuts.iter().any(|cut| cut.when.meets(from, to))
+    }
+
     /// Do those for whom `reached` holds make up half of the roster or less?
     fn too_few(&self, at: SimTime, reached: impl Fn(usize) -> bool) -> bool {
+        if let Some(roster) = self.rosters.at(at) {
+            return roster.iter().filter(|member| reached(**member)).count() * 2 <= roster.len();
+        }
         let (mut count, mut roster) = (0, 0);
         for other in 0..self.agents() {
             let (flux, reached) = (self.in_flux(other, at), reached(other));
@@ -243,16 +388,23 @@ impl Truth {
         count * 2 <= roster
     }
 
+    /// Did `agent` count at `at`?
+    pub fn counts(&self, agent: usize, at: SimTime) -> bool {
+        self.rosters.at(at).map_or_else(|| self.member(agent, at), |roster| roster.contains(&agent))
+    }
+
     /// `from`, `to`, and every moment between them at which anything about links, processes or the roster changed.
     fn moments(&self, from: SimTime, to: SimTime) -> Vec<SimTime> {
         let mut moments = vec![from, to];
-        let cuts = self.scenario.cuts.iter().map(|cut| cut.when);
+        moments.extend(self.scenario.cuts.iter().flat_map(|cut| cut.when.edges_between(from, to)));
         let recorded = self.lives.iter().chain(&self.pauses).chain(&self.memberships).flatten().copied();
-        for interval in cuts.chain(recorded) {
+        let doubled = self.scenario.doubles.iter().map(|double| double.when);
+        for interval in recorded.chain(doubled) {
             let settled = [interval.from.plus(FLUX), interval.to.plus(FLUX)];
             let changes = [interval.from, interval.to].into_iter().chain(settled);
             moments.extend(changes.filter(|moment| from < *moment && *moment < to));
         }
+        moments.extend(self.rosters.changes().filter(|moment| from < *moment && *moment < to));
         moments.sort_unstable();
         moments.dedup();
         moments
@@ -269,13 +421,18 @@ impl Truth {
         if self.dark(home, at) || self.cut(observer, home, at) || self.cut(home, observer, at) {
             return Appearance::Silent;
         }
-        let mut faults = self.scenario.targets.iter();
-        let fault = faults.find(|f| f.instance == instance && f.when.holds(at) && f.seen_by(observer));
+        let faults = self.scenario.targets.iter();
+        let seen = faults.filter(|f| f.instance == instance && f.when.holds(at) && f.seen_by(observer));
+        // Of several at a time, one that kills shows.
+        let fault = seen.min_by_key(|fault| !fault.kills());
         match fault.map(|fault| (fault.mode, fault)) {
             None => Appearance::Healthy,
             Some((TargetMode::Dead, _)) => Appearance::Refused,
             Some((TargetMode::Hung, _)) => Appearance::Hung,
             Some((TargetMode::Erroring, _)) => Appearance::Erroring,
+            Some((TargetMode::Silent, _)) => Appearance::Silent,
+            Some((TargetMode::Slow, fault)) => Appearance::Late(fault.answer_after),
+            Some((TargetMode::Overloaded, fault)) => Appearance::Busy(fault.probes_per_s),
             Some((TargetMode::Flapping, fault)) => {
                 let turn = nanos(at.since(fault.when.from)) / nanos(fault.flap_period).max(1);
                 if turn.is_multiple_of(2) { Appearance::Refused } else { Appearance::Healthy }
@@ -297,6 +454,7 @@ impl Truth {
         let faulty = |f: &&crate::scenario::TargetFault| f.instance == instance && f.seen_by(observer);
         let dark = |crash: &&crate::scenario::Crash| crash.agent == home && !crash.targets_survive;
         self.awake_throughout(observer, from, to)
+            && !self.scenario.unsound(observer, from, to)
             && self.path_clear(observer, home, from, to)
             && !self.scenario.crashes.iter().filter(dark).any(|crash| crash.when.meets(from, to))
             && !self.scenario.targets.iter().filter(faulty).any(|fault| fault.when.meets(from, to))
@@ -313,7 +471,7 @@ impl Truth {
 
     /// The moment at which the wall clock of `agent` shows `ms`.
     pub fn moment_of(&self, agent: usize, ms: u64) -> SimTime {
-        SimTime::from_ms(ms.saturating_sub(self.scenario.agents[agent].wall_ms))
+        self.scenario.agents[agent].clock.moment_of(ms, self.now)
     }
 }
 

@@ -3,20 +3,22 @@
 //! One event after the other is taken from the queue; whatever an engine puts out in answer is carried out at the same moment. All that is
 //! random is drawn from the seed, so a plan and a seed make one run.
 
+use crate::calls::{Callers, Running};
 use crate::checks::Checks;
-use crate::host::{Host, clocks};
+use crate::host::Host;
 use crate::invariants::{Finding, Sight};
 use crate::network::{Network, Packet, Step, Told};
-use crate::node::Starter;
-use crate::plan::{Disk, WakeOrder};
+use crate::node::AnyStarter;
+use crate::papers::ledger::Ledger;
+use crate::plan::Disk;
 use crate::queue::{Key, Queue, Rank};
 use crate::scenario::{Action, Scenario};
+use crate::stop::Stop;
 use crate::time::SimTime;
 use crate::trace::Trace;
-use crate::truth::{Probed, Truth};
-use quorate_core::{InstanceId, Mono, Outcome, Verdict};
-use quorate_mesh::{Command, Event, EventKind, Input, LinkEvent, MeshView, Output, ProbeId};
-use serde_json::json;
+use crate::truth::Truth;
+use quorate_core::{InstanceId, Outcome, Verdict};
+use quorate_mesh::{Command, Glance, Input, LinkEvent, ProbeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -24,14 +26,11 @@ use std::time::Duration;
 pub const SURVEY: Duration = Duration::from_millis(200);
 /// In a mesh up to this size an agent's picture is looked at whenever it changes; in a larger one at surveys, and when it tells of a new
 /// `down`.
-const SMALL_MESH: usize = 10;
+pub(crate) const SMALL_MESH: usize = 10;
 /// A leaving agent that has not finished is stopped after this long.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 /// Once all agree for this long after the last fault, and the plan's duration is over, the run ends.
 const CALM: Duration = Duration::from_secs(2);
-/// More inputs than this in one second of one agent mean that it spins.
-const RUNAWAY: u64 = 500_000;
-
 /// Something that will happen.
 #[derive(Debug)]
 pub enum Happening {
@@ -40,7 +39,9 @@ pub enum Happening {
     /// A link moves on.
     Link(Step),
     /// A probe ends.
-    Probe { agent: usize, run: u64, id: ProbeId, instance: usize, started: SimTime, outcome: Outcome },
+    Probe { agent: usize, run: u64, id: ProbeId, outcome: Box<Outcome> },
+    /// A slow process has time again.
+    Free { agent: usize, run: u64 },
     /// An agent's deadline.
     Wake(usize),
     /// A joining agent asks again.
@@ -51,6 +52,12 @@ pub enum Happening {
     Admit { agent: usize, sponsor: usize },
     /// An agent hears that a link came up or is gone.
     Tell(Told),
+    /// Somebody calls.
+    Call { agent: usize, calls: usize },
+    /// A call has ended.
+    Called(Running),
+    /// A person decides about a breaker.
+    Word { calls: usize, word: usize },
     /// The world looks around.
     Survey,
 }
@@ -95,19 +102,29 @@ pub struct World {
     pub(crate) next_ticket: u64,
     /// How often joining agents have asked.
     pub(crate) knocks: BTreeMap<usize, u64>,
-    starter: Starter,
+    /// With which process of a cloned agent each process has talked last, by itself and the agent.
+    pub(crate) talked: BTreeMap<(usize, usize), usize>,
+    /// Probes of overloaded instances: the running second, and how many in it.
+    pub(crate) probed: BTreeMap<usize, (u64, u32)>,
+    /// Who calls, and by which breakers.
+    pub callers: Callers,
+    starter: Box<AnyStarter>,
     /// Events planned, by the agent they come from.
-    sequence: Vec<u64>,
-    /// A run that is to find faults, not to measure, ends with the first.
-    pub stop_at_first: bool,
+    sequence: Vec<u32>,
+    /// When it ends before its time.
+    pub stop: Stop,
+    /// What agents said of each other, if it is to be kept.
+    pub ledger: Option<Ledger>,
+    /// Are pictures taken and compared with the truth? Experiments at sizes where that takes too long do without.
+    pub watched: bool,
 }
 
 impl World {
     /// A world in which nothing has happened yet.
-    pub fn new(scenario: Scenario, starter: Starter, trace: Trace) -> Self {
+    pub fn new(scenario: Scenario, starter: Box<AnyStarter>, trace: Trace) -> Self {
         let mut world = Self {
             network: Network::new(&scenario),
-            hosts: scenario.agents.iter().map(|_| Host::default()).collect(),
+            hosts: (0..scenario.processes()).map(|_| Host::default()).collect(),
             checks: Checks::new(&scenario),
             trace,
             tally: Tally::default(),
@@ -116,14 +133,30 @@ impl World {
             tickets: BTreeMap::new(),
             next_ticket: 1,
             knocks: BTreeMap::new(),
+            talked: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            callers: Callers::default(),
             starter,
-            sequence: vec![0; scenario.agents.len().max(1)],
-            stop_at_first: false,
+            sequence: vec![0; scenario.processes().max(1)],
+            stop: Stop::Never,
+            ledger: None,
+            watched: true,
             truth: Truth::new(scenario),
         };
+        let ledger = &world.truth.ledger;
+        world.hosts.iter_mut().for_each(|host| host.ledger = ledger.clone());
         for (index, (at, action)) in world.truth.scenario.actions.clone().into_iter().enumerate() {
+            if let Action::Restart(agent, _) | Action::Join(agent) = action {
+                world.hosts[agent].returns = true;
+                world.hosts[agent].returns_stale |= matches!(action, Action::Restart(_, Disk::Stale));
+            }
+            if let Action::Clone(number) = action {
+                let agent = world.truth.scenario.doubles[number].agent;
+                world.hosts[agent].returns = true;
+            }
             world.plan(at, Rank::Action, index, 0, Happening::Action(action));
         }
+        world.plan_calls();
         world.plan(SimTime::START.plus(SURVEY), Rank::Survey, 0, 0, Happening::Survey);
         world
     }
@@ -135,17 +168,6 @@ impl World {
         self.tally.events_waiting = self.tally.events_waiting.max(self.queue.len());
     }
 
-    /// Begins the lines of the trace, if they are wanted, with what the run is about.
-    pub fn begin_lines(&mut self, plan: &crate::plan::Plan) {
-        if self.trace.wants_lines() {
-            let scenario = &self.truth.scenario;
-            let agents: Vec<_> =
-                scenario.agents.iter().map(|a| json!({ "name": a.name, "id": a.id, "zone": a.zone })).collect();
-            let about = json!({ "name": scenario.name, "seed": scenario.seed, "plan": plan, "agents": agents });
-            self.trace.line(SimTime::START, "run", None, about);
-        }
-    }
-
     /// The last moment of the run.
     fn limit(&self) -> SimTime {
         let scenario = &self.truth.scenario;
@@ -155,27 +177,44 @@ impl World {
     /// Runs to the end.
     pub fn run(&mut self) {
         let limit = self.limit();
-        while let Some((key, event)) = self.queue.pop() {
-            if key.at > limit || self.done(key.at) {
+        let scenario = &self.truth.scenario;
+        self.truth.rosters.begin(if scenario.formed {
+            scenario.founders.iter().copied().collect()
+        } else {
+            [0].into()
+        });
+        while let Some((at, event)) = self.queue.pop() {
+            if at > limit || self.done(at) {
                 break;
             }
-            self.truth.now = key.at;
+            if self.stop.undecided(at) {
+                return;
+            }
+            let told = self.trace.wants_lines();
+            if told {
+                self.tell_ground(at);
+            }
+            self.truth.now = at;
             self.dispatch(event);
+            if told {
+                self.tell_news();
+            }
         }
         self.refresh_views();
         for host in self.hosts.iter().filter_map(|host| host.process.as_ref()) {
             self.tally.agent_seconds += self.truth.now.since(host.started).as_secs_f64();
         }
         self.checks.look(&self.truth, &Sight::End);
+        self.tell_end();
     }
 
     fn done(&self, next: SimTime) -> bool {
         let scenario = &self.truth.scenario;
-        (self.stop_at_first && !self.checks.violations.is_empty())
+        self.stop.enough(&self.checks.violations)
             || (next > scenario.duration && self.checks.convergence.calm_for(self.truth.now) >= CALM)
     }
 
-    fn dispatch(&mut self, event: Happening) {
+    pub(crate) fn dispatch(&mut self, event: Happening) {
         match event {
             Happening::Action(action) => self.act(action),
             Happening::Link(Step::Arrive { from, to, generation, packet }) => {
@@ -184,14 +223,15 @@ impl World {
                 }
             }
             Happening::Link(step) => {
-                self.network.step(&self.truth.scenario, self.truth.now, step);
+                self.network.step(self.truth.now, step);
                 self.after_network();
             }
-            Happening::Probe { agent, run, id, instance, started, outcome } => {
-                if self.hosts[agent].run == run && self.hosts[agent].process.is_some() {
-                    self.finish_probe(agent, id, instance, started, outcome);
+            Happening::Probe { agent, run, id, outcome } => {
+                if self.hosts[agent].run == run {
+                    self.deliver(agent, Input::Probe { id, outcome: *outcome }, 0);
                 }
             }
+            Happening::Free { agent, run } => self.free(agent, run),
             Happening::Wake(agent) => self.wake(agent),
             Happening::Knock(agent) => self.knock(agent),
             Happening::Evict { agent, run } => {
@@ -203,18 +243,19 @@ impl World {
                 if self.hosts[agent].process.is_none() {
                     self.start(agent, Disk::Keep);
                     self.contact(agent, sponsor);
+                    self.contact_some(agent);
                 }
             }
             Happening::Tell(told) => self.tell(told),
+            Happening::Call { agent, calls } => self.call(agent, calls),
+            Happening::Called(running) => self.called(running),
+            Happening::Word { calls, word } => self.give_word(calls, word),
             Happening::Survey => self.survey(),
         }
     }
 
     fn act(&mut self, action: Action) {
         let now = self.truth.now;
-        if self.trace.wants_lines() {
-            self.trace.line(now, "action", None, json!({ "action": format!("{action:?}") }));
-        }
         match action {
             Action::Start(agent) => {
                 self.start(agent, Disk::Keep);
@@ -222,6 +263,7 @@ impl World {
                     self.contact(agent, 0);
                 }
             }
+            Action::Form => self.form(),
             Action::Crash(agent) => {
                 if self.hosts[agent].process.is_some() {
                     self.stop(agent);
@@ -231,7 +273,7 @@ impl World {
                 if self.hosts[agent].process.is_none() && !self.hosts[agent].left && self.hosts[agent].run > 0 {
                     self.start(agent, disk);
                     if disk == Disk::Lose || !self.hosts[agent].remembers() {
-                        self.contact_someone(agent);
+                        self.contact_some(agent);
                     }
                 }
             }
@@ -239,7 +281,7 @@ impl World {
                 if let Some(process) = &mut self.hosts[agent].process {
                     process.paused = true;
                     self.truth.paused(agent);
-                    self.network.set_process(&self.truth.scenario, now, agent, true, false);
+                    self.network.set_process(now, agent, true, false);
                     self.after_network();
                 }
             }
@@ -254,6 +296,17 @@ impl World {
                 }
             }
             Action::Join(agent) => self.knock(agent),
+            Action::Clone(number) => {
+                let (process, agent) = (self.truth.agents() + number, self.truth.scenario.doubles[number].agent);
+                let disk = self.hosts[agent].disk();
+                self.hosts[process].copy_disk(disk);
+                self.start(process, Disk::Keep);
+            }
+            Action::EndClone(number) => self.stop(self.truth.agents() + number),
+            Action::Reset(number) => {
+                self.network.reset(now, &self.truth.scenario.resets[number]);
+                self.after_network();
+            }
             Action::Network => {
                 self.network.refresh(&self.truth.scenario, now);
                 self.after_network();
@@ -261,15 +314,17 @@ impl World {
         }
     }
 
-    fn start(&mut self, agent: usize, disk: Disk) {
+    pub(crate) fn start(&mut self, agent: usize, disk: Disk) {
         let now = self.truth.now;
         if self.hosts[agent].process.is_some() {
             return;
         }
-        match self.hosts[agent].start(&self.truth.scenario, agent, now, disk, self.starter) {
+        match self.hosts[agent].start(&self.truth.scenario, agent, now, disk, self.starter.as_ref()) {
             Ok(()) => {
-                self.truth.started(agent);
-                self.network.set_process(&self.truth.scenario, now, agent, true, true);
+                if agent < self.truth.agents() {
+                    self.truth.started(agent);
+                }
+                self.network.set_process(now, agent, true, true);
                 self.after_network();
                 self.drain(agent, false);
             }
@@ -281,50 +336,28 @@ impl World {
     }
 
     /// Ends a process without a word.
-    fn stop(&mut self, agent: usize) {
+    pub(crate) fn stop(&mut self, agent: usize) {
         let now = self.truth.now;
         if let Some(process) = self.hosts[agent].process.take() {
             self.tally.agent_seconds += now.since(process.started).as_secs_f64();
         }
-        self.truth.ended(agent);
-        self.network.set_process(&self.truth.scenario, now, agent, false, false);
+        if agent < self.truth.agents() {
+            self.truth.ended(agent);
+        }
+        self.network.set_process(now, agent, false, false);
         self.after_network();
     }
 
     /// Ends the process of an agent that has left.
     pub(crate) fn leave_done(&mut self, agent: usize) {
-        self.network.close(&self.truth.scenario, self.truth.now, agent);
+        self.network.close(self.truth.now, agent);
         self.stop(agent);
         self.hosts[agent].left = true;
     }
 
-    fn resume(&mut self, agent: usize, order: WakeOrder) {
-        let Some(process) = &mut self.hosts[agent].process else { return };
-        if !process.paused {
-            return;
-        }
-        process.paused = false;
-        let mut inbox = std::mem::take(&mut process.inbox);
-        self.truth.resumed(agent);
-        self.network.set_process(&self.truth.scenario, self.truth.now, agent, true, true);
-        self.after_network();
-        let before = match order {
-            WakeOrder::Packets => inbox.len(),
-            WakeOrder::Timers => 0,
-            WakeOrder::Mixed => inbox.len() / 2,
-        };
-        let after = inbox.split_off(before);
-        for (input, digest) in inbox {
-            self.deliver(agent, input, digest);
-        }
-        self.wake_if_due(agent);
-        for (input, digest) in after {
-            self.deliver(agent, input, digest);
-        }
-    }
-
     fn arrive(&mut self, from: usize, to: usize, packet: Packet) {
-        let from = self.truth.scenario.agents[from].id;
+        let scenario = &self.truth.scenario;
+        let from = scenario.agents[scenario.role(from)].id;
         let Packet { class, bytes, digest } = packet;
         let input = match class {
             crate::network::Class::Datagram => Input::Datagram { from, bytes },
@@ -333,21 +366,11 @@ impl World {
         self.deliver(to, input, digest);
     }
 
-    fn finish_probe(&mut self, agent: usize, id: ProbeId, instance: usize, started: SimTime, outcome: Outcome) {
-        let passed = !matches!(outcome.result, quorate_core::ProbeResult::Fail(_));
-        self.truth.probed(agent, instance, Probed { started, finished: self.truth.now, passed });
-        if self.trace.wants_lines() {
-            let name = self.truth.scenario.agents[agent].name.clone();
-            let instance = self.truth.scenario.instances[instance].id.as_str().to_owned();
-            let about = json!({ "instance": instance, "started_ns": started.0, "result": outcome.result });
-            self.trace.line(self.truth.now, "probe", Some(&name), about);
-        }
-        self.deliver(agent, Input::Probe { id, outcome }, 0);
-    }
-
     /// Carries out what the network wants done: tells agents, plans what comes later.
     pub(crate) fn after_network(&mut self) {
-        for (at, step) in std::mem::take(&mut self.network.later) {
+        // The lists go back, so that their room is used again.
+        let (mut later, mut told) = (std::mem::take(&mut self.network.later), std::mem::take(&mut self.network.told));
+        for (at, step) in later.drain(..) {
             let (rank, dst, src) = match &step {
                 Step::Arrive { from, to, .. } => (Rank::Arrival, *to, *from),
                 Step::Dial { from, to, .. } | Step::GiveUp { from, to, .. } | Step::Established { from, to, .. } => {
@@ -359,10 +382,11 @@ impl World {
             };
             self.plan(at, rank, dst, src, Happening::Link(step));
         }
-        for told in std::mem::take(&mut self.network.told) {
+        for told in told.drain(..) {
             let (Told::Up(agent, peer) | Told::Down(agent, peer)) = told;
             self.plan(self.truth.now, Rank::Link, agent, peer, Happening::Tell(told));
         }
+        (self.network.later, self.network.told) = (later, told);
     }
 
     fn tell(&mut self, told: Told) {
@@ -370,96 +394,16 @@ impl World {
             Told::Up(agent, peer) => (agent, peer, LinkEvent::Up),
             Told::Down(agent, peer) => (agent, peer, LinkEvent::Down),
         };
-        if self.trace.wants_lines() {
-            let (name, peer) = (self.name(agent), self.name(peer));
-            self.trace.line(self.truth.now, "link", Some(&name), json!({ "peer": peer, "up": event == LinkEvent::Up }));
+        self.tell_link(agent, peer, event == LinkEvent::Up);
+        let scenario = &self.truth.scenario;
+        let role = scenario.role(peer);
+        if event == LinkEvent::Up && scenario.doubles.iter().any(|double| double.agent == role) {
+            self.talked.insert((agent, role), peer);
+        } else if self.talked.get(&(agent, role)) == Some(&peer) {
+            self.talked.remove(&(agent, role));
         }
-        let peer = self.truth.scenario.agents[peer].id;
+        let peer = self.truth.scenario.agents[role].id;
         self.deliver(agent, Input::Link { peer, event }, 0);
-    }
-
-    pub(crate) fn name(&self, agent: usize) -> String {
-        self.truth.scenario.agents[agent].name.clone()
-    }
-
-    /// Gives an input to an agent's process; one that stands still gets it later.
-    pub(crate) fn deliver(&mut self, agent: usize, input: Input, digest: u64) {
-        let now = self.truth.now;
-        let Some(process) = &mut self.hosts[agent].process else { return };
-        if process.paused {
-            process.keep(input, digest);
-            return;
-        }
-        let second = now.0 / 1_000_000_000;
-        process.handled = if process.handled.1 == second { (process.handled.0 + 1, second) } else { (1, second) };
-        if process.handled.0 > RUNAWAY {
-            let finding = Finding::new(Some(agent), format!("it handles more than {RUNAWAY} inputs in one second"));
-            self.checks.report(&self.truth, "contract", finding);
-            self.stop(agent);
-            return;
-        }
-        self.tally.inputs += 1;
-        self.trace.input(now, agent, &input, digest);
-        let woken = matches!(input, Input::Wake);
-        process.node.handle(clocks(&self.truth.scenario, agent, process.started, now), input);
-        self.drain(agent, woken);
-    }
-
-    /// Takes all outputs of an agent, looks at its picture, and plans its next wake-up.
-    fn drain(&mut self, agent: usize, woken: bool) {
-        let mut look = self.hosts.len() <= SMALL_MESH;
-        while let Some(output) = self.hosts[agent].process.as_mut().and_then(|process| process.node.poll_output()) {
-            self.tally.outputs += 1;
-            look |= self.tells_of_new_down(&output);
-            self.carry_out(agent, output);
-        }
-        self.after_network();
-        let now = self.truth.now;
-        let Some(process) = &mut self.hosts[agent].process else { return };
-        let due = process.started.plus(Duration::from_nanos(process.node.next_wakeup().0));
-        let due = if process.node.next_wakeup() == Mono(u64::MAX) { SimTime::NEVER } else { due };
-        // A deadline that is still in the past after it was handled would stop time.
-        let due = due.max(if woken { now.plus(Duration::from_micros(1)) } else { now });
-        let look = look && process.node.view_changed();
-        if due < process.wake_at && due < SimTime::NEVER {
-            process.wake_at = due;
-            self.plan(due, Rank::Wake, agent, 0, Happening::Wake(agent));
-        }
-        if look {
-            self.look_at(agent);
-        }
-    }
-
-    /// Does an output tell of a `down` of which nobody has told before?
-    fn tells_of_new_down(&self, output: &Output) -> bool {
-        let Output::Event(Event { kind: EventKind::Verdicts { changes, .. }, .. }) = output else { return false };
-        changes.iter().any(|change| {
-            let known = self.proofs.get(&change.instance);
-            let same = |proof: &Proof| proof.1 == change.term && proof.2 == Verdict::Down;
-            change.to == Verdict::Down && !known.is_some_and(|proofs| proofs.iter().any(same))
-        })
-    }
-
-    fn wake(&mut self, agent: usize) {
-        let now = self.truth.now;
-        let Some(process) = &mut self.hosts[agent].process else { return };
-        if process.wake_at != now {
-            return;
-        }
-        process.wake_at = SimTime::NEVER;
-        if !process.paused {
-            self.wake_if_due(agent);
-        }
-    }
-
-    fn wake_if_due(&mut self, agent: usize) {
-        let Some(process) = &mut self.hosts[agent].process else { return };
-        let clock = clocks(&self.truth.scenario, agent, process.started, self.truth.now);
-        if process.node.next_wakeup() <= clock.mono {
-            self.deliver(agent, Input::Wake, 0);
-        } else {
-            self.drain(agent, false);
-        }
     }
 
     fn survey(&mut self) {
@@ -467,20 +411,27 @@ impl World {
         self.plan(now.plus(SURVEY), Rank::Survey, 0, 0, Happening::Survey);
         // While a large mesh forms, one look a second is enough.
         let calm = self.hosts.len() > SMALL_MESH && now.plus(SURVEY) < self.truth.scenario.first_fault;
-        if calm && !now.0.is_multiple_of(1_000_000_000) {
+        if !self.watched || calm && !now.0.is_multiple_of(1_000_000_000) {
             return;
         }
         self.refresh_views();
+        if now.0.is_multiple_of(COUNT_NS) {
+            self.refresh_counts();
+        }
         for view in self.hosts.iter().filter_map(view_of) {
             self.tally.gossip_backlog = self.tally.gossip_backlog.max(view.stats.gossip_backlog);
             self.tally.timers = self.tally.timers.max(view.stats.timers);
         }
-        let views: Vec<Option<&MeshView>> = self.hosts.iter().map(view_of).collect();
+        self.tell_survey();
+        let views: Vec<Option<&Glance>> = self.hosts.iter().take(self.truth.agents()).map(view_of).collect();
         self.checks.look(&self.truth, &Sight::Survey { views: &views });
     }
 }
 
+/// Counters are read anew this often, whether or not the picture has changed.
+const COUNT_NS: u64 = 1_000_000_000;
+
 /// The last picture taken of a host's agent.
-pub fn view_of(host: &Host) -> Option<&MeshView> {
+pub fn view_of(host: &Host) -> Option<&Glance> {
     host.process.as_ref().and_then(|process| process.view.as_ref())
 }

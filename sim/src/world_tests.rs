@@ -1,14 +1,14 @@
 //! Whole runs: of the library's plans, of drawn plans, twice of the same seed, and of a stand-in for the engine that tells what it got.
 
+use crate::invariants::determinism::differ;
 use crate::library;
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::runner::{self, Manner, Sweep};
+use crate::runner::{self, Manner, Shard, Sweep};
 use crate::swarm::Profile;
 
 fn run(name: &str, plan: &Plan, seed: u64) -> Report {
-    let manner = Manner { lines: None, stop_at_first: false, reproduce: String::new() };
-    runner::run(name, plan, seed, manner).unwrap().0
+    runner::run(name, plan, seed, Manner::default()).unwrap().0
 }
 
 fn clean(name: &str, seeds: &[u64]) {
@@ -49,6 +49,7 @@ clean_plans! {
     isolated_agent: "isolated-agent", [1, 2];
     restart: "restart", [1, 2];
     restart_empty: "restart-empty", [1, 2];
+    forgotten_copies: "forgotten-copies", [1, 2];
     restart_stale: "restart-stale", [1, 2];
     restart_all: "restart-all", [1, 2];
     pause: "pause", [1, 2];
@@ -60,10 +61,50 @@ clean_plans! {
     two_agents: "two-agents", [1, 2];
     lost_majority: "lost-majority", [1, 2];
     heal_50: "heal-50", [1];
+    ring: "ring", [1, 2];
+    lossy_agent: "lossy-agent", [1, 2];
+    flapping_ingress: "flapping-ingress", [1, 2];
+    delayed: "delayed", [1, 2];
+    narrow_line: "narrow-line", [1, 2];
+    broken_links: "broken-links", [1, 2];
+    regions: "regions", [1, 2];
+    slow_process: "slow-process", [1, 2];
+    wrong_clocks: "wrong-clocks", [1, 2];
+    cloned_identity: "cloned-identity", [1, 2];
+    rolling_restart: "rolling-restart", [1, 2];
+    replaced_agents: "replaced-agents", [1, 2];
+    join_storm: "join-storm", [1, 2];
+    mass_leave: "mass-leave", [1, 2];
+    slow_instance: "slow-instance", [1, 2];
+    overloaded_instance: "overloaded-instance", [1, 2];
+    second_opinion: "second-opinion", [1, 2];
+    home_checks: "home-checks", [1, 2];
+    core_heals: "core-heals", [1, 2];
+    faulty_always_down: "faulty-always-down", [1, 2];
+    faulty_always_up: "faulty-always-up", [1, 2];
+    faulty_random: "faulty-random", [1, 2];
+    faulty_replayer: "faulty-replayer", [1, 2];
+    faulty_forger: "faulty-forger", [1, 2];
+    faulty_inflater: "faulty-inflater", [1, 2];
+    faulty_garbage: "faulty-garbage", [1, 2];
+    calls_dead: "calls-dead", [1, 2];
+    calls_hung: "calls-hung", [1, 2];
+    calls_a_third_fails: "calls-a-third-fails", [1, 2];
+    calls_slow: "calls-slow", [1, 2];
+    calls_one_broken_caller: "calls-one-broken-caller", [1, 2];
+    calls_one_zones_path: "calls-one-zones-path", [1, 2];
+    calls_liar: "calls-liar", [1, 2];
+    calls_flapping: "calls-flapping", [1, 2];
+    calls_partition: "calls-partition", [1, 2];
+    calls_word_against_verdict: "calls-word-against-verdict", [1, 2];
+    calls_word_survives: "calls-word-survives", [1, 2];
+    calls_restart_while_open: "calls-restart-while-open", [1, 2];
+    calls_late_results: "calls-late-results", [1, 2];
+    calls_recovery_of_many: "calls-recovery-of-many", [1];
 }
 
 fn swarm(seeds: (u64, u64)) -> Sweep {
-    Sweep { profile: Profile::Swarm, seeds, agents: None, jobs: 2, limit: None }
+    Sweep { profile: Profile::Swarm, seeds, shard: Shard::WHOLE, agents: None, jobs: 2, limit: None }
 }
 
 #[test]
@@ -78,7 +119,7 @@ fn drawn_plans_are_clean() {
 fn the_same_seed_gives_the_same_run_twice() {
     for seed in 0..3 {
         let (first, second) = (swarm((0, 1)).seed(seed).unwrap(), swarm((0, 1)).seed(seed).unwrap());
-        assert_eq!(first.1.first_difference(&second.1), None, "seed {seed}");
+        assert_eq!(differ(&first.1.cells, &second.1.cells), None, "seed {seed}");
         assert_eq!(first.0.trace_hash, second.0.trace_hash);
     }
 }
@@ -98,31 +139,33 @@ fn a_dead_instance_is_detected_and_measured_on_every_agent() {
 }
 
 #[test]
-fn the_trace_tells_what_was_true_and_what_was_said() {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let (name, plan) = library::load("killed-instance").unwrap();
-    let lines = Shared::default();
-    let manner = Manner { lines: Some(Box::new(lines.clone())), stop_at_first: false, reproduce: String::new() };
-    let (with, _) = runner::run(&name, &plan, 1, manner).unwrap();
-    assert_eq!(with.trace_hash, run(&name, &plan, 1).trace_hash, "being watched changes nothing");
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let mut kinds = std::collections::BTreeSet::new();
-    for line in text.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        kinds.insert(line["kind"].as_str().unwrap().to_owned());
-    }
-    for kind in ["run", "action", "link", "probe", "event", "certificate", "send"] {
-        assert!(kinds.contains(kind), "{kind} is missing among {kinds:?}");
-    }
+fn a_formed_mesh_is_whole_from_the_start_and_survives_restarts() {
+    let text = r#"
+summary = "t"
+duration = "20s"
+[mesh]
+agents = 12
+start = "formed"
+[[services]]
+name = "web"
+homes = [0, 5]
+[[faults]]
+kind = "target"
+instance = "web@5"
+mode = "dead"
+from = "5s"
+[[faults]]
+kind = "crash"
+agent = 3
+at = "12s"
+restart_at = "18s"
+"#;
+    let plan = Plan::parse(text).unwrap();
+    let report = run("formed", &plan, 1);
+    assert!(report.clean(), "{}", report.text());
+    assert_eq!(report.detections.iter().filter(|took| **took < 5.0).count(), 12, "{}", report.text());
+    let quiet = Plan { faults: Vec::new(), ..plan };
+    let (first, second) = (run("formed", &quiet, 1), run("formed", &quiet, 2));
+    assert!(first.convergence_s.is_some_and(|took| took < 3.0), "{}", first.text());
+    assert_ne!(first.trace_hash, second.trace_hash);
 }

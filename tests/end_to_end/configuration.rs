@@ -1,8 +1,10 @@
 //! Configuration: an agent runs without a file, and one that is wrong is refused with all its errors at once.
 
-use quorate_tests::{agent_binary, folder, run};
+use nix::sys::signal::Signal;
+use quorate_tests::{Finished, Host, Process, Target, agent_binary, eventually, folder, free_tcp_port, get, run};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Four faults of four kinds: a wrong address, an unknown key, a rule of checks, a missing name.
 const WRONG: &str = r#"
@@ -60,4 +62,132 @@ fn a_file_that_is_missing_is_told() {
     let finished = run(words(&["agent", "--config"], &path));
     assert_eq!(finished.code, Some(2), "{}", finished.stderr);
     assert!(finished.stderr.contains("absent.toml"), "{}", finished.stderr);
+}
+
+/// An agent on loopback with this configuration in a directory of files.
+struct Scene {
+    agent: Process,
+    api: std::net::SocketAddr,
+    files: PathBuf,
+    token: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+fn scene(target: &Target) -> Scene {
+    let folder = folder();
+    let (files, data) = (folder.path().join("conf.d"), folder.path().join("data"));
+    std::fs::create_dir(&files).expect("a folder");
+    let api: std::net::SocketAddr = format!("127.0.0.1:{}", free_tcp_port()).parse().expect("an address");
+    let agent =
+        format!("[agent]\nname = \"${{AGENT_NAME:-alone}}\"\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"{api}\"\n");
+    std::fs::write(files.join("10-agent.toml"), agent).expect("a file");
+    write_service(&files, "web", target);
+    let data_dir = data.display().to_string();
+    let quorate = |arguments: &[&str]| {
+        let mut all: Vec<OsString> = vec![agent_binary().into()];
+        all.extend(arguments.iter().map(OsString::from));
+        all.extend(["--data-dir".into(), data_dir.clone().into()]);
+        all
+    };
+    let _line = run(quorate(&["init"])).success();
+    let token = folder.path().join("token");
+    let made = run(quorate(&["token", "create", "--scope", "operate"])).success();
+    std::fs::write(&token, made).expect("a file");
+    let config = files.display().to_string();
+    let agent = Process::start("alone", &quorate(&["agent", "--config", &config]), &folder.path().join("log"));
+    eventually("it is ready", Duration::from_secs(30), || {
+        let answer = get(api, "/readyz").map_err(|error| error.to_string())?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+    });
+    Scene { agent, api, files, token, _folder: folder }
+}
+
+fn write_service(files: &Path, name: &str, target: &Target) {
+    let text = format!(
+        "service:\n  - name: {name}\n    check: {{period: 1s, timeout: 500ms, initial_delay: 0s, path: /}}\n    \
+         instance: [{{address: '{}'}}]\n",
+        target.address()
+    );
+    std::fs::write(files.join("20-services.yaml"), text).expect("a file");
+}
+
+impl Scene {
+    fn services(&self) -> Vec<String> {
+        let answer = get(self.api, "/v1/services").expect("an answer").json().expect("JSON");
+        let services = answer["services"].as_array().expect("a list");
+        services.iter().map(|service| service["service"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    fn metric(&self, name: &str) -> String {
+        let page = get(self.api, "/metrics").expect("an answer").body;
+        let line = page.lines().find(|line| line.starts_with(&format!("{name} ")));
+        line.and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned()
+    }
+
+    fn reload(&self) -> Finished {
+        let mut all: Vec<OsString> = vec![agent_binary().into(), "reload".into()];
+        all.extend([
+            "--addr".into(),
+            self.api.to_string().into(),
+            "--api-token-file".into(),
+            self.token.clone().into(),
+        ]);
+        run(all)
+    }
+}
+
+const SUCCESSFUL: &str = "quorate_config_last_reload_successful";
+
+#[test]
+fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
+    let targets = folder();
+    let target = Target::start("http", &Host::loopback(), targets.path());
+    let scene = scene(&target);
+    assert_eq!(scene.services(), ["web"]);
+    write_service(&scene.files, "shop", &target);
+    scene.agent.signal(Signal::SIGHUP);
+    eventually("SIGHUP brings the other service", Duration::from_secs(10), || {
+        let services = scene.services();
+        if services == ["shop"] { Ok(()) } else { Err(format!("{services:?}")) }
+    });
+    assert_eq!(scene.metric(SUCCESSFUL), "1");
+
+    let services = scene.files.join("20-services.yaml");
+    let good = std::fs::read_to_string(&services).expect("a file");
+    std::fs::write(&services, good.replace("timeout", "tiemout")).expect("a file");
+    let refused = scene.reload();
+    assert!(refused.code == Some(1) && refused.stderr.contains("did you mean `timeout`?"), "{refused:?}");
+    assert_eq!((scene.services(), scene.metric(SUCCESSFUL)), (vec!["shop".to_owned()], "0".to_owned()));
+
+    write_service(&scene.files, "api", &target);
+    std::fs::write(scene.files.join("30-more.toml"), "[log]\nlevel = \"debug\"\n[agent]\nzone = \"b\"\n")
+        .expect("a file");
+    let reloaded = scene.reload();
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    assert!(reloaded.stdout.contains("log.level, service"), "{reloaded:?}");
+    assert!(reloaded.stderr.contains("take a new start of the agent: agent.zone"), "{reloaded:?}");
+    eventually("the service is there", Duration::from_secs(10), || {
+        let services = scene.services();
+        if services == ["api"] { Ok(()) } else { Err(format!("{services:?}")) }
+    });
+    assert!(scene.metric(SUCCESSFUL) == "1" && scene.agent.log().contains("DEBUG"));
+}
+
+#[test]
+fn what_is_configured_is_shown_without_secrets() {
+    let folder = folder();
+    std::fs::write(folder.path().join("a.toml"), "[log]\nlevel = \"${SHOWN_LEVEL}\"\n").expect("a file");
+    std::fs::write(folder.path().join("b.yaml"), "probe:\n  max_concurrent: 7\n").expect("a file");
+    let shown = |more: &[&str]| {
+        let mut all = words(&["config", "show"], folder.path());
+        all.extend(more.iter().map(OsString::from));
+        run(all).success()
+    };
+    let plain = shown(&[]);
+    assert!(plain.contains("level = \"${SHOWN_LEVEL}\"") && plain.contains("max_concurrent = 7"), "{plain}");
+    assert!(!plain.contains("max_per_host"), "{plain}");
+    let resolved = shown(&["--resolved"]);
+    assert!(resolved.contains("max_concurrent = 7") && resolved.contains("max_per_host = 20"), "{resolved}");
+    let checked = run(words(&["config", "check"], folder.path()));
+    assert!(checked.code == Some(1) && checked.stderr.contains("the variable SHOWN_LEVEL is not set"), "{checked:?}");
 }

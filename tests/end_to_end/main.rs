@@ -2,12 +2,21 @@
 //!
 //! Each test has a mesh of its own, waits for conditions with a bound, and prints what it measured.
 
+mod access;
 mod answers;
+mod breakers;
 mod configuration;
 mod events;
 mod hosts;
 mod instances;
 mod joining;
 mod minority;
+mod monitoring;
+mod names;
+mod operators;
+mod page;
+mod probing;
+mod recording;
+mod reports;
 mod strangers;
 mod tokens;

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+/// The recording within the data directory.
+const RECORDING: &str = "recording";
+
 /// Where programs run: on this machine's loopback, or in a network namespace with an address of its own.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -72,13 +75,24 @@ pub struct AgentSetup {
     pub host: Host,
     /// Service, kind of check, and the addresses of its instances here.
     services: Vec<(String, &'static str, Vec<SocketAddr>)>,
+    /// Does it record its engine's inputs?
+    recorded: bool,
+    /// Further lines of `[api]`.
+    api: String,
 }
 
 impl AgentSetup {
     /// An agent without services.
     #[must_use]
     pub fn new(name: impl Into<String>, host: Host) -> Self {
-        Self { name: name.into(), zone: "default".to_owned(), host, services: Vec::new() }
+        Self {
+            name: name.into(),
+            zone: "default".to_owned(),
+            host,
+            services: Vec::new(),
+            recorded: false,
+            api: String::new(),
+        }
     }
 
     /// Makes it home to one instance, which is `target`: probed each second, down after three failures.
@@ -91,13 +105,31 @@ impl AgentSetup {
         self
     }
 
+    /// Makes it record its engine's inputs, to [`Agent::recording`].
+    #[must_use]
+    pub fn recorded(mut self) -> Self {
+        self.recorded = true;
+        self
+    }
+
+    /// Adds lines to the section `[api]` of its configuration.
+    #[must_use]
+    pub fn api(mut self, lines: &str) -> Self {
+        self.api.push_str(lines);
+        self.api.push('\n');
+        self
+    }
+
     /// The configuration file.
     fn config(&self, mesh: SocketAddr, api: SocketAddr) -> String {
         let remote = !api.ip().is_loopback();
         let mut text = format!(
-            "[agent]\nname = \"{}\"\nzone = \"{}\"\nlisten = \"{mesh}\"\n\n[api]\nlisten = \"{api}\"\nallow_remote = {remote}\n",
-            self.name, self.zone
+            "[agent]\nname = \"{}\"\nzone = \"{}\"\nlisten = \"{mesh}\"\n\n[api]\nlisten = \"{api}\"\nallow_remote = {remote}\n{}",
+            self.name, self.zone, self.api
         );
+        if self.recorded {
+            text.push_str(&format!("\n[record]\npath = \"{RECORDING}\"\n"));
+        }
         for (service, kind, instances) in &self.services {
             text.push_str(&format!(
                 "\n[[service]]\nname = \"{service}\"\n[service.check]\nprotocol = \"{kind}\"\ninitial_delay = \"0s\"\n\
@@ -168,6 +200,12 @@ impl Agent {
         &self.data_dir
     }
 
+    /// What it has recorded, if it was told to.
+    #[must_use]
+    pub fn recording(&self) -> PathBuf {
+        self.data_dir.join(RECORDING)
+    }
+
     fn words(&self, command: &[&str]) -> Vec<OsString> {
         let mut words = vec![agent_binary().into()];
         words.extend(command.iter().map(OsString::from));
@@ -190,6 +228,15 @@ impl Agent {
     #[must_use]
     pub fn token(&self, arguments: &[&str]) -> String {
         token_in(&run(self.words(&[&["token", "create"], arguments].concat())).success())
+    }
+
+    /// A new token of its API, with further arguments for `quorate token create`.
+    ///
+    /// # Panics
+    /// When none is made.
+    #[must_use]
+    pub fn api_token(&self, arguments: &[&str]) -> String {
+        run(self.words(&[&["token", "create"], arguments].concat())).success().trim().to_owned()
     }
 
     fn agent_words(&self, member: Option<SocketAddr>, token: Option<&str>) -> Vec<OsString> {

@@ -41,6 +41,22 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
+/// A program that the system may have, by its path. Without it the test has nothing to do, unless `QUORATE_TEST_REQUIRE_ALL` is set.
+///
+/// # Panics
+/// When it is missing though all is required.
+#[must_use]
+pub fn optional(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        let required = std::env::var_os("QUORATE_TEST_REQUIRE_ALL").is_some_and(|value| value != "0");
+        assert!(!required, "QUORATE_TEST_REQUIRE_ALL is set, and there is no {name}");
+        crate::wait::tell(&format!("SKIPPED: there is no {name}"));
+    }
+    found
+}
+
 /// `target/debug` or the like: the test runs in its `deps`.
 fn profile_folder() -> PathBuf {
     let this = std::env::current_exe().expect("the path of the test");

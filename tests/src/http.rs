@@ -54,6 +54,19 @@ pub fn put(address: SocketAddr, path: &str) -> io::Result<Answer> {
     request(address, "PUT", path)
 }
 
+/// Sends JSON, with a token if there is one.
+///
+/// # Errors
+/// As [`get`].
+pub fn send(address: SocketAddr, method: &str, path: &str, token: Option<&str>, json: &str) -> io::Result<Answer> {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+    let (mut answer, body) = open_with(address, (method, path), &headers, PATIENCE, json)?;
+    body.take(ANSWER_MAX_BYTES).read_to_string(&mut answer.body)?;
+    Ok(answer)
+}
+
 fn request(address: SocketAddr, method: &str, path: &str) -> io::Result<Answer> {
     let (mut answer, body) = open(address, method, path, &[], PATIENCE)?;
     body.take(ANSWER_MAX_BYTES).read_to_string(&mut answer.body)?;
@@ -68,14 +81,27 @@ pub(crate) fn open(
     headers: &[(&str, &str)],
     patience: Duration,
 ) -> io::Result<(Answer, Box<dyn BufRead + Send>)> {
+    open_with(address, (method, path), headers, patience, "")
+}
+
+fn open_with(
+    address: SocketAddr,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    patience: Duration,
+    content: &str,
+) -> io::Result<(Answer, Box<dyn BufRead + Send>)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: 0\r\n");
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n",
+        content.len()
+    );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    stream.write_all(format!("{head}\r\n{content}").as_bytes())?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod binary;
+mod browser;
 mod event_stream;
 mod http;
 mod mesh;
@@ -15,9 +16,10 @@ mod target;
 mod wait;
 
 pub use agent::{Agent, AgentSetup, Host, instance_id};
-pub use binary::{agent_binary, simulator_binary, tool};
+pub use binary::{agent_binary, optional, simulator_binary, tool};
+pub use browser::Browser;
 pub use event_stream::{EventStream, StreamedEvent};
-pub use http::{Answer, get, put};
+pub use http::{Answer, get, put, send};
 pub use mesh::{Mesh, Spread, among, complete, folder, states};
 pub use ports::{free_tcp_port, free_udp_port};
 pub use process::{Finished, Process, run, run_within};

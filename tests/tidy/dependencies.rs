@@ -1,6 +1,6 @@
 //! Who may import whom: the arrows of ARCHITECTURE.md, and the walls around the heavy dependencies.
 
-use crate::tree::{report, root};
+use crate::tree::{report, root, texts_ending};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("quorate-transport", &[]),
     ("quorate-mesh", &["quorate-core", "quorate-breaker", "quorate-wire"]),
     ("quorate", &["quorate-mesh", "quorate-transport", "quorate-probe", "quorate-core", "quorate-breaker"]),
-    ("quorate-sim", &["quorate-mesh", "quorate-core"]),
+    // The simulator writes and reads packets of its own: its faulty members forge them, its invariants compare signatures.
+    ("quorate-sim", &["quorate-mesh", "quorate-breaker", "quorate-core", "quorate-wire"]),
     (
         "quorate-tests",
         &[
@@ -29,9 +30,9 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// A heavy dependency, then the one package that may name it.
-const WALLS: [(&str, &str); 3] =
-    [("bincode", "quorate-wire"), ("foca", "quorate-mesh"), ("quinn", "quorate-transport")];
+/// A heavy dependency, then the packages that may name it. The simulator runs foca without us around it, to compare.
+const WALLS: [(&str, &[&str]); 3] =
+    [("bincode", &["quorate-wire"]), ("foca", &["quorate-mesh", "quorate-sim"]), ("quinn", &["quorate-transport"])];
 
 /// Packages that must stay a pure function of their inputs.
 const PURE: [&str; 5] = ["quorate-core", "quorate-breaker", "quorate-wire", "quorate-mesh", "quorate-sim"];
@@ -77,12 +78,12 @@ fn heavy_dependencies_stay_behind_their_wall() {
     for package in metadata.workspace_packages() {
         for dependency in &package.dependencies {
             let wall = WALLS.iter().find(|(heavy, _)| *heavy == dependency.name);
-            if let Some((heavy, owner)) = wall.filter(|(_, owner)| *owner != package.name.as_str()) {
-                faults.push(format!("{} imports {heavy}, which is {owner}'s", package.name));
+            if let Some((heavy, owners)) = wall.filter(|(_, owners)| !owners.contains(&package.name.as_str())) {
+                faults.push(format!("{} imports {heavy}, which is for {}", package.name, owners.join(", ")));
             }
         }
     }
-    report("one package per heavy dependency", &faults);
+    report("heavy dependencies only where they belong", &faults);
 }
 
 #[test]
@@ -97,7 +98,43 @@ fn the_engine_and_the_simulator_reach_no_clock_and_no_socket() {
     report("pure packages build on pure packages", &faults);
 }
 
-/// Every chain of normal dependencies from `start` to something impure, as text.
+/// A defect can be set only where this feature is on and someone calls for it: the simulator.
+#[test]
+fn only_the_simulator_can_break_the_engine() {
+    let metadata = metadata();
+    let mut faults = Vec::new();
+    for package in metadata.workspace_packages() {
+        let (name, by_default) = (package.name.as_str(), package.features.get("default"));
+        if by_default.is_some_and(|features| features.iter().any(|feature| feature.contains("sabotage"))) {
+            faults.push(format!("{name} is broken by default"));
+        }
+        let asks = package.dependencies.iter().any(|d| d.features.iter().any(|feature| feature == "sabotage"));
+        if asks && name != "quorate-sim" {
+            faults.push(format!("{name} asks for the feature"));
+        }
+    }
+    let elsewhere = |path: &str| !["crates/mesh/", "sim/", "tests/tidy/"].iter().any(|home| path.starts_with(home));
+    let calls = texts_ending(".rs").into_iter().filter(|file| elsewhere(&file.path) && file.text.contains("sabotage"));
+    faults.extend(calls.map(|file| format!("{} speaks of it", file.path)));
+    report("nobody but the simulator can break the engine", &faults);
+}
+
+/// What a pure package offers to others behind a feature does not make it impure, as long as no pure package asks for it.
+#[test]
+fn pure_packages_ask_the_breaker_for_no_clock() {
+    let metadata = metadata();
+    let mut faults = Vec::new();
+    for package in metadata.workspace_packages().iter().filter(|package| PURE.contains(&package.name.as_str())) {
+        for dependency in package.dependencies.iter().filter(|dependency| dependency.name == "quorate-breaker") {
+            if dependency.uses_default_features || !dependency.features.is_empty() {
+                faults.push(format!("{} asks for more than the machine", package.name));
+            }
+        }
+    }
+    report("pure packages take the breaker without its features", &faults);
+}
+
+/// Every chain of normal dependencies from `start` to something impure, as text; optional dependencies of our own packages left out.
 fn paths_to_impure(metadata: &Metadata, start: &PackageId) -> Vec<String> {
     let resolve = metadata.resolve.as_ref().expect("a resolved graph");
     let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -112,8 +149,13 @@ fn paths_to_impure(metadata: &Metadata, start: &PackageId) -> Vec<String> {
             found.push(path);
             continue;
         }
+        let package = &metadata[id];
+        let ours = metadata.workspace_members.contains(id);
         for dependency in &nodes[id].deps {
-            if dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal) {
+            let name = &metadata[&dependency.pkg].name;
+            let optional =
+                ours && package.dependencies.iter().any(|asked| asked.name == name.as_str() && asked.optional);
+            if !optional && dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal) {
                 pending.push((&dependency.pkg, format!("{path} -> {}", metadata[&dependency.pkg].name)));
             }
         }

@@ -33,6 +33,15 @@ fn every_metric_is_documented() {
 }
 
 #[test]
+fn every_deliberate_defect_is_documented() {
+    let source = document("crates/mesh/src/sabotage.rs");
+    let names = source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split_once(" = \""));
+    let names: Vec<String> = names.map(|(_, name)| name.to_owned()).collect();
+    assert!(names.len() >= 14, "{names:?}");
+    report("documented defects", &undocumented(&names, "docs/simulator.md"));
+}
+
+#[test]
 fn every_plan_is_named_in_the_simulators_document() {
     let mut faults = Vec::new();
     let text = document("docs/simulator.md");

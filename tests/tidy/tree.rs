@@ -27,10 +27,12 @@ pub fn texts() -> Vec<Text> {
         for entry in std::fs::read_dir(&folder).expect("a readable folder").map(|entry| entry.expect("an entry")) {
             let (path, name) = (entry.path(), entry.file_name());
             let kind = entry.file_type().expect("its type");
+            // In a second work tree `.git` is a file.
+            if MADE.iter().any(|made| name == *made) {
+                continue;
+            }
             if kind.is_dir() {
-                if !MADE.iter().any(|made| name == *made) {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if kind.is_file() && path.extension().is_none_or(|extension| extension != "log") {
                 let Ok(text) = std::fs::read_to_string(&path) else { continue };
                 let path = path.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();

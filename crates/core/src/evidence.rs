@@ -79,6 +79,18 @@ words!(
         TooMuch = "too_much",
         /// The observer itself could not run the probe (no socket, no file, no permission).
         Local = "local",
+        /// It answered as it should, but too late to be of use.
+        Slow = "slow",
+        /// A number it gave lies beyond its limit.
+        Threshold = "threshold",
+        /// Whatever runs it says that it does not run.
+        Stopped = "stopped",
+        /// It was killed because memory ran out.
+        OutOfMemory = "oom_killed",
+        /// It was restarted too often.
+        RestartLoop = "restart_loop",
+        /// It uses more of its host than it should.
+        Resources = "resources",
     }
 );
 
@@ -161,7 +173,18 @@ impl Evidence {
             (_, Cause::Timeout | Cause::Unreachable) => Self::Silence,
             (
                 _,
-                Cause::Reset | Cause::Certificate | Cause::Protocol | Cause::Status | Cause::Content | Cause::TooMuch,
+                Cause::Reset
+                | Cause::Certificate
+                | Cause::Protocol
+                | Cause::Status
+                | Cause::Content
+                | Cause::TooMuch
+                | Cause::Slow
+                | Cause::Threshold
+                | Cause::Stopped
+                | Cause::OutOfMemory
+                | Cause::RestartLoop
+                | Cause::Resources,
             ) => Self::BadAnswer,
             (_, Cause::NameNotFound) => Self::Inconclusive,
         }
@@ -177,7 +200,12 @@ impl FailureType {
             Cause::Refused => Self::PortNotListening,
             Cause::Unreachable => Self::NetworkUnreachable,
             Cause::NameNotFound => Self::DnsResolutionFailed,
-            Cause::Status | Cause::Content => Self::HealthCheckFailed,
+            Cause::Slow => Self::HighResponseTime,
+            Cause::Stopped => Self::ContainerStopped,
+            Cause::OutOfMemory => Self::ContainerOomKilled,
+            Cause::RestartLoop => Self::ContainerRestartLoop,
+            Cause::Resources => Self::HighResourceUsage,
+            Cause::Status | Cause::Content | Cause::Threshold => Self::HealthCheckFailed,
             Cause::Reset | Cause::Certificate | Cause::Protocol | Cause::TooMuch | Cause::Local => {
                 Self::HealthCheckError
             }
@@ -195,7 +223,50 @@ impl ErrorCategory {
             (_, Cause::Certificate) | (Phase::Tls, _) => Self::Ssl,
             (_, Cause::Refused | Cause::Reset | Cause::Unreachable) => Self::Connection,
             (_, Cause::Status | Cause::Content | Cause::Protocol | Cause::TooMuch) => Self::Http,
-            (_, Cause::Local) => Self::Unknown,
+            (
+                _,
+                Cause::Local
+                | Cause::Slow
+                | Cause::Threshold
+                | Cause::Stopped
+                | Cause::OutOfMemory
+                | Cause::RestartLoop
+                | Cause::Resources,
+            ) => Self::Unknown,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every phase with every cause, and what follows from it. `UPDATE_EXPECT=1` writes the table anew.
+    #[test]
+    fn what_follows_from_a_failure() {
+        let mut table =
+            String::from("# phase cause => evidence, failure type, error category; equal rows of a cause are one\n");
+        for cause in Cause::ALL {
+            let of = |phase: &Phase| {
+                let (evidence, category) = (Evidence::of(*phase, *cause), ErrorCategory::of(*phase, *cause));
+                format!("{evidence}, {}, {category}", FailureType::of(*cause))
+            };
+            let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+            for phase in Phase::ALL {
+                match rows.iter_mut().find(|(row, _)| *row == of(phase)) {
+                    Some((_, phases)) => phases.push(phase.as_str()),
+                    None => rows.push((of(phase), vec![phase.as_str()])),
+                }
+            }
+            for (row, phases) in rows {
+                let phases = if phases.len() == Phase::ALL.len() { "*".to_owned() } else { phases.join("|") };
+                table.push_str(&format!("{phases} {cause} => {row}\n"));
+            }
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/failure.txt");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, &table).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), table);
     }
 }

@@ -22,6 +22,16 @@ pub fn bytes(bytes: &[u8]) -> u64 {
     spread(hash ^ bytes.len() as u64)
 }
 
+/// Hashes `bytes` to 64 bits, eight at a time: for what is long and asked for often.
+#[must_use]
+pub fn words(bytes: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9fb2_1c65_1e98_df25;
+    let absorb = |hash: u64, word: u64| (hash ^ word).wrapping_mul(FACTOR).rotate_left(29);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(spread(bytes.len() as u64), |hash, word| absorb(hash, u64::from_le_bytes(*word)));
+    spread(rest.iter().fold(hash, |hash, byte| absorb(hash, u64::from(*byte))))
+}
+
 /// Combines numbers into one; the order matters.
 #[must_use]
 pub fn mix(parts: &[u64]) -> u64 {
@@ -37,6 +47,8 @@ mod tests {
         assert_eq!(bytes(b""), 14_087_677_454_934_409_008);
         assert_eq!(bytes(b"quorate"), bytes(b"quorate"));
         assert_ne!(mix(&[1, 2]), mix(&[2, 1]));
+        assert_ne!(words(b"quorate mesh"), words(b"quorate mush"));
+        assert_ne!(words(b"a"), words(b"a\0"));
         assert_ne!(bytes(b"a\0"), bytes(b"a"));
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// An agent's identity in the mesh: the first eight bytes of the hash of its public key, so that a certificate proves it.
 ///
@@ -70,9 +71,10 @@ fn clip(text: &str) -> String {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal, $rule:literal, $extra:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        ///
+        /// Cheap to clone.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// The longest name allowed, in bytes.
@@ -82,14 +84,14 @@ macro_rules! name {
             ///
             /// # Errors
             /// When it is empty, too long, or holds a character outside the rule.
-            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
-                let text = text.into();
+            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+                let text = text.as_ref();
                 let allowed = |b: u8| b.is_ascii_alphanumeric() || $extra.contains(&b);
                 let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'[');
                 if first && text.len() <= $max && text.bytes().all(allowed) {
-                    Ok(Self(text))
+                    Ok(Self(text.into()))
                 } else {
-                    Err(NameError { what: $what, text: clip(&text), rule: $rule })
+                    Err(NameError { what: $what, text: clip(text), rule: $rule })
                 }
             }
 
@@ -113,16 +115,27 @@ macro_rules! name {
             }
         }
 
-        impl TryFrom<String> for $type {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::new(text)
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
-        impl From<$type> for String {
-            fn from(name: $type) -> Self {
-                name.0
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Reader;
+                impl serde::de::Visitor<'_> for Reader {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("a ", $what))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        $type::new(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Reader)
             }
         }
     };
@@ -148,7 +161,7 @@ impl InstanceId {
     /// The instance that stands for an agent's host: `quorate-agent@<agent id>`.
     #[must_use]
     pub fn host(agent: AgentId) -> Self {
-        Self(format!("{AGENT_SERVICE}@{agent}"))
+        Self(format!("{AGENT_SERVICE}@{agent}").into())
     }
 
     /// The agent whose host this instance stands for, if it is one.
@@ -168,13 +181,13 @@ impl ServiceName {
     /// The built-in service of hosts.
     #[must_use]
     pub fn agents() -> Self {
-        Self(AGENT_SERVICE.to_owned())
+        Self(AGENT_SERVICE.into())
     }
 }
 
 impl Default for Zone {
     fn default() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::check::{Check, CheckError};
 use crate::id::{InstanceId, ServiceName};
+use crate::placement::Placement;
 use crate::quorum;
 use serde::{Deserialize, Serialize};
 
@@ -18,16 +19,25 @@ pub struct Registration {
     pub check: Check,
     /// How many observers it should have; fewer when the mesh is smaller.
     pub observers: u32,
+    /// What is told about it beside its health.
+    pub placement: Placement,
 }
 
 impl Registration {
     /// Longest `host:port`, in bytes.
     pub const MAX_ADDRESS_BYTES: usize = 300;
 
+    /// How many observers it should have: one, its home agent, if only its own host can check it.
+    #[must_use]
+    pub fn wanted_observers(&self) -> u32 {
+        if self.check.kind.home_only() { 1 } else { self.observers }
+    }
+
     /// Returns every rule it breaks; none when it is valid. A peer's registration is held to the same rules as a file's.
     #[must_use]
     pub fn validate(&self) -> Vec<CheckError> {
         let mut errors = self.check.validate();
+        errors.extend(self.placement.validate());
         if host_and_port(&self.address).is_none() {
             let message = format!("{:?} is not HOST:PORT with a port from 1 to 65535", self.address);
             errors.push(CheckError { key: "address", message });

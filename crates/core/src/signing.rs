@@ -87,7 +87,9 @@ impl Signer {
         self.signed = self.signed.filter(|signed| signed.term > self.certified);
     }
 
-    fn promise(&self, now: Mono) -> Option<Signed> {
+    /// The promise that binds it at `now`, if any.
+    #[must_use]
+    pub fn promise(&self, now: Mono) -> Option<Signed> {
         self.signed.filter(|signed| signed.term > self.certified && now.since(signed.at) < MEMORY)
     }
 }

@@ -31,11 +31,22 @@ impl StatusSet {
     }
 
     fn checked(ranges: Vec<(u16, u16)>) -> Result<Self, String> {
-        match ranges.len() {
-            0 => Err("at least one expected status is needed, such as 200".to_owned()),
-            n if n > Self::MAX_RANGES => Err(format!("at most {} statuses or ranges", Self::MAX_RANGES)),
-            _ => Ok(Self(ranges)),
+        if ranges.len() > Self::MAX_RANGES {
+            return Err(format!("at most {} statuses or ranges", Self::MAX_RANGES));
         }
+        Ok(Self(ranges))
+    }
+
+    /// These codes.
+    #[must_use]
+    pub fn of(codes: &[u16]) -> Self {
+        Self(codes.iter().map(|code| (*code, *code)).collect())
+    }
+
+    /// Is there none in the set?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Is `code` in the set?
@@ -104,6 +115,6 @@ mod tests {
         for bad in ["", "20", "600", "6xx", "299-200", "x", "-", "200-"] {
             assert!(StatusSet::parse([bad]).is_err(), "{bad}");
         }
-        assert!(StatusSet::parse([]).is_err());
+        assert!(StatusSet::parse([]).unwrap().is_empty());
     }
 }

@@ -36,7 +36,7 @@ impl Sub<Duration> for Mono {
 pub struct UnixMs(pub u64);
 
 /// The time at which something is handled, on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Now {
     /// Monotonic.
     pub mono: Mono,

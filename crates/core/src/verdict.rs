@@ -117,6 +117,7 @@ pub struct Endorsement {
     /// When, by its own wall clock; for people.
     pub signed_at: UnixMs,
     /// Over the decision and the two fields above.
+    #[serde(with = "crate::blob")]
     pub signature: Vec<u8>,
 }
 

@@ -1,11 +1,13 @@
 //! What goes into the engine and what comes out of it.
 
+use crate::breakers::{BreakerCause, BreakerKey, BreakerReport, BreakerState, OverrideMode};
 use quorate_core::{
-    AgentId, Check, Class, InstanceId, Observation, Outcome, Registration, ServiceName, UnixMs, Verdict,
+    AgentId, Check, Class, InstanceId, Observation, Outcome, Registration, ServiceName, UnixMs, Verdict, Zone,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Identity and signatures, as the engine needs them. The agent uses certificates and Ed25519, the simulator a cheap keyed hash.
 pub trait Keys: Send {
@@ -18,7 +20,7 @@ pub trait Keys: Send {
 }
 
 /// Something that happened outside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Input {
     /// The deadline of [`crate::Engine::next_wakeup`] passed.
     Wake,
@@ -52,10 +54,12 @@ pub enum Input {
     },
     /// The agent's owner wants something.
     Command(Command),
+    /// Breakers of this host have something to tell.
+    Breakers(Vec<BreakerReport>),
 }
 
 /// What happened to a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkEvent {
     /// A link is up; a send will go out at once.
     Up,
@@ -64,7 +68,7 @@ pub enum LinkEvent {
 }
 
 /// A wish of the agent's owner.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {
     /// Make contact with an agent at an address: after joining, and when the operator names a seed.
     Contact {
@@ -77,16 +81,35 @@ pub enum Command {
     Register(Vec<Registration>),
     /// Establish whether more than half of the roster is reachable now; answered by [`Output::RollCall`].
     CallRoll(Ticket),
+    /// Probe an instance at once, if this agent observes it: there is news of it.
+    Look(InstanceId),
     /// Leave for good: tell the others, then [`Output::Left`].
     Leave,
+    /// Decide about a breaker in the machine's place, or let it decide again, on all hosts.
+    Override(OverrideWish),
+    /// Do not wait out [`crate::Timing::forget_after`] for this agent: it will not come back. Its host must be down by quorum all the same.
+    Forget(AgentId),
+}
+
+/// A person's wish about a breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideWish {
+    /// Which breaker.
+    pub key: BreakerKey,
+    /// What it is to do; [`OverrideMode::Automatic`] lifts an earlier word.
+    pub mode: OverrideMode,
+    /// Why; at most 256 bytes.
+    pub reason: String,
+    /// For how long; at most 30 days.
+    pub lives: Duration,
 }
 
 /// Names one request so that its answer can be told from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// Names one running probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProbeId(pub u64);
 
 /// A probe to start now.
@@ -130,8 +153,16 @@ pub enum Output {
     },
     /// Start a probe; its outcome comes back as [`Input::Probe`], always, once.
     Probe(ProbeRequest),
-    /// Replace the agent's stored state by these bytes, durably, before the outputs that follow are carried out.
-    Persist(Vec<u8>),
+    /// Apply this to a breaker of this host.
+    Breaker {
+        /// Which breaker.
+        key: BreakerKey,
+        /// What happened to it.
+        event: quorate_breaker::Event,
+    },
+    /// Replace the agent's stored state by what [`crate::Engine::state`] returns now, durably, before the outputs that follow are carried
+    /// out.
+    Persist,
     /// Something worth telling.
     Event(Event),
     /// The answer to [`Command::CallRoll`].
@@ -212,6 +243,45 @@ pub enum EventKind {
         alive: usize,
         /// Agents in the roster.
         roster: usize,
+    },
+    /// Who counts has changed, by agreement of those who counted before.
+    Roster {
+        /// The number of the new roster.
+        epoch: u64,
+        /// How many count now.
+        roster: usize,
+        /// Who begins to count.
+        admitted: Vec<AgentId>,
+        /// Who no longer counts.
+        removed: Vec<AgentId>,
+    },
+    /// A breaker that callers share has turned, in this agent's eyes.
+    Breaker {
+        /// Of which service.
+        service: ServiceName,
+        /// Before which instance.
+        instance: InstanceId,
+        /// What it is now.
+        state: BreakerState,
+        /// Why it opened.
+        cause: BreakerCause,
+        /// Whose word opened it first.
+        first: AgentId,
+        /// For callers of this zone only, when others are served.
+        zone: Option<Zone>,
+    },
+    /// A person decides about a breaker, or no longer does.
+    Override {
+        /// Of which service.
+        service: ServiceName,
+        /// Before which instance.
+        instance: InstanceId,
+        /// Who decides now; `automatic` is the machine.
+        mode: OverrideMode,
+        /// The agent through which the word was given.
+        owner: AgentId,
+        /// Why, in the person's words.
+        reason: String,
     },
     /// This agent was held up.
     Stalled {

@@ -1,11 +1,12 @@
 //! The engine's settings; every interval in one place with its reason.
 
 use quorate_core::{AgentId, Registration, Zone};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Who this agent is and how it behaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EngineConfig {
     /// Its identity, as in its certificate.
     pub agent: AgentId,
@@ -36,7 +37,7 @@ pub struct EngineConfig {
 }
 
 /// Intervals and limits of the protocol. The defaults suit a local network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// SWIM's protocol period.
     pub swim_period: Duration,
@@ -76,10 +77,12 @@ pub struct Timing {
     pub persist_interval: Duration,
     /// Window in which changes of one verdict count as flapping.
     pub flap_window: Duration,
-    /// Changes in that window from which an instance is flapping.
+    /// Changes in that window from which an instance is flapping; a host from half as many, rounded up.
     pub flap_threshold: u32,
     /// Longest hold-down of a flapping instance.
     pub max_hold_down: Duration,
+    /// A member whose host has been down, by quorum, for this long no longer counts.
+    pub forget_after: Duration,
     /// Share of a service, in percent, that may be down before a further `down` needs unanimity.
     pub max_down_percent: u32,
 }
@@ -109,6 +112,7 @@ impl Default for Timing {
             flap_window: Duration::from_secs(600),
             flap_threshold: 6,
             max_hold_down: Duration::from_secs(300),
+            forget_after: Duration::from_secs(600),
             max_down_percent: 50,
         }
     }

@@ -1,12 +1,20 @@
 //! The engine proper: state, dispatch and deadlines. Each concern has a file of its own below `engine/`.
 
+mod adoption;
+mod assigning;
+mod breakers;
 mod certificates;
 mod deciding;
+mod epochs;
+mod forming;
+mod hosts;
 mod instance;
 mod membership;
+mod pacing;
 mod publishing;
 mod repair;
 mod replication;
+mod sabotage;
 mod start;
 mod vantage;
 mod watching;
@@ -15,13 +23,16 @@ use crate::api::{Command, EventKind, Input, Keys, LinkEvent, Output, ProbeId, Ve
 use crate::config::EngineConfig;
 use crate::gossip::GossipQueue;
 use crate::namespace::{Namespace, OwnLog};
+use crate::sabotage::Sabotage;
 use crate::swim::Swim;
-use crate::view::{InstanceView, MemberView, Stats};
+use crate::view::Stats;
+pub use forming::{Acquaintance, Formation};
 use instance::Instance;
 use quorate_core::verdict::{Certificate, Decision};
-use quorate_core::{AgentId, InstanceId, Mono, Now, ServiceName, UnixMs};
+use quorate_core::{AgentId, InstanceId, Mono, Now, Roster, ServiceName, UnixMs};
 use quorate_wire::{MAX_DATAGRAM_BYTES, Packet, Profile};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,6 +40,8 @@ use std::sync::Arc;
 pub(crate) mod limits {
     /// Contacts named by the owner.
     pub const MAX_CONTACTS: usize = 64;
+    /// Agents forgotten whose old words are still known as such.
+    pub const MAX_GONE: usize = 4096;
     /// Agents known, whether in the roster or left.
     pub const MAX_AGENTS: usize = 4096;
     /// Instances known.
@@ -47,6 +60,8 @@ pub(crate) mod limits {
     pub const MAX_NONCES: usize = 10_000;
     /// Outputs waiting to be taken; beyond this, sends are dropped.
     pub const MAX_OUTPUTS: usize = 100_000;
+    /// Instances for which second opinions are asked, and looks that are taken on request, in one second.
+    pub const MAX_SECOND_OPINIONS_PER_S: usize = 256;
     /// Bytes of one part of a repair.
     pub const MAX_DELTA_BYTES: usize = 256 * 1024;
 }
@@ -79,21 +94,40 @@ pub struct Engine {
     wakeup: Mono,
     out: VecDeque<Output>,
     stats: Stats,
+    /// What is broken on purpose; nothing outside the simulator.
+    sabotage: Sabotage,
 
     // Membership.
     swim: Swim,
     links: BTreeSet<AgentId>,
+    /// Whose packet was read last.
+    speaking: Option<AgentId>,
     agents: BTreeMap<AgentId, Agent>,
-    roster: BTreeSet<AgentId>,
-    roster_hash: u64,
+    /// Agents that have joined and neither left nor been forgotten, whether they count yet or not.
+    members: BTreeSet<AgentId>,
+    /// Those that count.
+    roster: Roster,
+    epochs: epochs::Epochs,
+    adoption: adoption::Adoption,
+    /// Members of the roster held alive, this agent included.
+    reached: usize,
+    recount: bool,
+    /// Agents that have been forgotten: old words of theirs are not believed again, but what they signed can still be verified.
+    gone: BTreeMap<AgentId, Gone>,
     next_reconnect: Mono,
     /// Whom the owner named; tried until someone has answered.
     contacts: BTreeSet<AgentId>,
     sync_began: BTreeMap<AgentId, Mono>,
+    /// Until when the syncs begun so far are paid for.
+    syncs_paid: Mono,
 
     // Replication.
     log: OwnLog,
-    namespaces: BTreeMap<AgentId, Namespace>,
+    namespaces: BTreeMap<AgentId, Arc<Namespace>>,
+    /// Records in them.
+    records_copied: usize,
+    /// Of the namespaces, a hash for each bucket of a digest.
+    owner_hashes: [u64; quorate_wire::Digest::OWNER_BUCKETS],
     gossip: GossipQueue,
     next_gossip: Mono,
     next_sync: Mono,
@@ -105,16 +139,29 @@ pub struct Engine {
     schedule: BTreeSet<(Mono, InstanceId)>,
     probes: BTreeMap<ProbeId, watching::Running>,
     pings: BTreeMap<u64, (AgentId, Mono)>,
+    /// The same in the order in which they were sent; those answered are still in it.
+    pings_sent: VecDeque<(Mono, u64)>,
     proposals_due: BTreeSet<(Mono, InstanceId)>,
     /// When the votes on a new verdict have all been renewed, so that its class can be read from them.
     ripening: BTreeSet<(Mono, InstanceId)>,
     rounds: BTreeMap<u64, Mono>,
     asked: BTreeMap<AgentId, Vec<Decision>>,
     awaiting_roll: BTreeSet<InstanceId>,
+    second_opinions: pacing::SecondOpinions,
     dirty: BTreeSet<InstanceId>,
     assign_all: bool,
+    /// What the present assignments depend on.
+    assigned_by: assigning::Basis,
+    /// Instances whose observers are to be worked out anew.
+    unassigned: BTreeSet<InstanceId>,
+    /// The roster, or who of it has a profile, may have changed since orders were made.
+    roster_moved: bool,
+    /// When the failed are looked through for hosts to observe.
+    hosts_due: Option<Mono>,
     evaluate_all: bool,
     nonce: u64,
+
+    breakers: breakers::Breakers,
 
     // Vantage.
     roll: vantage::Roll,
@@ -125,6 +172,8 @@ pub struct Engine {
     compared_with: BTreeSet<AgentId>,
     /// How many agents the stored roster held.
     stored_roster: usize,
+    /// Whom it has compared notes with while it still knew no roster.
+    sync_pending: Option<(AgentId, bool)>,
     /// The highest term decided about the host of an agent that has left: it may return.
     floors: BTreeMap<InstanceId, u64>,
     expects_members: bool,
@@ -137,6 +186,8 @@ pub struct Engine {
     leaving: Option<Mono>,
     left: bool,
     persist_due: Option<Mono>,
+    /// The state is large: what can wait is not stored before.
+    persist_next: Mono,
     cut: Vec<VerdictChange>,
     cut_due: Option<Mono>,
     cut_number: u64,
@@ -144,20 +195,32 @@ pub struct Engine {
     view_index: u64,
     view_dirty: bool,
     members_dirty: bool,
-    /// Who is suspect in the published picture.
-    shown_suspects: BTreeSet<AgentId>,
-    instance_views: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
-    member_views: Arc<BTreeMap<AgentId, MemberView>>,
+    /// Who is suspect in the published picture, and since when.
+    shown_suspects: BTreeMap<AgentId, Mono>,
+    pictures: publishing::Pictures,
     views_dirty: BTreeSet<InstanceId>,
 }
 
 /// What is known of an agent beside its records.
 #[derive(Debug, Clone)]
 pub(crate) struct Agent {
-    pub credential: Vec<u8>,
-    pub profile: Option<Profile>,
+    pub credential: Arc<[u8]>,
+    pub profile: Option<Arc<Profile>>,
     pub state: crate::api::MemberState,
     pub since: UnixMs,
+    /// Does it have its place in every order?
+    pub placed: bool,
+    /// The hash of its host's name.
+    pub host_hash: u64,
+}
+
+/// What is kept of an agent that has been forgotten.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    /// The boot counter it had.
+    pub boot: u32,
+    #[serde(with = "quorate_core::blob")]
+    pub credential: Arc<[u8]>,
 }
 
 /// How many instances a service has, and how many of them are down.
@@ -184,6 +247,7 @@ impl Engine {
             }
             Input::Probe { id, outcome } => self.probe_done(id, outcome),
             Input::Command(command) => self.command(command),
+            Input::Breakers(reports) => self.take_reports(reports),
         }
         self.run_timers();
         self.settle_down();
@@ -200,7 +264,7 @@ impl Engine {
         self.wakeup
     }
 
-    fn find_wakeup(&self) -> Mono {
+    fn find_wakeup(&mut self) -> Mono {
         if self.left {
             return Mono(u64::MAX);
         }
@@ -216,8 +280,11 @@ impl Engine {
             self.roll_deadline(),
             self.roll_fades(),
             self.pings_deadline(),
+            self.hosts_due,
             self.leaving,
             self.persist_due,
+            self.epochs_deadline(),
+            self.breakers.next_wakeup(),
             self.cut_due,
             (self.now.mono < self.settle_until).then_some(self.settle_until),
         ]
@@ -243,7 +310,7 @@ impl Engine {
                 if agent != self.me() {
                     // Whoever has an address to go to is not the whole mesh.
                     self.expects_members = true;
-                    self.synced &= self.roster.len() > 1;
+                    self.synced &= self.members.len() > 1;
                     if self.contacts.len() < limits::MAX_CONTACTS {
                         self.contacts.insert(agent);
                     }
@@ -253,7 +320,10 @@ impl Engine {
             }
             Command::Register(registrations) => self.register(registrations),
             Command::CallRoll(ticket) => self.call_roll_for(ticket),
+            Command::Look(instance) => self.look_anew(&instance),
             Command::Leave => self.leave(),
+            Command::Override(wish) => self.override_breaker(wish),
+            Command::Forget(agent) => self.forget_early(agent),
         }
     }
 
@@ -262,6 +332,7 @@ impl Engine {
         if self.left {
             return;
         }
+        self.speaking = Some(from);
         // Whoever is spoken to is not alone, whatever its stored state says.
         self.expects_members |= !self.synced;
         let packet = match quorate_wire::decode(bytes) {
@@ -272,32 +343,45 @@ impl Engine {
                 return;
             }
         };
-        let repair = matches!(packet, Packet::Digest(_) | Packet::Summary(_) | Packet::Delta(_) | Packet::Push { .. });
-        if from == self.me() || !(repair || self.roster.contains(&from)) {
+        let repair = matches!(
+            packet,
+            Packet::Roots(_)
+                | Packet::Digest(_)
+                | Packet::Summary(_)
+                | Packet::Delta(_)
+                | Packet::Push { .. }
+                | Packet::Epoch(_)
+        );
+        // Whoever is leaving still takes part in the agreement that it no longer counts, and in nothing else.
+        let counts = matches!(packet, Packet::Present { .. }) && self.roster.contains(from);
+        if from == self.me() || !(repair || counts || self.members.contains(&from)) {
             self.stats.packets_refused += 1;
             if from != self.me() {
                 self.begin_sync(from);
             }
             return;
         }
-        if self.roster.contains(&from) {
+        if self.members.contains(&from) {
             self.roll.hear(from, self.now.mono);
         }
         match packet {
             Packet::Swim(bytes) => self.receive_swim(from, &bytes),
             Packet::Suspicions(suspicions) => self.receive_suspicions(suspicions),
             Packet::HeldFailed { counter } => self.swim.held_failed(self.now.mono, counter, &self.links),
-            Packet::Push { owners, certificates } => self.receive_push(from, owners, certificates),
+            Packet::Push { batches, certificates } => self.receive_push(from, batches, certificates),
+            Packet::Roots(roots) => self.receive_roots(from, roots),
             Packet::Digest(digest) => self.receive_digest(from, &digest),
             Packet::Summary(summary) => self.receive_summary(from, summary),
             Packet::Delta(delta) => self.receive_delta(from, delta),
-            Packet::RollCall { nonce } => self.send(from, &Packet::Present { nonce, roster: self.roster_hash }),
-            Packet::Present { nonce, roster } => self.receive_present(from, nonce, roster),
+            Packet::RollCall { nonce } => self.answer_roll(from, nonce),
+            Packet::Present { nonce, epoch, roster, open } => self.receive_present(from, nonce, epoch, roster, open),
+            Packet::Epoch(talk) => self.receive_epoch(from, talk),
             Packet::Ping { nonce } if by_stream => self.send_stream(from, &Packet::Pong { nonce }),
             Packet::Ping { nonce } => self.send(from, &Packet::Pong { nonce }),
             Packet::Pong { nonce } => self.receive_pong(from, nonce),
             Packet::Propose { nonce, decisions } => self.receive_proposals(from, nonce, decisions),
             Packet::Answers { nonce, answers } => self.receive_answers(from, nonce, answers),
+            Packet::LookNow { instances } => self.receive_look_now(from, &instances),
         }
     }
 
@@ -313,6 +397,11 @@ impl Engine {
     }
 
     fn send_by(&mut self, to: AgentId, packet: &Packet, stream: bool) {
+        let met = self.speaking == Some(to) || self.links.contains(&to);
+        if !(met || self.agents.contains_key(&to) || self.contacts.contains(&to)) {
+            // Named by somebody, met by nobody: there is no address to go to.
+            return;
+        }
         let bytes = quorate_wire::encode(packet);
         if self.out.len() >= limits::MAX_OUTPUTS || bytes.len() > quorate_wire::MAX_PACKET_BYTES {
             self.stats.limits_hit += 1;
@@ -332,6 +421,8 @@ impl Engine {
         self.run_reconnect();
         self.run_sync();
         self.run_roll();
+        self.run_epochs();
+        self.run_hosts();
         self.run_pings();
         self.run_schedule();
         self.run_proposals();
@@ -344,15 +435,19 @@ impl Engine {
     /// Draws the conclusions of what has changed, until nothing changes any more.
     fn settle_down(&mut self) {
         self.take_swim_outputs();
+        self.count_reached();
         self.watch_quorate();
         self.watch_settled();
+        self.consider_epoch();
         self.assign();
         self.evaluate_dirty();
+        self.run_breakers();
         self.flush_log();
         self.run_gossip();
         self.take_swim_outputs();
         self.watch_suspects(false);
         self.flush_decisions();
+        self.flush_second_opinions();
         self.flush_cut();
         self.flush_persist();
         self.wakeup = self.find_wakeup();

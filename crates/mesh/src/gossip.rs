@@ -2,7 +2,7 @@
 
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, InstanceId};
-use quorate_wire::{Batch, Packet, Suspicion, encode_value};
+use quorate_wire::{Batch, BatchNews, Packet, Sealed, Suspicion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +12,11 @@ const MAX_ITEMS: usize = 20_000;
 const DATAGRAM_BYTES: usize = 1000;
 /// Bytes of news in one packet while there is more of it than a few datagrams hold; these go by stream.
 const STREAM_BYTES: usize = 32 * 1024;
+
+/// With more bytes than this to tell, as when a large mesh starts at once, records are told only so often; the rest is for the repair, which
+/// brings many at a time.
+const FLOOD_BYTES: usize = 64 * 1024;
+const FLOOD_TIMES: u32 = 4;
 
 /// What an item is about; newer news of the same replaces older.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,12 +31,32 @@ pub(crate) enum News {
     Suspicion(Suspicion),
     Certificate(Arc<Certificate>),
     /// A batch, and its owner's credential if it introduces itself.
-    Batch(Arc<Batch>, Option<Vec<u8>>),
+    Batch(Arc<Batch>, Option<Arc<[u8]>>),
+}
+
+/// The same, ready to be sent.
+#[derive(Debug)]
+enum Ready {
+    Suspicion(Suspicion),
+    Certificate(Sealed<Certificate>),
+    Batch(BatchNews),
+}
+
+impl Ready {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Suspicion(_) => 32,
+            Self::Certificate(certificate) => certificate.bytes() + 2,
+            Self::Batch(news) => {
+                news.batch.bytes() + news.credential.as_ref().map_or(0, |credential| credential.len()) + 5
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Item {
-    news: News,
+    news: Ready,
     bytes: usize,
     left: u32,
 }
@@ -47,19 +72,27 @@ pub(crate) struct GossipQueue {
 #[derive(Debug, Default)]
 pub(crate) struct Parcel {
     pub suspicions: Vec<Suspicion>,
-    pub owners: Vec<quorate_wire::OwnerDelta>,
-    pub certificates: Vec<Arc<Certificate>>,
+    pub batches: Vec<BatchNews>,
+    pub certificates: Vec<Sealed<Certificate>>,
 }
 
 impl Parcel {
+    fn add(&mut self, news: &Ready) {
+        match news {
+            Ready::Suspicion(suspicion) => self.suspicions.push(*suspicion),
+            Ready::Certificate(certificate) => self.certificates.push(certificate.clone()),
+            Ready::Batch(batch) => self.batches.push(batch.clone()),
+        }
+    }
+
     /// The packets that carry it.
     pub fn packets(self) -> Vec<Packet> {
         let mut packets = Vec::new();
         if !self.suspicions.is_empty() {
             packets.push(Packet::Suspicions(self.suspicions));
         }
-        if !(self.owners.is_empty() && self.certificates.is_empty()) {
-            packets.push(Packet::Push { owners: self.owners, certificates: self.certificates });
+        if !(self.batches.is_empty() && self.certificates.is_empty()) {
+            packets.push(Packet::Push { batches: self.batches, certificates: self.certificates });
         }
         packets
     }
@@ -74,16 +107,22 @@ impl GossipQueue {
         self.items.is_empty()
     }
 
-    /// Takes news to be told `times` times. False when there was no room.
+    /// Takes news to be told `times` times, records less often in a flood. False when there was no room.
     pub fn push(&mut self, news: News, times: u32) -> bool {
-        let (topic, bytes) = match &news {
-            News::Suspicion(s) => (Topic::Suspicion(s.of, s.by), 32),
-            News::Certificate(c) => (Topic::Certificate(c.decision.instance.clone()), encode_value(c).len()),
-            News::Batch(b, credential) => (
-                Topic::Batch(b.owner, b.epoch, b.seq),
-                encode_value(b).len() + credential.as_ref().map_or(0, Vec::len) + 12,
+        let flood = self.bytes > FLOOD_BYTES && matches!(news, News::Batch(..));
+        let times = if flood { times.min(FLOOD_TIMES) } else { times };
+        let (topic, news) = match news {
+            News::Suspicion(suspicion) => (Topic::Suspicion(suspicion.of, suspicion.by), Ready::Suspicion(suspicion)),
+            News::Certificate(certificate) => (
+                Topic::Certificate(certificate.decision.instance.clone()),
+                Ready::Certificate(Sealed::new(&certificate)),
             ),
+            News::Batch(batch, credential) => {
+                let news = BatchNews { credential, batch: Sealed::new(&*batch) };
+                (Topic::Batch(batch.owner, batch.epoch, batch.seq), Ready::Batch(news))
+            }
         };
+        let bytes = news.bytes();
         if self.items.len() >= MAX_ITEMS && !self.items.contains_key(&topic) {
             return false;
         }
@@ -94,11 +133,22 @@ impl GossipQueue {
 
     /// The news for one member at one tick: the least told first, as much as fits into a packet, or one large piece alone.
     pub fn parcel(&mut self) -> Parcel {
+        let mut parcel = Parcel::default();
+        let mut room = if self.bytes > 4 * DATAGRAM_BYTES { STREAM_BYTES } else { DATAGRAM_BYTES };
+        // When all of it fits, the order does not matter.
+        if self.bytes <= room {
+            let told = |_: &Topic, item: &mut Item| {
+                parcel.add(&item.news);
+                item.left -= 1;
+                item.left == 0
+            };
+            let done = self.items.extract_if(.., told);
+            self.bytes -= done.map(|(_, item)| item.bytes).sum::<usize>();
+            return parcel;
+        }
         let mut order: Vec<_> =
             self.items.iter().map(|(topic, item)| (std::cmp::Reverse(item.left), item.bytes, topic.clone())).collect();
         order.sort_unstable();
-        let mut parcel = Parcel::default();
-        let mut room = if self.bytes > 4 * DATAGRAM_BYTES { STREAM_BYTES } else { DATAGRAM_BYTES };
         for (index, (_, bytes, topic)) in order.into_iter().enumerate() {
             if bytes > room && index > 0 {
                 continue;
@@ -106,15 +156,7 @@ impl GossipQueue {
             room = room.saturating_sub(bytes);
             let Some(item) = self.items.get_mut(&topic) else { continue };
             item.left -= 1;
-            match &item.news {
-                News::Suspicion(suspicion) => parcel.suspicions.push(*suspicion),
-                News::Certificate(certificate) => parcel.certificates.push(Arc::clone(certificate)),
-                News::Batch(batch, credential) => parcel.owners.push(quorate_wire::OwnerDelta {
-                    owner: batch.owner,
-                    credential: credential.clone(),
-                    batches: vec![Arc::clone(batch)],
-                }),
-            }
+            parcel.add(&item.news);
             if item.left == 0 {
                 self.items.remove(&topic);
                 self.bytes -= bytes;

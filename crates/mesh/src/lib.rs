@@ -5,17 +5,26 @@
 //! There is no clock, no socket, no task and no global randomness in here: time is an argument, the seed is configuration.
 
 mod api;
+mod breakers;
 mod config;
 mod engine;
 mod gossip;
 mod namespace;
+pub mod recording;
+mod sabotage;
 mod swim;
 mod view;
 
 pub use api::{
-    Command, Event, EventKind, Input, Keys, LinkEvent, MemberState, Output, ProbeId, ProbeRequest, StartError, Ticket,
-    VerdictChange,
+    Command, Event, EventKind, Input, Keys, LinkEvent, MemberState, Output, OverrideWish, ProbeId, ProbeRequest,
+    StartError, Ticket, VerdictChange,
+};
+pub use breakers::{
+    BreakerCause, BreakerKey, BreakerOverride, BreakerReport, BreakerState, BreakerView, CallCounts, OverrideMode,
+    OverrideView,
 };
 pub use config::{EngineConfig, Timing};
-pub use engine::Engine;
-pub use view::{InstanceView, MemberView, MeshView, ObserverView, Stats};
+pub use engine::{Acquaintance, Engine, Formation};
+#[cfg(feature = "sabotage")]
+pub use sabotage::Defect;
+pub use view::{Glance, InstanceView, MemberView, MeshView, ObserverView, Standing, Standings, Stats};

@@ -13,16 +13,33 @@ pub(crate) const MAX_RECORDS: usize = 50_000;
 /// When more batches than this are live, the emptiest are written anew.
 const CLEAN_ABOVE: usize = 16;
 
-/// A copy of an agent's records.
-#[derive(Debug, Default)]
+/// A copy of an agent's records. There is one for every agent on every agent, most of them of a single record: it keeps the batches as they
+/// came, and only points into them.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Namespace {
     epoch: u32,
     head: u32,
-    live: BTreeSet<u32>,
-    batches: BTreeMap<u32, Arc<Batch>>,
-    records: BTreeMap<RecordKey, (u32, Record)>,
-    /// What the previous epoch held, until this one is complete.
+    /// The live batches that are held, ascending; beside the newest, which lists what is live.
+    batches: Vec<Arc<Batch>>,
+    /// The newest record of each key, by key.
+    places: Vec<Place>,
+    /// What is needed only while something is missing.
+    incomplete: Option<Box<Incomplete>>,
+}
+
+/// Where a record is: in which batch, and which one of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    seq: u32,
+    index: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Incomplete {
+    /// What the previous epoch held.
     older: BTreeMap<RecordKey, Record>,
+    /// Batches that are live no more, but hold the newest that is known of some key.
+    retired: Vec<Arc<Batch>>,
 }
 
 /// Whether a batch was news.
@@ -46,30 +63,105 @@ impl Namespace {
     }
 
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.places.len()
     }
 
     pub fn record(&self, key: &RecordKey) -> Option<&Record> {
-        match self.records.get(key) {
-            Some((_, record)) => Some(record),
-            None => self.older.get(key),
+        match self.find(key) {
+            Ok(place) => self.at(self.places[place]),
+            Err(_) => self.incomplete.as_ref()?.older.get(key),
         }
         .filter(|record| !record.is_tombstone())
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        let older = self.older.iter().filter(|(key, _)| !self.records.contains_key(key)).map(|(_, record)| record);
-        self.records.values().map(|(_, record)| record).chain(older).filter(|record| !record.is_tombstone())
+        let older = self.incomplete.iter().flat_map(|incomplete| &incomplete.older);
+        let older = older.filter(|(key, _)| self.find(key).is_err()).map(|(_, record)| record);
+        self.places.iter().filter_map(|place| self.at(*place)).chain(older).filter(|record| !record.is_tombstone())
+    }
+
+    /// The owner's batches that still hold something, ascending.
+    fn live(&self) -> &[u32] {
+        self.batches.last().map_or(&[], |newest| &newest.live)
     }
 
     /// Live batches that are missing.
     pub fn missing(&self) -> impl Iterator<Item = u32> + '_ {
-        self.live.iter().copied().filter(|seq| !self.batches.contains_key(seq))
+        self.live().iter().copied().filter(|seq| !self.holds(*seq))
+    }
+
+    fn holds(&self, seq: u32) -> bool {
+        self.batches.binary_search_by_key(&seq, |batch| batch.seq).is_ok()
+    }
+
+    fn batch(&self, seq: u32) -> Option<&Arc<Batch>> {
+        match self.batches.binary_search_by_key(&seq, |batch| batch.seq) {
+            Ok(index) => self.batches.get(index),
+            Err(_) => self.incomplete.as_ref()?.retired.iter().find(|batch| batch.seq == seq),
+        }
+    }
+
+    fn at(&self, place: Place) -> Option<&Record> {
+        self.batch(place.seq)?.records.get(place.index as usize)
+    }
+
+    fn find(&self, key: &RecordKey) -> Result<usize, usize> {
+        self.places.binary_search_by(|place| self.at(*place).map(Record::key).as_ref().cmp(&Some(key)))
+    }
+
+    /// Points to the records of the batch `seq`, which are given by key, wherever nothing newer is known. Returns the keys that changed.
+    fn point_to(&mut self, seq: u32, fresh: BTreeMap<RecordKey, u32>) -> BTreeSet<RecordKey> {
+        let mut changed = BTreeSet::new();
+        let mut places = Vec::with_capacity(self.places.len().max(1));
+        let mut fresh = fresh.into_iter().peekable();
+        for place in &self.places {
+            let Some(key) = self.at(*place).map(Record::key) else { continue };
+            while let Some((new, index)) = fresh.next_if(|(new, _)| *new < key) {
+                places.push(Place { seq, index });
+                changed.insert(new);
+            }
+            match fresh.next_if(|(new, _)| *new == key) {
+                Some((_, index)) if place.seq < seq => {
+                    places.push(Place { seq, index });
+                    changed.insert(key);
+                }
+                _ => places.push(*place),
+            }
+        }
+        for (new, index) in fresh {
+            places.push(Place { seq, index });
+            changed.insert(new);
+        }
+        self.places = places;
+        changed
+    }
+
+    /// Keeps a batch; those that it does not list as live are kept only as long as they are needed.
+    fn keep(&mut self, batch: Arc<Batch>) {
+        match self.batches.binary_search_by_key(&batch.seq, |held| held.seq) {
+            Ok(_) => return,
+            Err(index) => {
+                self.batches.reserve_exact(1);
+                self.batches.insert(index, batch);
+            }
+        }
+        let Some(newest) = self.batches.last().cloned() else { return };
+        let needed: BTreeSet<u32> = self.places.iter().map(|place| place.seq).collect();
+        let (live, dead): (Vec<_>, Vec<_>) = std::mem::take(&mut self.batches)
+            .into_iter()
+            .partition(|held| newest.live.binary_search(&held.seq).is_ok());
+        self.batches = live;
+        let dead: Vec<_> = dead.into_iter().filter(|held| needed.contains(&held.seq)).collect();
+        if !dead.is_empty() || self.incomplete.is_some() {
+            let incomplete = self.incomplete.get_or_insert_default();
+            incomplete.retired.extend(dead);
+            incomplete.retired.retain(|held| needed.contains(&held.seq));
+        }
     }
 
     /// Batches that someone lacks who has come to `head` of `epoch` without the `missing` ones.
     pub fn since(&self, epoch: u32, head: u32, missing: &[u32]) -> Vec<Arc<Batch>> {
-        let all = self.batches.values();
+        let all = self.batches.iter();
         match epoch.cmp(&self.epoch) {
             std::cmp::Ordering::Less => all.cloned().collect(),
             std::cmp::Ordering::Equal => all.filter(|b| b.seq > head || missing.contains(&b.seq)).cloned().collect(),
@@ -78,11 +170,12 @@ impl Namespace {
     }
 
     /// Would this batch be news? Asked before its signature is checked.
-    pub fn wants(&self, batch: &Batch) -> bool {
-        match batch.epoch.cmp(&self.epoch) {
+    pub fn wants(&self, epoch: u32, seq: u32) -> bool {
+        match epoch.cmp(&self.epoch) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Equal => {
-                batch.seq > self.head || (self.live.contains(&batch.seq) && !self.batches.contains_key(&batch.seq))
+                // The newest is always held, and most of what is told again is the newest.
+                seq > self.head || (seq < self.head && self.live().binary_search(&seq).is_ok() && !self.holds(seq))
             }
             std::cmp::Ordering::Less => false,
         }
@@ -90,35 +183,29 @@ impl Namespace {
 
     /// Takes a batch whose signature holds.
     pub fn take(&mut self, batch: Arc<Batch>) -> Taken {
-        if !self.wants(&batch) {
+        if !self.wants(batch.epoch, batch.seq) {
             return Taken::Known;
         }
         let ordered = batch.live.windows(2).all(|pair| pair[0] < pair[1]) && batch.live.last() == Some(&batch.seq);
         if !ordered || batch.seq == 0 || batch.epoch == 0 || batch.live.len() > Batch::MAX_LIVE {
             return Taken::Refused;
         }
-        if self.records.len() + self.older.len() + batch.records.len() > MAX_RECORDS {
+        let older = self.incomplete.as_ref().map_or(0, |incomplete| incomplete.older.len());
+        if self.places.len() + older + batch.records.len() > MAX_RECORDS {
             return Taken::Refused;
         }
-        let mut changed = BTreeSet::new();
         if batch.epoch > self.epoch {
-            let older = self.records().map(|record| (record.key(), record.clone())).collect();
-            *self = Self { epoch: batch.epoch, older, ..Self::default() };
+            let older: BTreeMap<_, _> = self.records().map(|record| (record.key(), record.clone())).collect();
+            let incomplete = (!older.is_empty()).then(|| Box::new(Incomplete { older, retired: Vec::new() }));
+            *self = Self { epoch: batch.epoch, incomplete, ..Self::default() };
         }
-        if batch.seq > self.head {
-            self.head = batch.seq;
-            self.live = batch.live.iter().copied().collect();
-            self.batches.retain(|seq, _| self.live.contains(seq));
+        self.head = self.head.max(batch.seq);
+        let mut fresh = BTreeMap::new();
+        for (index, record) in (0..).zip(&batch.records) {
+            fresh.entry(record.key()).or_insert(index);
         }
-        for record in &batch.records {
-            let key = record.key();
-            let newer = self.records.get(&key).is_none_or(|(seq, _)| *seq < batch.seq);
-            if newer {
-                self.records.insert(key.clone(), (batch.seq, record.clone()));
-                changed.insert(key);
-            }
-        }
-        self.batches.insert(batch.seq, batch);
+        let mut changed = self.point_to(batch.seq, fresh);
+        self.keep(batch);
         if self.missing().next().is_none() {
             changed.extend(self.complete());
         }
@@ -127,19 +214,17 @@ impl Namespace {
 
     /// Everything is there: what no live batch holds is gone.
     fn complete(&mut self) -> Vec<RecordKey> {
-        let mut gone: Vec<_> =
-            std::mem::take(&mut self.older).into_keys().filter(|key| !self.records.contains_key(key)).collect();
-        let dead: Vec<_> =
-            self.records.iter().filter(|(_, (seq, _))| !self.live.contains(seq)).map(|(key, _)| key.clone()).collect();
-        for key in dead {
-            self.records.remove(&key);
-            gone.push(key);
-        }
+        let Some(incomplete) = &self.incomplete else { return Vec::new() };
+        let mut gone: Vec<_> = incomplete.older.keys().filter(|key| self.find(key).is_err()).cloned().collect();
+        let (held, dead): (Vec<_>, Vec<_>) = self.places.iter().partition(|place| self.holds(place.seq));
+        gone.extend(dead.into_iter().filter_map(|place: Place| self.at(place).map(Record::key)));
+        self.places = held;
+        self.incomplete = None;
         gone
     }
 
     pub fn batches(&self) -> impl Iterator<Item = &Arc<Batch>> {
-        self.batches.values()
+        self.batches.iter()
     }
 }
 
@@ -212,11 +297,10 @@ impl OwnLog {
 
     fn append(&mut self, records: Vec<Record>, sign: impl Fn(&[u8]) -> Vec<u8>) -> Arc<Batch> {
         let seq = self.copy.head + 1;
-        for record in &records {
-            self.copy.records.insert(record.key(), (seq, record.clone()));
-        }
-        self.forget_tombstones(seq);
-        let mut live: BTreeSet<u32> = self.copy.records.values().map(|(seq, _)| *seq).collect();
+        let fresh = records.iter().map(Record::key).zip(0..).collect();
+        self.forget_tombstones();
+        self.copy.point_to(seq, fresh);
+        let mut live: BTreeSet<u32> = self.copy.places.iter().map(|place| place.seq).collect();
         live.insert(seq);
         let live: Vec<u32> = live.into_iter().collect();
         let (owner, epoch) = (self.owner, self.copy.epoch);
@@ -224,37 +308,32 @@ impl OwnLog {
         batch.signature = sign(&batch.signing_bytes());
         let batch = Arc::new(batch);
         self.copy.head = seq;
-        self.copy.live = batch.live.iter().copied().collect();
-        self.copy.batches.insert(seq, Arc::clone(&batch));
-        self.copy.batches.retain(|seq, _| self.copy.live.contains(seq));
+        self.copy.keep(Arc::clone(&batch));
         batch
     }
 
     /// A tombstone is needed only while an older live batch still holds its key.
-    fn forget_tombstones(&mut self, newest: u32) {
+    fn forget_tombstones(&mut self) {
+        let copy = &self.copy;
         let held = |key: &RecordKey, below: u32| {
-            self.copy.batches.range(..below).any(|(_, batch)| batch.records.iter().any(|record| record.key() == *key))
+            let older = copy.batches.iter().take_while(|batch| batch.seq < below);
+            older.into_iter().any(|batch| batch.records.iter().any(|record| record.key() == *key))
         };
-        let stale: Vec<_> = self
-            .copy
-            .records
-            .iter()
-            .filter(|(key, (seq, record))| record.is_tombstone() && *seq < newest && !held(key, *seq))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in stale {
-            self.copy.records.remove(&key);
-        }
+        let needed = |place: &Place| {
+            let record = copy.at(*place);
+            record.is_none_or(|record| !record.is_tombstone() || held(&record.key(), place.seq))
+        };
+        self.copy.places = copy.places.iter().copied().filter(needed).collect();
     }
 
     /// When many batches are live, takes what the emptiest still hold into the next one, as far as that fits into one batch.
     fn clean(&mut self) {
-        if self.copy.live.len() < CLEAN_ABOVE {
+        if self.copy.live().len() < CLEAN_ABOVE {
             return;
         }
         let mut bytes: BTreeMap<u32, usize> = BTreeMap::new();
-        for (seq, record) in self.copy.records.values() {
-            *bytes.entry(*seq).or_default() += encode_value(record).len();
+        for place in &self.copy.places {
+            *bytes.entry(place.seq).or_default() += self.copy.at(*place).map_or(0, |record| encode_value(record).len());
         }
         let mut emptiest: Vec<_> = bytes.into_iter().map(|(seq, bytes)| (bytes, seq)).collect();
         emptiest.sort_unstable();
@@ -265,10 +344,9 @@ impl OwnLog {
             room = left;
             victims.insert(seq);
         }
-        for (key, (seq, record)) in &self.copy.records {
-            if victims.contains(seq) {
-                self.pending.entry(key.clone()).or_insert_with(|| record.clone());
-            }
+        let moved = self.copy.places.iter().filter(|place| victims.contains(&place.seq));
+        for record in moved.filter_map(|place| self.copy.at(*place)) {
+            self.pending.entry(record.key()).or_insert_with(|| record.clone());
         }
     }
 }

@@ -34,7 +34,7 @@ fn live_batches_stay_few_however_much_changes() {
     for n in 0..2000 {
         log.write(observed((n % 50) as u8, n));
         log.flush(|_| vec![]);
-        assert!(log.copy().live.len() <= CLEAN_ABOVE + 1, "{} at {n}", log.copy().live.len());
+        assert!(log.copy().live().len() <= CLEAN_ABOVE + 1, "{} at {n}", log.copy().live().len());
     }
     let mut copy = Namespace::default();
     repair(&mut copy, &log);

@@ -9,15 +9,20 @@
 //!   member give up its identity. It is held back here (foca 2.0.0; remove the filter when a fixed release is out).
 //! - **Strangers**: members that are not in the roster are ignored, whoever speaks of them.
 
+mod claims;
 mod codec;
 mod collected;
+mod doubts;
+mod forming;
 mod settings;
+mod tables;
 
 use codec::{Codec, Known};
 use collected::{Collected, Note};
+use doubts::Doubt;
 use foca::{Foca, Header, Member, Message, NoCustomBroadcast, State, Timer};
 use quorate_core::{AgentId, Mono};
-use quorate_wire::{MemberMark, Suspicion, decode_prefix};
+use quorate_wire::{Suspicion, decode_prefix};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,17 +34,16 @@ pub(crate) use codec::SwimId;
 pub(crate) use settings::log10_thousandths;
 
 use crate::config::Timing;
+use crate::sabotage::{Defect, Sabotage};
 
 /// Highest local health score.
 const MAX_LOCAL_HEALTH: u32 = 7;
-/// Confirmations after which a suspicion is as short as it gets.
-const CONFIRMATIONS: usize = 2;
-/// How much longer an unconfirmed suspicion lasts.
-const UNCONFIRMED_FACTOR: u32 = 6;
-/// Suspicions of one agent kept, by suspecter.
-const MAX_REPORTS: usize = 16;
+/// So many probes unanswered in a row may mean that this agent hears others but is not heard.
+const DUMB_AFTER: u32 = 2;
 /// Reports older than this are forgotten.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
+/// How often old ones are looked for.
+const CLEARING: Duration = Duration::from_secs(1);
 
 /// What membership wants done, or tells.
 #[derive(Debug)]
@@ -53,21 +57,19 @@ pub(crate) enum SwimOutput {
     /// A direct ping was not answered in time; others are being asked.
     NoAnswer(AgentId),
     ProbeFailed(AgentId),
-    /// A probe failed and nobody else was heard meanwhile: perhaps it is us.
-    HeardNobody,
+    /// A probe failed and nobody else was heard meanwhile, or several failed in a row: perhaps it is us.
+    Alone,
     Suspects(Suspicion),
     Renewed,
-}
-
-/// A suspicion of our own, or what others say of the same agent.
-#[derive(Debug)]
-struct Doubt {
-    counter: u64,
-    incarnation: u16,
-    reported_by: BTreeSet<AgentId>,
-    at: Mono,
-    certified: bool,
-    own: Option<(Mono, foca::TimerToken, Duration)>,
+    /// Only a new start gives an identity that others would believe.
+    Exhausted,
+    /// The agent speaks under an identity older than the one it is known by: it has given up all up to `counter`.
+    Outdated {
+        agent: AgentId,
+        counter: u64,
+    },
+    /// The agent speaks as one started again, and its records have not come yet.
+    Unheard(AgentId),
 }
 
 pub(crate) struct Swim {
@@ -77,15 +79,26 @@ pub(crate) struct Swim {
     timer_seq: u64,
     active: BTreeMap<AgentId, u64>,
     doubts: BTreeMap<AgentId, Doubt>,
+    /// When the first suspicion of our own turns into a failure; worked out anew when the doubts have changed.
+    next_failure: Option<Mono>,
+    doubts_changed: bool,
+    /// When reports are next looked through for old ones.
+    next_clearing: Mono,
+    /// Has the library been at work since the suspects were last compared?
+    stirred: bool,
     incarnation: u16,
     /// Who has spoken since the running probe began.
     heard: BTreeSet<AgentId>,
     pub local_health: u32,
+    /// Probes that failed since the last one that was answered.
+    failed_in_row: u32,
     pub undead_filtered: u64,
     pub probes_failed: u64,
     outputs: Vec<SwimOutput>,
     size: usize,
     timing: Timing,
+    /// What is broken on purpose; nothing outside the simulator.
+    pub sabotage: Sabotage,
 }
 
 impl Swim {
@@ -99,14 +112,20 @@ impl Swim {
             timer_seq: 0,
             active: BTreeMap::new(),
             doubts: BTreeMap::new(),
+            next_failure: None,
+            doubts_changed: false,
+            next_clearing: Mono(0),
+            stirred: true,
             incarnation: 0,
             heard: BTreeSet::new(),
             local_health: 0,
+            failed_in_row: 0,
             undead_filtered: 0,
             probes_failed: 0,
             outputs: Vec::new(),
             size: 1,
             timing: timing.clone(),
+            sabotage: Sabotage::default(),
         }
     }
 
@@ -127,10 +146,10 @@ impl Swim {
         std::mem::take(&mut self.outputs)
     }
 
-    pub fn next_wakeup(&self) -> Option<Mono> {
+    pub fn next_wakeup(&mut self) -> Option<Mono> {
+        let failure = self.next_failure();
         let timer = self.timers.first_key_value().map(|((at, ..), _)| *at);
-        let doubt = self.doubts.values().filter_map(|doubt| self.deadline(doubt)).min();
-        timer.into_iter().chain(doubt).min()
+        timer.into_iter().chain(failure).min()
     }
 
     pub fn timer_count(&self) -> usize {
@@ -139,7 +158,7 @@ impl Swim {
 
     /// Takes `agent` into the roster, under the identity of its last start.
     pub fn admit(&mut self, now: Mono, agent: AgentId, boot: u32, links: &BTreeSet<AgentId>) {
-        self.set_known(agent, true);
+        self.know(agent, boot);
         let id = SwimId::first(agent, boot);
         let held = self.foca.iter_membership_state().any(|m| m.id().agent == agent && m.id().counter >= id.counter);
         if !held {
@@ -147,9 +166,9 @@ impl Swim {
         }
     }
 
-    /// Notes that `agent` belongs to the roster, without holding it alive.
-    pub fn know(&mut self, agent: AgentId) {
-        self.set_known(agent, true);
+    /// Notes that `agent` belongs to the roster and has been started `boot` times, without holding it alive.
+    pub fn know(&mut self, agent: AgentId, boot: u32) {
+        self.set_known(agent, Some(boot));
     }
 
     /// Removes an agent that has left or been forgotten.
@@ -161,17 +180,17 @@ impl Swim {
                 foca.handle_timer(Timer::RemoveDown(id), sink)
             });
         }
-        self.set_known(agent, false);
+        self.set_known(agent, None);
         self.doubts.remove(&agent);
+        self.doubts_changed = true;
     }
 
-    fn set_known(&mut self, agent: AgentId, is_known: bool) {
+    fn set_known(&mut self, agent: AgentId, boot: Option<u32>) {
         if let Ok(mut known) = self.known.lock() {
-            if is_known {
-                known.insert(agent)
-            } else {
-                known.remove(&agent)
-            };
+            match boot {
+                Some(boot) => known.know(agent, boot),
+                None => known.forget(agent),
+            }
             self.size = known.len().max(1);
         }
         let _ = self.foca.set_config(config(self.size, &self.timing));
@@ -183,11 +202,17 @@ impl Swim {
         if header.src.agent != from || header.dst.agent != self.foca.identity().agent {
             return false;
         }
+        if !self.believable(header.src) {
+            self.outputs.push(SwimOutput::Unheard(from));
+            return true;
+        }
         self.heard.insert(from);
         if let Message::PingReq { target, .. } = header.message {
             self.outputs.push(SwimOutput::NoAnswer(target.agent));
         }
-        self.drive(now, links, |foca, sink| foca.handle_data(bytes, sink))
+        let fine = self.drive(now, links, |foca, sink| foca.handle_data(bytes, sink));
+        self.outbid(now, links);
+        fine
     }
 
     /// Delivers the timers that are due, in the library's order.
@@ -199,8 +224,13 @@ impl Swim {
             let timer = entry.remove();
             self.drive(now, links, |foca, sink| foca.handle_timer(timer, sink));
         }
-        let due: Vec<_> =
-            self.doubts.iter().filter(|(_, d)| self.deadline(d).is_some_and(|at| at <= now)).map(|(a, _)| *a).collect();
+        let overdue = self.next_failure().is_some_and(|at| at <= now);
+        let due = |doubt: &Doubt| self.deadline(doubt).is_some_and(|at| at <= now);
+        let due: Vec<_> = match overdue {
+            true => self.doubts.iter().filter(|(_, doubt)| due(doubt)).map(|(agent, _)| *agent).collect(),
+            false => Vec::new(),
+        };
+        self.doubts_changed |= overdue;
         for agent in due {
             let Some(doubt) = self.doubts.remove(&agent) else { continue };
             let Some((_, token, _)) = doubt.own else { continue };
@@ -208,7 +238,10 @@ impl Swim {
             let timer = Timer::ChangeSuspectToDown { member_id, incarnation: doubt.incarnation, token };
             self.drive(now, links, |foca, sink| foca.handle_timer(timer, sink));
         }
-        self.doubts.retain(|_, doubt| doubt.own.is_some() || now.since(doubt.at) < REPORT_LIFE);
+        if self.next_clearing <= now {
+            self.next_clearing = now + CLEARING;
+            self.doubts.retain(|_, doubt| doubt.own.is_some() || now.since(doubt.at) < REPORT_LIFE);
+        }
     }
 
     /// Passes membership news on, if there is any.
@@ -227,157 +260,12 @@ impl Swim {
         self.drive(now, links, |foca, sink| foca.leave_cluster(sink));
     }
 
-    /// Hears that another agent suspects someone.
-    pub fn hear_suspicion(&mut self, now: Mono, suspicion: Suspicion) -> bool {
-        if suspicion.of == self.foca.identity().agent || self.active.get(&suspicion.of) != Some(&suspicion.counter) {
-            return false;
-        }
-        let doubt = self.doubt(now, suspicion.of, suspicion.counter, suspicion.incarnation);
-        match doubt {
-            Some(doubt) if doubt.reported_by.len() < MAX_REPORTS => doubt.reported_by.insert(suspicion.by),
-            _ => false,
-        }
-    }
-
-    /// The agent has just answered something else that we asked of it: our suspicion of it was wrong. Returns what it is to be told, so
-    /// that it refutes the rumour.
-    pub fn answered(&mut self, agent: AgentId) -> Option<Suspicion> {
-        let doubt = self.doubts.get_mut(&agent)?;
-        doubt.own.take()?;
-        Some(Suspicion {
-            by: self.foca.identity().agent,
-            of: agent,
-            counter: doubt.counter,
-            incarnation: doubt.incarnation,
-        })
-    }
-
-    /// Others suspect this agent: it says that it lives.
-    pub fn refute(&mut self, now: Mono, suspicion: Suspicion, links: &BTreeSet<AgentId>) {
-        let me = *self.foca.identity();
-        if suspicion.of == me.agent && suspicion.counter == me.counter {
-            let suspect = Member::new(me, suspicion.incarnation, State::Suspect);
-            self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(suspect), true, sink));
-        }
-    }
-
-    /// Members held suspect without a suspicion of our own: rumours that may never have reached whom they are about.
-    pub fn rumours(&self) -> Vec<Suspicion> {
-        let by = self.foca.identity().agent;
-        let suspect = self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect);
-        let own = |agent: AgentId| self.doubts.get(&agent).is_some_and(|doubt| doubt.own.is_some());
-        suspect
-            .filter(|m| !own(m.id().agent))
-            .map(|m| Suspicion { by, of: m.id().agent, counter: m.id().counter, incarnation: m.incarnation() })
-            .collect()
-    }
-
-    /// A quorum has declared the agent's host down, each by its own pings: there is nothing to wait for any more.
-    pub fn confirm(&mut self, agent: AgentId) {
-        if let Some(doubt) = self.doubts.get_mut(&agent) {
-            doubt.certified = true;
-        }
-    }
-
-    pub fn doubts_any(&self) -> bool {
-        !self.doubts.is_empty()
-    }
-
-    /// Members held suspect.
-    pub fn suspected(&self) -> BTreeSet<AgentId> {
-        self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect).map(|m| m.id().agent).collect()
-    }
-
-    /// The doubt about this identity and incarnation, made if there is none or an older one.
-    fn doubt(&mut self, now: Mono, agent: AgentId, counter: u64, incarnation: u16) -> Option<&mut Doubt> {
-        let fresh =
-            || Doubt { counter, incarnation, reported_by: BTreeSet::new(), at: now, certified: false, own: None };
-        let doubt = self.doubts.entry(agent).or_insert_with(fresh);
-        if (doubt.counter, doubt.incarnation) < (counter, incarnation) {
-            *doubt = fresh();
-        }
-        Some(doubt).filter(|doubt| (doubt.counter, doubt.incarnation) == (counter, incarnation))
-    }
-
-    /// When an own suspicion turns into a failure: `max - (max - min) * ln(c + 1) / ln(k + 1)` after c of k confirmations.
-    fn deadline(&self, doubt: &Doubt) -> Option<Mono> {
-        let (started, _, shortest) = doubt.own?;
-        let others = self.active.len().saturating_sub(1);
-        let confirmed = doubt.reported_by.len();
-        let extra = (UNCONFIRMED_FACTOR - 1) * shortest;
-        // ln(2) / ln(3) = 0.6309
-        let wait = match confirmed {
-            _ if doubt.certified => Duration::ZERO,
-            _ if others < CONFIRMATIONS => shortest,
-            0 => shortest + extra,
-            1 => shortest + extra * 3691 / 10_000,
-            _ => shortest,
-        };
-        Some(started + wait)
-    }
-
-    /// The membership table, this agent included.
-    pub fn table(&self) -> Vec<MemberMark> {
-        let mark = |member: &Member<SwimId>| MemberMark {
-            agent: member.id().agent,
-            counter: member.id().counter,
-            incarnation: member.incarnation(),
-            state: match member.state() {
-                State::Alive => 0,
-                State::Suspect => 1,
-                State::Down => 2,
-            },
-        };
-        let me = *self.foca.identity();
-        // Our own former identities are nobody's business.
-        let others = self.foca.iter_membership_state().filter(|member| member.id().agent != me.agent);
-        let mut table: Vec<_> = others.map(mark).collect();
-        table.push(MemberMark { agent: me.agent, counter: me.counter, incarnation: self.incarnation, state: 0 });
-        table.sort_unstable_by_key(|mark| mark.agent);
-        table
-    }
-
-    /// Merges a peer's table by the safe rule. Returns those whom the peer holds failed under an identity that we hold alive.
-    pub fn merge(&mut self, now: Mono, table: &[MemberMark], links: &BTreeSet<AgentId>) -> Vec<(AgentId, u64)> {
-        let me = *self.foca.identity();
-        let mut held_failed = Vec::new();
-        let mut updates = Vec::new();
-        for mark in table {
-            let known = self.known.lock().is_ok_and(|known| known.contains(&mark.agent));
-            let ours = mark.agent == me.agent;
-            if !(known || ours) || (ours && mark.counter != me.counter) {
-                continue;
-            }
-            let state = match mark.state {
-                0 => State::Alive,
-                1 => State::Suspect,
-                _ => State::Down,
-            };
-            if state == State::Down && !ours && self.active.contains_key(&mark.agent) {
-                if self.active.get(&mark.agent) == Some(&mark.counter) {
-                    held_failed.push((mark.agent, mark.counter));
-                }
-                continue;
-            }
-            updates.push(Member::new(SwimId { agent: mark.agent, counter: mark.counter }, mark.incarnation, state));
-        }
-        self.drive(now, links, |foca, sink| foca.apply_many(updates.into_iter(), true, sink));
-        held_failed
-    }
-
-    /// Someone holds us failed under `counter`: renew, if that is still our identity.
-    pub fn held_failed(&mut self, now: Mono, counter: u64, links: &BTreeSet<AgentId>) {
-        let me = *self.foca.identity();
-        if me.counter == counter {
-            let down = Member::new(me, self.incarnation, State::Down);
+    /// A quorum and a peer's table agree that the agent has failed: what we still hold of it is out of date.
+    pub fn condemn(&mut self, now: Mono, agent: AgentId, counter: u64, links: &BTreeSet<AgentId>) {
+        if self.active.get(&agent) == Some(&counter) {
+            let down = Member::down(SwimId { agent, counter });
             self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(down), true, sink));
         }
-    }
-
-    /// Takes a higher boot counter, when the stored one turns out to be old.
-    pub fn restart_as(&mut self, now: Mono, boot: u32, links: &BTreeSet<AgentId>) {
-        let id = SwimId::first(self.foca.identity().agent, boot);
-        self.drive(now, links, |foca, sink| foca.change_identity(id, sink));
     }
 
     fn drive(
@@ -386,6 +274,7 @@ impl Swim {
         links: &BTreeSet<AgentId>,
         act: impl FnOnce(&mut Foca<SwimId, Codec, ChaCha8Rng, NoCustomBroadcast>, &mut Collected) -> Result<(), foca::Error>,
     ) -> bool {
+        self.stirred = true;
         let mut collected = Collected::default();
         let fine = act(&mut self.foca, &mut collected).is_ok();
         for note in collected.notes {
@@ -404,11 +293,13 @@ impl Swim {
         match note {
             Note::Up(id) => {
                 self.active.insert(id.agent, id.counter);
+                self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Up(id.agent));
             }
             Note::Down(id) => {
                 self.active.remove(&id.agent);
                 self.doubts.remove(&id.agent);
+                self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Down(id.agent));
             }
             Note::Rename(old, new) => {
@@ -422,13 +313,20 @@ impl Swim {
             }
             Note::ProbeFailed(id) => {
                 self.probes_failed += 1;
-                if self.heard.iter().all(|agent| *agent == id.agent) && self.active.len() > 1 {
+                self.failed_in_row += 1;
+                let deaf = self.heard.iter().all(|agent| *agent == id.agent) && self.active.len() > 1;
+                if deaf {
                     self.local_health = (self.local_health + 1).min(MAX_LOCAL_HEALTH);
-                    self.outputs.push(SwimOutput::HeardNobody);
+                }
+                if deaf || self.failed_in_row >= DUMB_AFTER {
+                    self.outputs.push(SwimOutput::Alone);
                 }
                 self.outputs.push(SwimOutput::ProbeFailed(id.agent));
             }
-            Note::Ack => self.local_health = self.local_health.saturating_sub(1),
+            Note::Ack => {
+                self.failed_in_row = 0;
+                self.local_health = self.local_health.saturating_sub(1);
+            }
             Note::Incarnation(incarnation) => {
                 if incarnation > self.incarnation {
                     // We had to refute: others think badly of us.
@@ -440,10 +338,27 @@ impl Swim {
     }
 
     fn send(&mut self, to: SwimId, bytes: Vec<u8>) {
+        // A member may ask for a ping of somebody who does not exist.
+        if !self.known.lock().is_ok_and(|known| known.knows(to.agent)) {
+            return;
+        }
         match decode_prefix::<Header<SwimId>>(&bytes).map(|(header, _)| header.message) {
-            Ok(Message::TurnUndead) if self.active.get(&to.agent) == Some(&to.counter) => {
+            Ok(Message::TurnUndead)
+                if self.active.get(&to.agent) == Some(&to.counter) && !self.sabotage.is(Defect::UndeadUnfiltered) =>
+            {
                 self.undead_filtered += 1;
                 return;
+            }
+            Ok(Message::TurnUndead) => {
+                // Told only that it is held failed, it would renew one by one until it has overtaken what is held of it. If that is its
+                // present identity and held alive, no word of a former one may cost it that.
+                let held = self.foca.iter_membership_state().find(|m| m.id().agent == to.agent);
+                let given_up = held.map(|m| m.id().counter - u64::from(m.state() != State::Down));
+                let ahead = held.is_some_and(|m| m.id().counter > to.counter);
+                if let Some(counter) = given_up.filter(|_| ahead) {
+                    self.outputs.push(SwimOutput::Outdated { agent: to.agent, counter });
+                    return;
+                }
             }
             Ok(Message::PingReq { target, .. }) => self.outputs.push(SwimOutput::NoAnswer(target.agent)),
             _ => {}
@@ -469,16 +384,6 @@ impl Swim {
         };
         self.timer_seq += 1;
         self.timers.insert((now + after, order, self.timer_seq), timer);
-    }
-
-    fn suspect(&mut self, now: Mono, id: SwimId, incarnation: u16, token: foca::TimerToken, shortest: Duration) {
-        let by = self.foca.identity().agent;
-        let Some(doubt) = self.doubt(now, id.agent, id.counter, incarnation) else { return };
-        if doubt.own.is_none_or(|(_, old, _)| old != token) {
-            doubt.own = Some((now, token, shortest));
-            let suspicion = Suspicion { by, of: id.agent, counter: id.counter, incarnation };
-            self.outputs.push(SwimOutput::Suspects(suspicion));
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::settings::MAX_SWIM_BYTES;
 use super::*;
 use foca::Identity;
-use quorate_wire::encode_value;
+use quorate_wire::{MemberMark, encode_value};
 use rand::SeedableRng;
 
 const S: u64 = 1_000_000_000;
@@ -205,4 +205,116 @@ fn logarithms_are_integers_and_close() {
         let exact = (n as f64).log10() * 1000.0;
         assert!((log10_thousandths(n) as f64 - exact).abs() <= 28.0, "{n}: {} {exact}", log10_thousandths(n));
     }
+}
+
+/// Gossip is not signed: a claim that nobody can have come to is ignored, whoever makes it.
+#[test]
+fn an_inflated_counter_pushes_nobody_out() {
+    let claims = [u64::MAX, first(2), first(1) + u64::from(claims::MAX_RENEWALS) + 1];
+    for counter in claims {
+        let mut swim = swim(1, &[2, 3]);
+        for state in 0..3 {
+            swim.merge(Mono(S), &[mark(2, counter, 7, state)], &BTreeSet::new());
+        }
+        assert_eq!(swim.active.get(&AgentId(2)), Some(&first(1)), "{counter:x} in a table");
+        let header = Header {
+            src: SwimId::first(AgentId(3), 1),
+            src_incarnation: 0,
+            dst: SwimId::first(AgentId(1), 1),
+            message: Message::Gossip,
+        };
+        let rumour = Member::down(SwimId { agent: AgentId(2), counter });
+        let bytes = [encode_value(&header), vec![0, 1], encode_value(&rumour)].concat();
+        assert!(swim.receive(Mono(S), AgentId(3), &bytes, &BTreeSet::new()));
+        assert_eq!(swim.active.get(&AgentId(2)), Some(&first(1)), "{counter:x} as a rumour");
+    }
+}
+
+/// Whoever speaks as one started again is believed once its signed records say so.
+#[test]
+fn a_new_start_needs_the_owners_records() {
+    let mut swim = swim(1, &[2]);
+    let src = SwimId::first(AgentId(2), 2);
+    let header = Header { src, src_incarnation: 0, dst: SwimId::first(AgentId(1), 1), message: Message::Gossip };
+    let bytes = [encode_value(&header), vec![0, 0]].concat();
+    assert!(swim.receive(Mono(S), AgentId(2), &bytes, &BTreeSet::new()));
+    assert!(matches!(swim.outputs().as_slice(), [SwimOutput::Unheard(AgentId(2))]));
+    assert_eq!(swim.active.get(&AgentId(2)), Some(&first(1)));
+    swim.know(AgentId(2), 2);
+    assert!(swim.receive(Mono(S), AgentId(2), &bytes, &BTreeSet::new()));
+    assert_eq!(swim.active.get(&AgentId(2)), Some(&first(2)));
+}
+
+#[test]
+fn a_claim_ahead_of_ourselves_is_outbid() {
+    let last = first(1) + u64::from(claims::MAX_RENEWALS);
+    let mut swim = swim(1, &[2]);
+    swim.know(AgentId(1), 1);
+    swim.merge(Mono(S), &[mark(1, first(1) + 40, 0, 0)], &BTreeSet::new());
+    assert_eq!(swim.foca.identity().counter, first(1) + 41);
+    swim.merge(Mono(S + 1), &[mark(1, first(1) + 60, 0, 0)], &BTreeSet::new());
+    assert_eq!(swim.foca.identity().counter, first(1) + 41, "not twice within a second");
+    swim.outputs();
+    swim.merge(Mono(3 * S), &[mark(1, last, 0, 2)], &BTreeSet::new());
+    assert!(swim.outputs().iter().any(|output| matches!(output, SwimOutput::Exhausted)));
+    for beyond in [first(2), last + 1] {
+        swim.merge(Mono(9 * S), &[mark(1, beyond, 0, 0)], &BTreeSet::new());
+        assert_eq!(swim.foca.identity().counter, first(1) + 41, "nobody believes {beyond:x}");
+    }
+}
+
+#[test]
+fn nobody_is_pinged_who_does_not_exist() {
+    let mut swim = swim(1, &[2]);
+    let message = Message::PingReq { target: SwimId::first(AgentId(99), 1), probe_number: 1 };
+    let (src, dst) = (SwimId::first(AgentId(2), 1), SwimId::first(AgentId(1), 1));
+    let bytes = encode_value(&Header { src, src_incarnation: 0, dst, message });
+    assert!(swim.receive(Mono(S), AgentId(2), &[bytes, vec![0, 0]].concat(), &BTreeSet::new()));
+    assert!(sends(&mut swim).iter().all(|(to, _)| *to == AgentId(2)));
+}
+
+/// Whoever is known by a later identity is told which: `TurnUndead` would make it renew one step at a time, a storm of packets for each.
+#[test]
+fn an_outdated_speaker_is_told_how_far_it_is_behind() {
+    let mut swim = swim(1, &[2]);
+    swim.merge(Mono(S), &[mark(2, first(1) + 1000, 0, 2)], &BTreeSet::new());
+    swim.merge(Mono(S), &[mark(2, first(1) + 1000, 0, 0)], &BTreeSet::new());
+    swim.outputs();
+    let (src, dst) = (SwimId::first(AgentId(2), 1), SwimId::first(AgentId(1), 1));
+    let bytes = encode_value(&Header { src, src_incarnation: 0, dst, message: Message::Gossip });
+    assert!(swim.receive(Mono(S), AgentId(2), &[bytes, vec![0, 0]].concat(), &BTreeSet::new()));
+    let outputs = swim.outputs();
+    let told = |output: &SwimOutput| matches!(output, SwimOutput::Outdated { agent: AgentId(2), counter } if *counter == first(1) + 999);
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, SwimOutput::Send { to: AgentId(2), .. })));
+}
+
+/// A late word of its former identity, or a suspicion of that which ran out, must not cost an agent the present one.
+#[test]
+fn an_echo_of_a_former_identity_costs_nothing() {
+    let mut swim = swim(1, &[2]);
+    swim.merge(Mono(S), &[mark(2, first(1) + 3, 0, 0)], &BTreeSet::new());
+    swim.outputs();
+    let (src, dst) = (SwimId::first(AgentId(2), 1), SwimId::first(AgentId(1), 1));
+    let bytes = encode_value(&Header { src, src_incarnation: 0, dst, message: Message::Gossip });
+    assert!(swim.receive(Mono(S), AgentId(2), &[bytes, vec![0, 0]].concat(), &BTreeSet::new()));
+    let told = swim.outputs().into_iter().find_map(|output| match output {
+        SwimOutput::Outdated { agent: AgentId(2), counter } => Some(counter),
+        _ => None,
+    });
+    assert_eq!(told, Some(first(1) + 2), "all before the one that is held alive");
+    let mut two = self::swim(2, &[1]);
+    two.know(AgentId(2), 1);
+    for second in [1, 3] {
+        two.held_failed(Mono(second * S), first(1) + 2, &BTreeSet::new());
+        assert_eq!(two.foca.identity().counter, first(1) + 3);
+    }
+}
+
+#[test]
+fn whoever_hears_how_far_it_is_behind_outbids_it() {
+    let mut swim = swim(2, &[1]);
+    swim.know(AgentId(2), 1);
+    swim.held_failed(Mono(S), first(1) + 1000, &BTreeSet::new());
+    assert_eq!(swim.foca.identity().counter, first(1) + 1001);
 }

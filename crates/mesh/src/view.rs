@@ -1,6 +1,7 @@
 //! What one agent knows of the mesh, as published for reading.
 
 use crate::api::MemberState;
+use crate::breakers::BreakerView;
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, Class, InstanceId, Observation, Registration, ServiceName, UnixMs, Verdict, Zone};
 use serde::Serialize;
@@ -22,9 +23,13 @@ pub struct MeshView {
     pub quorate: bool,
     /// Since when that is so, or not so.
     pub quorate_since: UnixMs,
-    /// Agents it holds alive (or merely suspect), itself included.
+    /// Agents of the roster it holds alive (or merely suspect), itself included if it counts.
     pub alive: usize,
-    /// Agents that have joined and neither left nor been forgotten.
+    /// The number of the roster it counts by; zero when it knows none yet.
+    pub epoch: u64,
+    /// A hash of that roster: two agents of one epoch have the same.
+    pub roster_digest: u64,
+    /// Agents that count: admitted, and neither left nor forgotten.
     pub roster: usize,
     /// Has it caught up with the mesh since its start?
     pub settled: bool,
@@ -32,8 +37,104 @@ pub struct MeshView {
     pub members: Arc<BTreeMap<AgentId, MemberView>>,
     /// Every instance it knows, hosts included, by id.
     pub instances: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
+    /// Every breaker that callers on this host use, that is open for many, or on which a person gave a word; by service and instance.
+    pub breakers: Arc<Vec<BreakerView>>,
     /// Counters and sizes.
     pub stats: Stats,
+}
+
+/// What one agent knows, without names and addresses: for looking at many agents often.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// When it was taken, by its wall clock.
+    pub at: UnixMs,
+    /// Grows whenever what it shows changes.
+    pub index: u64,
+    /// Does the agent reach more than half of the roster?
+    pub quorate: bool,
+    /// Since when that is so, or not so.
+    pub quorate_since: UnixMs,
+    /// Agents it holds alive (or merely suspect), itself included.
+    pub alive: usize,
+    /// Agents that count.
+    pub roster: usize,
+    /// The number of that roster; it grows with every change.
+    pub epoch: u64,
+    /// A hash of that roster: two agents of one epoch have the same.
+    pub roster_digest: u64,
+    /// Has it caught up with the mesh since its start?
+    pub settled: bool,
+    /// Every agent it knows, itself included, by id.
+    pub members: Arc<Standings>,
+    /// Every instance it knows, without the hosts of which there is nothing to say; see [`Glance::host`].
+    pub instances: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
+    /// Counters and sizes.
+    pub stats: Stats,
+}
+
+impl Glance {
+    /// The verdict on a member's host: as it may be stated, as it was decided, and its term. `None` when there is no such member.
+    #[must_use]
+    pub fn host(&self, agent: AgentId) -> Option<(Verdict, Verdict, u64)> {
+        let state = self.members.get(&agent)?.state;
+        let known = self.instances.get(&InstanceId::host(agent)).map(|host| (host.verdict, host.decided, host.term));
+        Some(known.unwrap_or((undecided_host(state), Verdict::Starting, 0)))
+    }
+}
+
+/// What may be stated of a host about which nothing was decided: a quiet mesh decides nothing about hosts, and membership is what is known.
+pub(crate) fn undecided_host(state: MemberState) -> Verdict {
+    match state {
+        MemberState::Alive | MemberState::Suspect => Verdict::Up,
+        MemberState::Failed | MemberState::Left => Verdict::Unknown,
+    }
+}
+
+/// One agent's membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Who.
+    pub agent: AgentId,
+    /// SWIM's opinion.
+    pub state: MemberState,
+}
+
+/// The membership of every agent known, by id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standings {
+    all: Vec<Standing>,
+    suspects: usize,
+}
+
+impl Standings {
+    /// One agent's.
+    #[must_use]
+    pub fn get(&self, agent: &AgentId) -> Option<&Standing> {
+        let place = self.all.binary_search_by_key(agent, |standing| standing.agent).ok()?;
+        self.all.get(place)
+    }
+
+    /// How many are suspect.
+    #[must_use]
+    pub fn suspects(&self) -> usize {
+        self.suspects
+    }
+
+    /// All of them, ascending by id.
+    pub fn values(&self) -> impl Iterator<Item = &Standing> {
+        self.all.iter()
+    }
+}
+
+impl FromIterator<Standing> for Standings {
+    fn from_iter<I: IntoIterator<Item = Standing>>(standings: I) -> Self {
+        let mut all: Vec<_> = standings.into_iter().collect();
+        all.sort_unstable_by_key(|standing| standing.agent);
+        let suspects = all.iter().filter(|standing| standing.state == MemberState::Suspect).count();
+        Self { all, suspects }
+    }
 }
 
 /// One agent, in another's eyes.
@@ -55,6 +156,8 @@ pub struct MemberView {
     pub boot: u32,
     /// SWIM's opinion.
     pub state: MemberState,
+    /// Is it in the roster?
+    pub in_roster: bool,
     /// Since when, by the answering agent's wall clock.
     pub since: UnixMs,
     /// The mesh's verdict on its host.
@@ -149,12 +252,18 @@ pub struct Stats {
     pub roll_calls: u64,
     /// Roll calls that found more than half of the roster.
     pub roll_calls_quorate: u64,
+    /// Attempts of this agent to have the roster changed.
+    pub epoch_attempts: u64,
     /// Times this agent was held up.
     pub stalls: u64,
     /// Probes started.
     pub probes: u64,
     /// Outcomes set aside because the agent was held up meanwhile.
     pub probes_inconclusive: u64,
+    /// Times other observers were asked to look at once.
+    pub second_opinions_asked: u64,
+    /// Probes made because a fellow observer asked.
+    pub second_opinions_given: u64,
     /// Identity renewals: times this agent was declared failed while alive.
     pub renewals: u64,
     /// Misdirected `TurnUndead` messages held back.
@@ -171,6 +280,8 @@ pub struct Stats {
     pub packets_malformed: u64,
     /// Packets from agents outside the roster, or claiming to be another.
     pub packets_refused: u64,
+    /// Comparisons with other agents that were put off, since enough had been begun.
+    pub syncs_spared: u64,
     /// Times a named limit was hit.
     pub limits_hit: u64,
     /// Batches and certificates still to be passed on.

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+#[allow(dead_code, reason = "each test file uses its part")]
 mod world;
 
-use quorate_core::{Class, InstanceId, Verdict};
+use quorate_core::{Class, InstanceId, Intent, IntentKind, Placement, Registration, UnixMs, Verdict};
 use quorate_mesh::{Command, Input, MemberState, Ticket};
 use world::{Target, World};
 
@@ -250,4 +251,34 @@ fn a_joiner_without_contact_is_not_a_majority_of_one() {
     assert_eq!(world.rolls, [(2, false)]);
     assert!(!world.view(2).quorate);
     assert_eq!(world.verdict(2, "web@2"), Verdict::Starting);
+}
+
+#[test]
+fn what_the_operator_wants_of_an_instance_is_told_and_changes_no_verdict() {
+    let mut world = World::formed(3);
+    world.until(10_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Up));
+    let before = world.view(2).instances[&id("web@1")].clone();
+    let intent =
+        |kind, until| Intent { kind, owner: "ann".to_owned(), reason: "new disk".to_owned(), since: UnixMs(1), until };
+    let wanted = |intent: Option<Intent>| {
+        let placement = Placement { weight: 50, tags: vec!["blue".to_owned()], intent };
+        Input::Command(Command::Register(vec![Registration { placement, ..world::registration("web@1") }]))
+    };
+    world.input(1, wanted(Some(intent(IntentKind::Draining, None))));
+    world.until(5_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Draining));
+    let drained = world.view(2).instances[&id("web@1")].clone();
+    assert_eq!((drained.decided, drained.term), (Verdict::Up, before.term), "its health is judged as before");
+    assert_eq!(drained.registration.as_ref().unwrap().placement.weight, 50);
+    assert_eq!(drained.observers, before.observers, "nobody began anew");
+
+    world.targets.insert(id("web@1"), (1, Target::Refused));
+    world.until(15_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Down));
+    world.input(1, wanted(Some(intent(IntentKind::Maintenance, None))));
+    world.until(5_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Maintenance));
+    assert_eq!(world.view(3).instances[&id("web@1")].decided, Verdict::Down);
+    world.input(1, wanted(Some(intent(IntentKind::Maintenance, Some(UnixMs(1))))));
+    world.until(5_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Down));
+    world.input(1, wanted(None));
+    world.targets.insert(id("web@1"), (1, Target::Up));
+    world.until(15_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Up));
 }

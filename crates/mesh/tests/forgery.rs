@@ -6,9 +6,9 @@ mod world;
 
 use quorate_core::evidence::{Cause, Phase};
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
-use quorate_core::{AgentId, Class, InstanceId, UnixMs, Verdict, Vote};
-use quorate_mesh::{Input, Keys};
-use quorate_wire::{Answer, Batch, OwnerDelta, OwnerMark, Packet, Record, Reply, Summary, signing_bytes};
+use quorate_core::{AgentId, Class, InstanceId, Mono, Now, UnixMs, Verdict, Vote};
+use quorate_mesh::{Input, Keys, Output};
+use quorate_wire::{Answer, Batch, Delta, OwnerDelta, OwnerMark, Packet, Record, Reply, Summary, signing_bytes};
 use std::sync::Arc;
 use world::{HashKeys, World};
 
@@ -34,7 +34,7 @@ fn certificate(world: &mut World, observers: u32, verdict: Verdict, signers: &[(
     };
     let endorsements = signers.iter().map(endorse).collect();
     let certificate = Certificate { decision, class: Class::InstanceFault, decided_at: UnixMs(1), endorsements };
-    Packet::Push { owners: vec![], certificates: vec![Arc::new(certificate)] }
+    Packet::push(&[], &[Arc::new(certificate)])
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn no_member_writes_anothers_records() {
     let mut batch = Batch { owner: AgentId(2), epoch: 1, seq: 900, live: vec![900], records, signature: vec![] };
     batch.signature = HashKeys(AgentId(3)).sign(&batch.signing_bytes());
     let owners = vec![OwnerDelta { owner: AgentId(2), credential: None, batches: vec![Arc::new(batch)] }];
-    inject(&mut world, 3, 1, &Packet::Push { owners, certificates: vec![] });
+    inject(&mut world, 3, 1, &Packet::push(&owners, &[]));
     let view = world.view(1);
     assert_eq!((view.instances.len(), view.stats.batches_refused), (before, 1));
 }
@@ -101,7 +101,7 @@ fn a_replayed_old_certificate_changes_nothing() {
     let old = world.view(1).instances[&web(2)].certificate.clone().unwrap();
     world.targets.insert(web(2), (2, world::Target::Refused));
     world.until(6_000, |w| w.all(&[1, 2, 3, 4, 5], "web@2", Verdict::Down));
-    inject(&mut world, 3, 1, &Packet::Push { owners: vec![], certificates: vec![old] });
+    inject(&mut world, 3, 1, &Packet::push(&[], &[old]));
     assert_eq!(world.verdict(1, "web@2"), Verdict::Down);
 }
 
@@ -117,7 +117,7 @@ fn a_claim_about_our_own_records_needs_our_own_signature() {
         let mut batch = Batch { owner: AgentId(1), epoch: 900, seq: 1, live: vec![1], records, signature: vec![] };
         batch.signature = HashKeys(AgentId(3)).sign(&batch.signing_bytes());
         let owners = vec![OwnerDelta { owner: AgentId(1), credential: None, batches: vec![Arc::new(batch)] }];
-        inject(&mut world, 3, 1, &Packet::Push { owners, certificates: vec![] });
+        inject(&mut world, 3, 1, &Packet::push(&owners, &[]));
     }
     assert_eq!(world.hosts[&1].engine.as_ref().unwrap().boot(), 1);
     assert_eq!(world.verdict(2, "web@1"), Verdict::Up);
@@ -132,7 +132,7 @@ fn records_do_not_hide_in_anothers_delta() {
         Arc::new(Batch { owner: AgentId(owner), epoch: 1, seq: 1, live: vec![1], records: vec![], signature: vec![] })
     });
     let owners = vec![OwnerDelta { owner: AgentId(3), credential: None, batches: batches.collect() }];
-    inject(&mut world, 3, 1, &Packet::Push { owners, certificates: vec![] });
+    inject(&mut world, 3, 1, &Packet::Delta(Delta { owners, ..Delta::default() }));
     let view = world.view(1);
     assert_eq!((view.stats.records, view.stats.batches_refused), (before, 1));
 }
@@ -151,4 +151,35 @@ fn a_lying_refusal_cannot_block_a_verdict() {
         }
     }
     world.until(20_000, |w| w.all(&[1, 2, 3, 4, 5], "web@2", Verdict::Down));
+}
+
+/// Who does not observe an instance cannot collect signatures for it: its own lie and the one failure that somebody saw would outvote all
+/// those who were not asked.
+#[test]
+fn nobody_signs_for_one_who_does_not_observe() {
+    let mut world = World::formed(8);
+    let instance = world.view(1).instances[&web(2)].clone();
+    let observers: Vec<u64> = instance.observers.iter().map(|observer| observer.agent.0).collect();
+    let stranger = (1..=8).find(|agent| !observers.contains(agent)).unwrap();
+    let (fellow, asked) = (observers[0], observers[1]);
+    let held = instance.certificate.clone().unwrap();
+    let decision = Decision { term: held.decision.term + 1, verdict: Verdict::Partial, ..held.decision.clone() };
+    let mut reply_to = |from: u64| {
+        let bytes = quorate_wire::encode(&Packet::Propose { nonce: 1, decisions: vec![decision.clone()] });
+        let now = Now { mono: Mono(world.now), wall: UnixMs(world.now / world::MS) };
+        let engine = world.hosts.get_mut(&asked).unwrap().engine.as_mut().unwrap();
+        engine.handle(now, Input::Message { from: AgentId(from), bytes });
+        let outputs = std::iter::from_fn(|| engine.poll_output());
+        let answers = outputs.filter_map(|output| match output {
+            Output::Datagram { bytes, .. } | Output::Message { bytes, .. } => quorate_wire::decode(&bytes).ok(),
+            _ => None,
+        });
+        let mut replies = answers.filter_map(|packet| match packet {
+            Packet::Answers { answers, .. } => Some(answers.into_iter().map(|answer| answer.reply).collect::<Vec<_>>()),
+            _ => None,
+        });
+        replies.next().unwrap()
+    };
+    assert_eq!(reply_to(stranger), [Reply::Unknown]);
+    assert_eq!(reply_to(fellow), [Reply::Disagrees(Vote::Pass)], "it is asked, and sees otherwise");
 }

@@ -4,18 +4,21 @@ use crate::address::Authority;
 use crate::failure::{Step, of_io, within};
 use crate::findings::{Findings, add};
 use crate::prober::Tools;
+use crate::target::Target;
 use quorate_core::{Cause, Phase, ProbeFailure};
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Resolves and connects. One address is tried, the first: the observer's vote is about that one.
-pub(crate) async fn open(
+/// The address to ask: one, the first; the observer's vote is about that one. Nobody aims an observer at a third party: the address must be
+/// one of the home agent's, or allowed here.
+pub(crate) async fn resolve(
     tools: &Tools,
+    target: &Target,
     authority: &Authority,
     deadline: Instant,
     findings: &mut Findings,
-) -> Step<TcpStream> {
+) -> Step<SocketAddr> {
     let ip = match authority.ip() {
         Some(ip) => ip,
         None => {
@@ -26,8 +29,21 @@ pub(crate) async fn open(
             asked??
         }
     };
+    tools.own.admit(&authority.host, ip, target.home.as_deref())?;
     let peer = SocketAddr::new(ip, authority.port);
     findings.peer = Some(peer);
+    Ok(peer)
+}
+
+/// Resolves and connects.
+pub(crate) async fn open(
+    tools: &Tools,
+    target: &Target,
+    authority: &Authority,
+    deadline: Instant,
+    findings: &mut Findings,
+) -> Step<TcpStream> {
+    let peer = resolve(tools, target, authority, deadline, findings).await?;
     let begun = Instant::now();
     let connected = within(deadline, Phase::Connect, TcpStream::connect(peer)).await;
     add(&mut findings.timings.connect, begun.elapsed());

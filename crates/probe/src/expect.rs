@@ -3,8 +3,11 @@
 //! The far end decides how its answer is cut into pieces, so neither search may start over with each piece: bytes are searched with
 //! an automaton that keeps its place (Knuth, Morris and Pratt, 1977), and the caller asks the expression only now and then.
 
+use crate::exposition::Selector;
+use crate::json_path;
 use quorate_core::check::limits::MAX_REGEX_BYTES;
-use quorate_core::{Check, CheckError, CheckKind, Expect};
+use quorate_core::check::{Measure, Reading};
+use quorate_core::{Assertion, Check, CheckError, CheckKind, Condition, Expect, HttpCheck, Subject};
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,20 +19,56 @@ const MAX_NESTING: u32 = 32;
 /// Compiled expressions kept at most.
 const MAX_COMPILED: usize = 256;
 
-/// Tells whether the check's regular expression cannot be used: it is malformed, too long, or too large when compiled.
+/// Tells which regular expressions and JSON paths of the check cannot be used: they are malformed, too long, or could take too long.
 ///
 /// [`Check::validate`] leaves this to whoever runs the check; the loader of a configuration calls both.
 #[must_use]
-pub fn validate_regex(check: &Check) -> Option<CheckError> {
+pub fn validate_patterns(check: &Check) -> Vec<CheckError> {
+    let regex = |key, pattern: &str| compile(pattern).err().map(|message| CheckError { key, message });
+    let expect = |key, expect: &Option<Expect>| match expect {
+        Some(Expect::Regex(pattern)) => regex(key, pattern).into_iter().collect(),
+        Some(Expect::Contains(_)) | None => Vec::new(),
+    };
+    let assertion = |assertion: &Assertion| {
+        let matches = match &assertion.condition {
+            Condition::Matches(pattern) => regex("assert", pattern),
+            _ => None,
+        };
+        let path = match &assertion.subject {
+            Subject::Json(path) => json_path::parse(path).err(),
+            Subject::Body | Subject::Header(_) => None,
+        };
+        matches.into_iter().chain(path.map(|message| CheckError { key: "assert", message }))
+    };
+    let assertions = |http: &HttpCheck| http.assertions.iter().flat_map(assertion).collect::<Vec<_>>();
+    let reading = |reading: &Reading| match reading {
+        Reading::Json(path) => json_path::parse(path).err().map(|message| CheckError { key: "json", message }),
+        Reading::Prometheus(sample) => {
+            Selector::parse(sample).err().map(|message| CheckError { key: "prometheus", message })
+        }
+    };
     match &check.kind {
-        CheckKind::Tcp(tcp) => match &tcp.expect {
-            Some(Expect::Regex(pattern)) => {
-                compile(pattern).err().map(|message| CheckError { key: "expect_regex", message })
-            }
-            Some(Expect::Contains(_)) | None => None,
-        },
-        CheckKind::Http(_) => None,
+        CheckKind::Tcp(tcp) => expect("expect_regex", &tcp.expect),
+        CheckKind::Udp(udp) => expect("expect_regex", &udp.expect),
+        CheckKind::Dns(dns) => expect("expected_answer_regex", &dns.expect),
+        CheckKind::Http(http) => assertions(http),
+        CheckKind::Metric(metric) => {
+            assertions(&metric.http).into_iter().chain(measure(&metric.measure).filter_map(reading)).collect()
+        }
+        CheckKind::Exec(exec) => exec.measure.iter().flat_map(measure).filter_map(reading).collect(),
+        CheckKind::Unix(unix) => expect("expect_regex", &unix.expect),
+        CheckKind::Tls(_)
+        | CheckKind::Redis(_)
+        | CheckKind::Postgres(_)
+        | CheckKind::Grpc(_)
+        | CheckKind::Icmp(_)
+        | CheckKind::Container(_)
+        | CheckKind::Push(_) => Vec::new(),
     }
+}
+
+fn measure(measure: &Measure) -> impl Iterator<Item = &Reading> {
+    std::iter::once(&measure.reading).chain(&measure.per)
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
@@ -55,16 +94,21 @@ impl Patterns {
             Expect::Contains(bytes) => return Ok(Matcher::Bytes(Search::new(bytes))),
             Expect::Regex(pattern) => pattern,
         };
+        self.regex(pattern).map(Matcher::Regex)
+    }
+
+    /// A compiled expression.
+    pub(crate) fn regex(&self, pattern: &str) -> Result<Regex, String> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(regex) = known.get(pattern) {
-            return Ok(Matcher::Regex(regex.clone()));
+            return Ok(regex.clone());
         }
         let regex = compile(pattern)?;
         if known.len() >= MAX_COMPILED {
             known.clear();
         }
-        known.insert(pattern.clone(), regex.clone());
-        Ok(Matcher::Regex(regex))
+        known.insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
     }
 }
 
@@ -132,15 +176,16 @@ mod tests {
 
     #[test]
     fn expressions_are_validated_with_limits() {
-        assert_eq!(validate_regex(&Check::default()), None);
-        assert_eq!(validate_regex(&check("^220 .*ready")), None);
+        assert_eq!(validate_patterns(&Check::default()), []);
+        assert_eq!(validate_patterns(&check("^220 .*ready")), []);
         for bad in ["(", r"(\w{1000}){1000}", &"(".repeat(100), &"x".repeat(2000)] {
-            let error = validate_regex(&check(bad)).unwrap();
+            let errors = validate_patterns(&check(bad));
+            let error = errors.first().unwrap();
             assert_eq!(error.key, "expect_regex");
             assert!(!error.message.is_empty());
         }
         let nested = format!("{}x{}", "(?:".repeat(40), ")".repeat(40));
-        assert!(validate_regex(&check(&nested)).is_some(), "nesting is limited");
+        assert!(!validate_patterns(&check(&nested)).is_empty(), "nesting is limited");
     }
 
     proptest::proptest! {

@@ -1,7 +1,8 @@
 //! What one attempt has learnt so far; kept when the attempt fails, so that a failure too has its timings, peer and excerpt.
 
+use crate::failure::Step;
 use hyper::HeaderMap;
-use quorate_core::{Outcome, Timings};
+use quorate_core::{Cause, Grade, Judgement, Outcome, Phase, ProbeFailure, ProbeWarning, Timings, TlsFacts, Usage};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,9 +19,39 @@ pub(crate) struct Findings {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) excerpt: Excerpt,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) judgements: Vec<Judgement>,
+    /// What it uses of its host.
+    pub(crate) usage: Option<Usage>,
+    /// The gravest thing to warn of so far.
+    pub(crate) warning: Option<ProbeWarning>,
+    /// Why the answer is healthy although it lets nobody in.
+    pub(crate) protected: Option<String>,
 }
 
 impl Findings {
+    /// Notes how a condition was met. A warning is kept unless one was noted before; a failure ends the probe.
+    pub(crate) fn judge(
+        &mut self,
+        what: impl Into<String>,
+        found: impl Into<String>,
+        grade: Grade,
+        or: (Cause, &str),
+    ) -> Step<()> {
+        let judgement = Judgement::new(what, found, grade);
+        if self.judgements.len() < Outcome::MAX_JUDGEMENTS {
+            self.judgements.push(judgement);
+        }
+        match grade {
+            Grade::Pass => Ok(()),
+            Grade::Warn => {
+                self.warning.get_or_insert_with(|| ProbeWarning::new(or.0, or.1));
+                Ok(())
+            }
+            Grade::Fail => Err(ProbeFailure::new(Phase::Assert, or.0, or.1)),
+        }
+    }
+
     /// Keeps the first headers of an answer, within both limits.
     pub(crate) fn keep_headers(&mut self, headers: &HeaderMap) {
         let mut room = MAX_HEADER_BYTES_KEPT;

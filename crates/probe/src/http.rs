@@ -1,38 +1,45 @@
-//! HTTP and HTTPS checks (RFC 9110, RFC 9112): one request, perhaps some redirects, and a judgement of the status.
+//! HTTP and HTTPS checks (RFC 9110, RFC 9112, RFC 9113): one request, perhaps some redirects, and a judgement of the status.
 //!
 //! An unexpected status is reported even when its body could not be read: what the far end said weighs more than what it left out.
 //! The certificate of a TLS target is judged in the handshake, before any request is sent.
 
 use crate::address::Authority;
 use crate::connect;
-use crate::failure::{Step, unprepared};
+use crate::failure::{Step, unprepared, within};
 use crate::findings::{Findings, add};
+use crate::judge::{self, Answer};
 use crate::link::Link;
+use crate::meter::Stream;
+use crate::metric;
 use crate::prober::Tools;
 use crate::redirect;
-use crate::request::{Endpoint, Hop};
+use crate::request::{self, Endpoint, Header, Hop};
 use crate::stats::count;
 use crate::target::Target;
-use hyper::Response;
+use crate::tls_check;
 use hyper::body::Incoming;
-use quorate_core::{Cause, HttpCheck, Method, Phase, ProbeFailure};
+use hyper::{HeaderMap, Response};
+use quorate_core::check::Measure;
+use quorate_core::{Cause, Grade, HttpCheck, HttpVersion, Method, Phase, ProbeFailure, Scheme};
 use tokio::time::Instant;
 
-/// One attempt.
+/// One attempt. With `metric`, an answer that passes is searched for its number, too.
 pub(crate) async fn probe(
     tools: &Tools,
     target: &Target,
     check: &HttpCheck,
+    metric: Option<&Measure>,
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<()> {
     let authority = Authority::parse(&target.address, None)
         .ok_or_else(|| unprepared(format!("{:?} is not an address: write host:port", target.address)))?;
+    let headers = within(deadline, Phase::Prepare, request::headers(&tools.own, check)).await??;
     let home = Hop::first(authority, check);
     let mut hop = home.clone();
     let mut hops = 0;
     loop {
-        let (mut link, answer) = ask(tools, target, check, &hop, deadline, findings).await?;
+        let (mut link, answer) = ask(tools, target, (check, &headers), &hop, deadline, findings).await?;
         findings.status_code = Some(answer.status().as_u16());
         findings.keep_headers(answer.headers());
         if check.follow_redirects
@@ -47,23 +54,54 @@ pub(crate) async fn probe(
             continue;
         }
         let status = answer.status().as_u16();
-        let read = read_body(&mut link, answer, check, deadline, findings).await;
-        if !check.expected_status.contains(status) {
-            let detail = format!("Unexpected status code: {status}");
-            return Err(ProbeFailure::new(Phase::Assert, Cause::Status, detail));
-        }
-        if read? && check.reuse_connection && link.settle(deadline).await {
+        let headers = answer.headers().clone();
+        let keep = metric.is_some() || !check.assertions.is_empty();
+        let body = read_body(&mut link, answer, check.max_body_bytes, keep, deadline, findings).await;
+        let begun = Instant::now();
+        let judged = judge(tools, (check, metric), status, &headers, &body, findings);
+        add(&mut findings.timings.assert, begun.elapsed());
+        judged?;
+        if body?.whole && check.reuse_connection && link.settle(deadline).await {
             tools.pool.put(hop.endpoint(check), link);
         }
         return Ok(());
     }
 }
 
+/// The status first, then the body's arrival, then what the body and the headers say.
+fn judge(
+    tools: &Tools,
+    (check, metric): (&HttpCheck, Option<&Measure>),
+    status: u16,
+    headers: &HeaderMap,
+    body: &Step<ReadBody>,
+    findings: &mut Findings,
+) -> Step<()> {
+    let what = format!("status is {}", check.expected_status);
+    let unexpected = format!("Unexpected status code: {status}");
+    let mut judged = |grade, why: &str| findings.judge(what.as_str(), status.to_string(), grade, (Cause::Status, why));
+    if check.expected_status.contains(status) {
+        judged(Grade::Pass, "")?;
+    } else if check.protected_status.contains(status) {
+        judged(Grade::Pass, "")?;
+        findings.protected = Some(format!("protected: status code {status}"));
+        return Ok(());
+    } else if check.degraded_status.contains(status) {
+        return judged(Grade::Warn, &unexpected);
+    } else {
+        return judged(Grade::Fail, &unexpected);
+    }
+    let body = body.as_ref().map_err(ProbeFailure::clone)?;
+    let answer = Answer { body: &body.bytes, cut: !body.whole, headers };
+    judge::assertions(&tools.patterns, &check.assertions, &answer, findings)?;
+    metric.map_or(Ok(()), |metric| metric::judge(metric, &answer, findings))
+}
+
 /// Sends the hop's request, over a kept connection if the check allows it, and waits for the head of the answer.
 async fn ask(
     tools: &Tools,
     target: &Target,
-    check: &HttpCheck,
+    (check, headers): (&HttpCheck, &[Header]),
     hop: &Hop,
     deadline: Instant,
     findings: &mut Findings,
@@ -77,7 +115,11 @@ async fn ask(
     {
         count(&tools.counters.reused_connections);
         findings.peer = Some(link.peer);
-        let asked = link.ask(hop.request(target, check)?, deadline).await;
+        findings.tls.clone_from(&link.tls);
+        if let Some(settings) = &endpoint.tls {
+            tls_check::judge(settings, findings)?;
+        }
+        let asked = link.ask(hop.request(target, check, headers)?, deadline).await;
         let silent = link.meter.read().first_read.is_none();
         match asked {
             // It closed while the request was under way; that says nothing yet.
@@ -85,47 +127,77 @@ async fn ask(
             asked => return heard(link, asked, findings),
         }
     }
-    let request = hop.request(target, check)?;
-    let mut link = open(tools, &endpoint, deadline, findings).await?;
+    let request = hop.request(target, check, headers)?;
+    let mut link = open(tools, target, &endpoint, deadline, findings).await?;
     let asked = link.ask(request, deadline).await;
     heard(link, asked, findings)
 }
 
 fn heard(link: Link, asked: Step<Response<Incoming>>, findings: &mut Findings) -> Step<(Link, Response<Incoming>)> {
-    let reading = link.meter.read();
-    if let (Some(written), Some(read)) = (reading.last_write, reading.first_read) {
-        add(&mut findings.timings.first_byte, read.saturating_duration_since(written));
-    }
+    link.meter.read().note(findings);
     Ok((link, asked?))
 }
 
-async fn open(tools: &Tools, endpoint: &Endpoint, deadline: Instant, findings: &mut Findings) -> Step<Link> {
+async fn open(
+    tools: &Tools,
+    target: &Target,
+    endpoint: &Endpoint,
+    deadline: Instant,
+    findings: &mut Findings,
+) -> Step<Link> {
+    let version = endpoint.version;
     // What is wrong on this host is found before the far end is troubled.
     let tls = match &endpoint.tls {
         Some(settings) => Some(tools.tls.prepare(settings, deadline).await?),
         None => None,
     };
-    let tcp = connect::open(tools, &endpoint.authority, deadline, findings).await?;
+    let tcp = connect::open(tools, target, &endpoint.authority, deadline, findings).await?;
     let peer = findings.peer.ok_or_else(|| unprepared("no address was chosen"))?;
-    let stream = match tls {
-        Some(tls) => tls.handshake(tcp, deadline, findings).await?,
-        None => Box::new(tcp),
+    let (stream, scheme): (Box<dyn Stream>, _) = match tls {
+        Some(tls) => (tls.handshake(tcp, deadline, findings).await?, Scheme::Https),
+        None => (Box::new(tcp), Scheme::Http),
     };
-    Link::new(stream, peer).await
+    let agreed = findings.tls.as_ref().and_then(|facts| facts.alpn.as_deref());
+    let http2 = match version {
+        HttpVersion::Http1 => false,
+        HttpVersion::Auto => scheme == Scheme::Https && agreed == Some("h2"),
+        HttpVersion::Http2 if scheme == Scheme::Https && agreed != Some("h2") => {
+            return Err(ProbeFailure::new(Phase::Tls, Cause::Protocol, "TLS error: the server does not offer HTTP/2"));
+        }
+        HttpVersion::Http2 => true,
+    };
+    let mut link = within(deadline, Phase::Send, Link::new(stream, peer, scheme, http2)).await??;
+    link.tls.clone_from(&findings.tls);
+    Ok(link)
 }
 
-/// Reads the part of the body that is wanted. True when the connection may be kept.
+/// A body, as far as it was read.
+struct ReadBody {
+    bytes: Vec<u8>,
+    /// Was that all of it? Then the connection may be kept.
+    whole: bool,
+}
+
+/// Reads the part of the body that is wanted; all of that is kept if a condition looks at it.
 async fn read_body(
     link: &mut Link,
     answer: Response<Incoming>,
-    check: &HttpCheck,
+    max: u32,
+    keep: bool,
     deadline: Instant,
     findings: &mut Findings,
-) -> Step<bool> {
+) -> Step<ReadBody> {
     let begun = link.meter.read().first_read.unwrap_or_else(Instant::now);
     let mut body = answer.into_body();
-    let excerpt = &mut findings.excerpt;
-    let read = link.read(&mut body, check.max_body_bytes, deadline, |bytes| excerpt.push(bytes)).await;
+    let (excerpt, mut bytes) = (&mut findings.excerpt, Vec::new());
+    let read = link
+        .read(&mut body, max, deadline, |piece| {
+            excerpt.push(piece);
+            if keep {
+                bytes.extend_from_slice(piece);
+            }
+        })
+        .await;
     add(&mut findings.timings.transfer, begun.elapsed());
-    read
+    Ok(ReadBody { bytes, whole: read? })
 }

@@ -56,7 +56,7 @@ async fn the_users_headers_win() {
     let check = http(|h| {
         h.host = Some("www.example".into());
         let own = [("user-agent", "mine"), ("X-Two", "1"), ("X-Two", "2"), ("Content-Length", "99"), ("ACCEPT", "a/b")];
-        h.headers = own.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        h.headers = own.map(|(name, value)| (name.to_owned(), value.into())).to_vec();
     });
     assert_pass(&probe(&server.target(), &check).await);
     let request = server.requests().pop().unwrap();

@@ -2,35 +2,57 @@
 //!
 //! A probe which fails is a value, never an `Err`, and nothing the far end sends and nothing a check says makes this crate panic. Every
 //! phase (resolve, connect, TLS, send, first byte, body, judging) is walked by hand, so that each failure carries the phase it reached
-//! and a typed cause, and each phase its own duration. One file per protocol: `http.rs` and `tcp.rs`; what they share is beside them.
+//! and a typed cause, and each phase its own duration. One file per protocol; what they share is beside them.
 //!
 //! Deliberately absent: scheduling, thresholds and votes (the engine's), and any state of an instance. The only things a [`Prober`]
 //! remembers between probes are resolved names, TLS settings, compiled patterns and, when a check asks for it, idle connections.
 
 mod address;
+mod certificate;
 mod connect;
+mod container;
+#[cfg(feature = "dns")]
+mod dns;
+mod exec;
 mod expect;
+mod exposition;
 mod failure;
 mod findings;
+mod grpc;
 mod http;
+mod icmp;
+mod json_path;
+mod judge;
 mod limits;
+mod line;
 mod link;
 mod meter;
+mod metric;
+mod own;
 mod pool;
+mod postgres;
 mod prober;
+mod push;
 mod redirect;
+mod redis;
 mod request;
 mod resolve;
+mod starttls;
 mod stats;
 mod target;
 mod tcp;
 mod tls;
+mod tls_check;
 mod tls_failure;
+mod udp;
+mod unix;
 
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]
 mod limits_tests;
+#[cfg(test)]
+mod own_tests;
 #[cfg(test)]
 mod prober_tests;
 #[cfg(test)]
@@ -44,8 +66,11 @@ mod testing;
 #[cfg(test)]
 mod tls_tests;
 
-pub use expect::validate_regex;
+pub use exec::Program;
+pub use expect::validate_patterns;
 pub use limits::Limits;
+pub use own::{Allowed, Own};
 pub use prober::Prober;
+pub use push::{Pushed, Pushes};
 pub use stats::ProbeStats;
 pub use target::Target;

@@ -1,7 +1,7 @@
 //! The gate: how many probes run, who waits, and that waiting is nobody's failure.
 
 use crate::testing::*;
-use crate::{Limits, Prober};
+use crate::{Limits, Own, Prober};
 use quorate_core::{Cause, Phase};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -19,7 +19,7 @@ async fn slow() -> Server {
 #[tokio::test]
 async fn waiting_for_a_permit_is_not_part_of_the_probe() {
     for limits in [Limits { max_concurrent: 1, ..Limits::default() }, Limits { max_per_host: 1, ..Limits::default() }] {
-        let (server, prober) = (slow().await, Prober::new(limits));
+        let (server, prober) = (slow().await, Prober::new(limits, Own::default()));
         let (target, check) = (server.target(), with_timeout(http(|_| ()), 180));
         let (first, second) = tokio::join!(prober.run(&target, &check), prober.run(&target, &check));
         for outcome in [first, second] {
@@ -35,7 +35,7 @@ async fn waiting_for_a_permit_is_not_part_of_the_probe() {
 
 #[tokio::test]
 async fn other_hosts_do_not_wait_for_a_full_one() {
-    let (server, prober) = (slow().await, Prober::new(Limits { max_per_host: 1, ..Limits::default() }));
+    let (server, prober) = (slow().await, Prober::new(Limits { max_per_host: 1, ..Limits::default() }, Own::default()));
     let (one, check) = (server.target(), http(|_| ()));
     let other = target(format!("localhost:{}", server.addr.port()));
     let (first, second) = tokio::join!(prober.run(&one, &check), prober.run(&other, &check));
@@ -47,7 +47,7 @@ async fn other_hosts_do_not_wait_for_a_full_one() {
 #[tokio::test]
 async fn no_permit_within_the_timeout_proves_nothing() {
     let server = Server::raw(|stream, _| drain(stream)).await;
-    let prober = Prober::new(Limits { max_concurrent: 1, ..Limits::default() });
+    let prober = Prober::new(Limits { max_concurrent: 1, ..Limits::default() }, Own::default());
     let (long, short) = (with_timeout(http(|_| ()), 400), with_timeout(http(|_| ()), 100));
     let target = server.target();
     let (first, second) = tokio::join!(prober.run(&target, &long), async {
@@ -66,7 +66,7 @@ async fn no_permit_within_the_timeout_proves_nothing() {
 #[tokio::test]
 async fn a_cancelled_probe_gives_its_permit_back() {
     let server = Server::raw(|stream, _| drain(stream)).await;
-    let prober = Prober::new(Limits { max_concurrent: 1, max_per_host: 1, ..Limits::default() });
+    let prober = Prober::new(Limits { max_concurrent: 1, max_per_host: 1, ..Limits::default() }, Own::default());
     let (target, check) = (server.target(), http(|_| ()));
     for _ in 0..3 {
         let both = async { tokio::join!(prober.run(&target, &check), prober.run(&target, &check)) };
@@ -82,6 +82,8 @@ async fn limits_of_zero_or_without_end_still_work() {
     for n in [0, usize::MAX] {
         let forever = Duration::MAX;
         let limits = Limits { max_concurrent: n, max_per_host: n, dns_cache_ttl: forever, keepalive: forever };
-        assert_pass(&Prober::new(limits).run(&server.target(), &http(|h| h.reuse_connection = true)).await);
+        assert_pass(
+            &Prober::new(limits, Own::default()).run(&server.target(), &http(|h| h.reuse_connection = true)).await,
+        );
     }
 }

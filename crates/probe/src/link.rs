@@ -1,21 +1,26 @@
-//! One HTTP/1.1 connection (RFC 9112), driven by the probe itself.
+//! One HTTP connection (RFC 9112, RFC 9113), driven by the probe itself.
 //!
-//! The connection is polled beside the exchange and not in a task of its own: when the probe is dropped, so is the connection.
+//! The connection is polled beside the exchange and not in a task of its own: when the probe is dropped, so is the connection. HTTP/2 wants
+//! tasks of its own; they are ended with the link.
 
-use crate::failure::{Step, of_http, timeout};
+use crate::failure::{Step, of_http, timeout, unprepared};
 use crate::meter::{Meter, Metered, Stream};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper::{Request, Response};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::header::{CONNECTION, HOST};
+use hyper::rt::Executor;
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use quorate_core::Phase;
+use quorate_core::{Phase, Scheme, TlsFacts};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes of an answer's header section at most; also the read buffer.
@@ -25,40 +30,86 @@ const MAX_HEAD_LINES: usize = 256;
 /// How long an answered connection may take to become idle before it is closed instead of kept.
 const SETTLE: Duration = Duration::from_millis(10);
 
-type Driver = Pin<Box<Connection<TokioIo<Metered>, Full<Bytes>>>>;
+/// Bytes of an HTTP/2 answer that may be under way, on top of what has been read.
+const WINDOW_BYTES: u32 = 256 * 1024;
+
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    /// With the scheme, which travels in the request.
+    Http2(http2::SendRequest<Full<Bytes>>, &'static str),
+}
+
+/// Runs what an HTTP/2 connection wants to run beside itself, as long as the link lives.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, work: F) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(async move { drop(work.await) });
+    }
+}
 
 /// An open connection.
 pub(crate) struct Link {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     /// `None` once the connection is over.
     driver: Option<Driver>,
     pub(crate) meter: Meter,
     pub(crate) peer: SocketAddr,
+    /// What its handshake showed.
+    pub(crate) tls: Option<TlsFacts>,
 }
 
 impl Link {
-    /// Speaks HTTP over `stream`. Nothing is sent yet.
-    pub(crate) async fn new(stream: Box<dyn Stream>, peer: SocketAddr) -> Step<Self> {
+    /// Speaks HTTP over `stream`; HTTP/2 if that was agreed on. Nothing is asked yet.
+    pub(crate) async fn new(stream: Box<dyn Stream>, peer: SocketAddr, scheme: Scheme, http2: bool) -> Step<Self> {
         let (metered, meter) = Metered::new(stream);
-        let made = Builder::new()
-            .title_case_headers(true)
-            .max_headers(MAX_HEAD_LINES)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(TokioIo::new(metered))
-            .await;
-        let (sender, driver) = made.map_err(|error| of_http(Phase::Send, &error))?;
-        Ok(Self { sender, driver: Some(Box::pin(driver)), meter, peer })
+        let io = TokioIo::new(metered);
+        let failed = |error: hyper::Error| of_http(Phase::Send, &error);
+        let (sender, driver): (Sender, Driver) = if http2 {
+            let mut builder = http2::Builder::new(Tasks::default());
+            builder
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+            let (sender, driver) = builder.handshake(io).await.map_err(failed)?;
+            (Sender::Http2(sender, scheme.as_str()), Box::pin(driver))
+        } else {
+            let mut builder = http1::Builder::new();
+            builder.title_case_headers(true).max_headers(MAX_HEAD_LINES).max_buf_size(MAX_HEAD_BYTES);
+            let (sender, driver) = builder.handshake(io).await.map_err(failed)?;
+            (Sender::Http1(sender), Box::pin(driver))
+        };
+        Ok(Self { sender, driver: Some(driver), meter, peer, tls: None })
     }
 
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn ask(&mut self, request: Request<Full<Bytes>>, deadline: Instant) -> Step<Response<Incoming>> {
         self.meter.restart();
-        let asked = timeout_at(deadline, drive(&mut self.driver, self.sender.send_request(request))).await;
+        let asked = match &mut self.sender {
+            Sender::Http1(sender) => timeout_at(deadline, drive(&mut self.driver, sender.send_request(request))).await,
+            Sender::Http2(sender, scheme) => {
+                let request = for_http2(request, scheme)?;
+                timeout_at(deadline, drive(&mut self.driver, sender.send_request(request))).await
+            }
+        };
         let phase = if self.meter.read().stuck_writing { Phase::Send } else { Phase::FirstByte };
         match asked {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(of_http(phase, &error)),
             Err(_) => Err(timeout(phase)),
+        }
+    }
+
+    /// The next part of a body, or its trailers; `None` at its end.
+    pub(crate) async fn frame(&mut self, body: &mut Incoming, deadline: Instant) -> Step<Option<Frame<Bytes>>> {
+        let next = timeout_at(deadline, drive(&mut self.driver, body.frame())).await;
+        match next.map_err(|_| timeout(Phase::Body))? {
+            None => Ok(None),
+            Some(frame) => frame.map(Some).map_err(|error| of_http(Phase::Body, &error)),
         }
     }
 
@@ -72,17 +123,11 @@ impl Link {
     ) -> Step<bool> {
         let mut left = usize::try_from(max).unwrap_or(usize::MAX);
         while left > 0 && !body.is_end_stream() {
-            let next = timeout_at(deadline, drive(&mut self.driver, body.frame())).await;
-            match next.map_err(|_| timeout(Phase::Body))? {
-                None => return Ok(true),
-                Some(Err(error)) => return Err(of_http(Phase::Body, &error)),
-                Some(Ok(frame)) => {
-                    let data = frame.data_ref().map_or(&[][..], |data| data);
-                    let taken = data.len().min(left);
-                    keep(data.get(..taken).unwrap_or_default());
-                    left -= taken;
-                }
-            }
+            let Some(frame) = self.frame(body, deadline).await? else { return Ok(true) };
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            let taken = data.len().min(left);
+            keep(data.get(..taken).unwrap_or_default());
+            left -= taken;
         }
         Ok(body.is_end_stream())
     }
@@ -90,7 +135,10 @@ impl Link {
     /// Has the connection become idle, ready for another request?
     pub(crate) async fn settle(&mut self, deadline: Instant) -> bool {
         let end = deadline.min(Instant::now() + SETTLE);
-        let ready = timeout_at(end, drive(&mut self.driver, self.sender.ready())).await;
+        let ready = match &mut self.sender {
+            Sender::Http1(sender) => timeout_at(end, drive(&mut self.driver, sender.ready())).await,
+            Sender::Http2(sender, _) => timeout_at(end, drive(&mut self.driver, sender.ready())).await,
+        };
         matches!(ready, Ok(Ok(()))) && self.driver.is_some()
     }
 
@@ -101,8 +149,26 @@ impl Link {
         if over {
             self.driver = None;
         }
-        !over && self.sender.is_ready()
+        let ready = match &self.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender, _) => sender.is_ready(),
+        };
+        !over && ready
     }
+}
+
+/// The same request in HTTP/2: scheme and authority travel in its target, and nothing is said of the connection (RFC 9113, section 8.2.2).
+fn for_http2(mut request: Request<Full<Bytes>>, scheme: &str) -> Step<Request<Full<Bytes>>> {
+    let unsendable = || unprepared("the host or the path cannot be sent");
+    let host = request.headers_mut().remove(HOST).ok_or_else(unsendable)?;
+    let host = host.to_str().map_err(|_| unsendable())?;
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() =
+        Uri::builder().scheme(scheme).authority(host).path_and_query(path).build().map_err(|_| unsendable())?;
+    for name in [CONNECTION.as_str(), "keep-alive", "proxy-connection", "upgrade"] {
+        request.headers_mut().remove(name);
+    }
+    Ok(request)
 }
 
 /// Polls `work` and, while it waits, the connection it waits for.

@@ -1,5 +1,6 @@
 //! A stream that notes when the request left and when the answer began, which no HTTP library tells.
 
+use crate::findings::{Findings, add};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +15,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// What was noted since the last [`Meter::restart`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reading {
+    /// When it was restarted.
+    pub(crate) begun: Option<Instant>,
     /// The last write before the first byte came back.
     pub(crate) last_write: Option<Instant>,
     /// The first byte of the answer.
     pub(crate) first_read: Option<Instant>,
     /// The far end does not take what is written, or writing failed.
     pub(crate) stuck_writing: bool,
+}
+
+impl Reading {
+    /// Adds the times of sending and of waiting for the answer.
+    pub(crate) fn note(&self, findings: &mut Findings) {
+        let timings = &mut findings.timings;
+        if let (Some(begun), Some(written)) = (self.begun, self.last_write) {
+            add(&mut timings.send, written.saturating_duration_since(begun));
+        }
+        if let (Some(written), Some(read)) = (self.last_write, self.first_read) {
+            add(&mut timings.first_byte, read.saturating_duration_since(written));
+        }
+    }
 }
 
 /// The notes of one stream, shared with whoever reads them.
@@ -33,7 +49,7 @@ impl Meter {
 
     /// Begins anew, for the next exchange.
     pub(crate) fn restart(&self) {
-        *self.state() = Reading::default();
+        *self.state() = Reading { begun: Some(Instant::now()), ..Reading::default() };
     }
 
     pub(crate) fn read(&self) -> Reading {

@@ -5,14 +5,16 @@ use crate::expect::Patterns;
 use crate::failure::{Step, unprepared};
 use crate::findings::Findings;
 use crate::limits::{Gate, Limits, Permit};
+use crate::own::Own;
 use crate::pool::Pool;
+use crate::push::Pushes;
 use crate::resolve::{Lookup, Resolver, system};
 use crate::stats::{Counters, ProbeStats};
 use crate::target::Target;
 use crate::tls::TlsConfigs;
-use crate::{http, tcp};
-use quorate_core::check::limits as check_limits;
-use quorate_core::{Check, CheckKind, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
+use crate::{container, exec, grpc, http, icmp, postgres, push, redis, tcp, tls_check, udp, unix};
+use quorate_core::check::{PushCheck, limits as check_limits};
+use quorate_core::{Cause, Check, CheckKind, Grade, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,9 @@ pub(crate) struct Tools {
     pub(crate) patterns: Patterns,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
+    pub(crate) own: Own,
+    pub(crate) pushes: Pushes,
+    pub(crate) containers: container::Memory,
 }
 
 impl fmt::Debug for Prober {
@@ -48,25 +53,28 @@ impl fmt::Debug for Prober {
 
 impl Default for Prober {
     fn default() -> Self {
-        Self::new(Limits::default())
+        Self::new(Limits::default(), Own::default())
     }
 }
 
 impl Prober {
     /// A prober with nothing resolved, kept or counted yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self::with_lookup(limits, system())
+    pub fn new(limits: Limits, own: Own) -> Self {
+        Self::with_lookup(limits, own, system())
     }
 
     /// The same, with another way to look names up.
-    pub(crate) fn with_lookup(limits: Limits, lookup: Lookup) -> Self {
+    pub(crate) fn with_lookup(limits: Limits, own: Own, lookup: Lookup) -> Self {
         let tools = Tools {
             resolver: Resolver::new(lookup, limits.dns_cache_ttl),
             tls: TlsConfigs::default(),
             patterns: Patterns::default(),
             pool: Pool::new(limits.keepalive, limits.max_concurrent),
             counters: Counters::default(),
+            own,
+            pushes: Pushes::default(),
+            containers: container::Memory::default(),
         };
         Self { inner: Arc::new(Inner { gate: Gate::new(&limits), tools }) }
     }
@@ -107,6 +115,21 @@ impl Prober {
         self.inner.tools.counters.snapshot()
     }
 
+    /// What the instances of this host have said of themselves.
+    #[must_use]
+    pub fn pushes(&self) -> &Pushes {
+        &self.inner.tools.pushes
+    }
+
+    /// Is `token` the one that `check` asks for?
+    ///
+    /// # Errors
+    /// When the one to compare cannot be read on this host.
+    pub async fn admits_push(&self, check: &PushCheck, token: &str) -> Result<bool, ProbeFailure> {
+        let known = self.inner.tools.own.reveal(&check.token).await?;
+        Ok(push::same_token(&known, token))
+    }
+
     async fn permit(&self, target: &Target, limit: Duration) -> Step<Permit> {
         let counters = &self.inner.tools.counters;
         // An address that cannot be read fails later, with its own words.
@@ -133,7 +156,9 @@ impl Prober {
         loop {
             attempts += 1;
             let mut findings = Findings::default();
+            let started = Instant::now();
             let result = self.attempt(target, check, deadline, &mut findings).await;
+            let result = result.and_then(|()| in_time(check, started.elapsed(), &mut findings));
             let again = match &result {
                 Ok(()) => false,
                 // What is wrong on this host stays wrong for longer than this.
@@ -147,9 +172,29 @@ impl Prober {
 
     async fn attempt(&self, target: &Target, check: &Check, deadline: Instant, findings: &mut Findings) -> Step<()> {
         let tools = &self.inner.tools;
+        if check.kind.home_only() && target.home.is_some() {
+            return Err(unprepared("only the instance's home agent can make this check"));
+        }
         match &check.kind {
-            CheckKind::Http(http) => http::probe(tools, target, http, deadline, findings).await,
+            CheckKind::Http(http) => http::probe(tools, target, http, None, deadline, findings).await,
             CheckKind::Tcp(tcp) => tcp::probe(tools, target, tcp, deadline, findings).await,
+            CheckKind::Tls(tls) => tls_check::probe(tools, target, tls, deadline, findings).await,
+            CheckKind::Udp(udp) => udp::probe(tools, target, udp, deadline, findings).await,
+            CheckKind::Redis(redis) => redis::probe(tools, target, redis, deadline, findings).await,
+            CheckKind::Postgres(postgres) => postgres::probe(tools, target, postgres, deadline, findings).await,
+            #[cfg(feature = "dns")]
+            CheckKind::Dns(dns) => crate::dns::probe(tools, target, dns, deadline, findings).await,
+            #[cfg(not(feature = "dns"))]
+            CheckKind::Dns(_) => Err(unprepared("this agent was built without DNS checks")),
+            CheckKind::Grpc(grpc) => grpc::probe(tools, target, grpc, deadline, findings).await,
+            CheckKind::Icmp(icmp) => icmp::probe(tools, target, icmp, deadline, findings).await,
+            CheckKind::Metric(metric) => {
+                http::probe(tools, target, &metric.http, Some(&metric.measure), deadline, findings).await
+            }
+            CheckKind::Exec(check) => exec::probe(tools, target, check, deadline, findings).await,
+            CheckKind::Unix(check) => unix::probe(tools, check, deadline, findings).await,
+            CheckKind::Container(check) => container::probe(tools, target, check, deadline, findings).await,
+            CheckKind::Push(check) => push::probe(&tools.pushes, &target.instance, check, findings),
         }
     }
 
@@ -166,11 +211,26 @@ impl Prober {
     }
 }
 
+/// Judges how long an attempt that passed has taken.
+fn in_time(check: &Check, took: Duration, findings: &mut Findings) -> Step<()> {
+    let grade = match check.critical_response_time {
+        Some(critical) if took > critical => Grade::Fail,
+        _ if took > check.max_response_time => Grade::Warn,
+        _ => return Ok(()),
+    };
+    let took = format!("{}ms", took.as_millis());
+    let limit = check.critical_response_time.filter(|_| grade == Grade::Fail).unwrap_or(check.max_response_time);
+    let detail = format!("High response time: {took}");
+    findings.judge(format!("response time is at most {limit:?}"), took, grade, (Cause::Slow, &detail))
+}
+
 fn outcome(result: Step<()>, findings: Findings, attempts: u32, total: Duration) -> Outcome {
     Outcome {
-        result: match result {
-            Ok(()) => ProbeResult::Pass,
-            Err(failure) => ProbeResult::Fail(failure),
+        result: match (result, findings.warning, findings.protected) {
+            (Err(failure), _, _) => ProbeResult::Fail(failure),
+            (Ok(()), Some(warning), _) => ProbeResult::Warn(warning),
+            (Ok(()), None, Some(why)) => ProbeResult::Protected(why),
+            (Ok(()), None, None) => ProbeResult::Pass,
         },
         timings: Timings { total, ..findings.timings },
         status_code: findings.status_code,
@@ -178,5 +238,8 @@ fn outcome(result: Step<()>, findings: Findings, attempts: u32, total: Duration)
         peer: findings.peer.map(|peer| peer.to_string()),
         excerpt: findings.excerpt.text(),
         headers: findings.headers,
+        tls: findings.tls,
+        judgements: findings.judgements,
+        usage: findings.usage,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::resolve::Lookup;
 use crate::testing::*;
-use crate::{Limits, Prober};
+use crate::{Limits, Own, Prober};
 use quorate_core::{Cause, Check, Phase};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ async fn names_are_kept_for_their_time_and_forgotten_when_connecting_fails() {
     let named = target(format!("Web.Example:{}", server.addr.port()));
     for (ttl, lookups) in [(Duration::from_secs(300), 1), (Duration::ZERO, 3)] {
         let (lookup, asked) = answering(vec![server.addr.ip()], Duration::ZERO);
-        let prober = Prober::with_lookup(Limits { dns_cache_ttl: ttl, ..Limits::default() }, lookup);
+        let prober = Prober::with_lookup(Limits { dns_cache_ttl: ttl, ..Limits::default() }, Own::default(), lookup);
         for _ in 0..3 {
             let outcome = prober.run(&named, &http(|_| ())).await;
             assert_pass(&outcome);
@@ -91,7 +91,7 @@ async fn names_are_kept_for_their_time_and_forgotten_when_connecting_fails() {
     }
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (lookup, asked) = answering(vec![free.ip()], Duration::ZERO);
-    let prober = Prober::with_lookup(Limits::default(), lookup);
+    let prober = Prober::with_lookup(Limits::default(), Own::default(), lookup);
     for _ in 0..2 {
         let outcome = prober.run(&target(format!("web:{}", free.port())), &http(|_| ())).await;
         assert_fail(&outcome, Phase::Connect, Cause::Refused);
@@ -102,11 +102,12 @@ async fn names_are_kept_for_their_time_and_forgotten_when_connecting_fails() {
 #[tokio::test]
 async fn a_name_without_address_or_without_answer_is_a_resolve_failure() {
     let (lookup, _) = answering(Vec::new(), Duration::ZERO);
-    let outcome = Prober::with_lookup(Limits::default(), lookup).run(&target("web:80"), &tcp(|_| ())).await;
+    let outcome =
+        Prober::with_lookup(Limits::default(), Own::default(), lookup).run(&target("web:80"), &tcp(|_| ())).await;
     assert_fail(&outcome, Phase::Resolve, Cause::NameNotFound);
     assert!(outcome.timings.resolve.is_some() && outcome.peer.is_none());
     let (lookup, _) = answering(Vec::new(), Duration::from_secs(5));
-    let prober = Prober::with_lookup(Limits::default(), lookup);
+    let prober = Prober::with_lookup(Limits::default(), Own::default(), lookup);
     let outcome = prober.run(&target("web:80"), &with_timeout(tcp(|_| ()), 100)).await;
     assert_fail(&outcome, Phase::Resolve, Cause::Timeout);
 }

@@ -35,7 +35,7 @@ async fn an_absolute_location_leads_elsewhere_without_credentials() {
         let check = http(|h| {
             (h.follow_redirects, h.host) = (true, Some("www.example".into()));
             let own = [("Authorization", "secret"), ("Cookie", "secret"), ("X-Mine", "stays")];
-            h.headers = own.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            h.headers = own.map(|(name, value)| (name.to_owned(), value.into())).to_vec();
         });
         let outcome = probe(&server.target(), &check).await;
         assert_pass(&outcome);

@@ -2,13 +2,16 @@
 
 use crate::address::Authority;
 use crate::failure::{Step, unprepared};
+use crate::own::Own;
 use crate::target::Target;
 use crate::tls::TlsSettings;
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
-use quorate_core::{HttpCheck, Method, Scheme};
+use quorate_core::check::Value;
+use quorate_core::{HttpCheck, HttpVersion, Method, Scheme};
 
 /// What the probes call themselves.
 const USER_AGENT: &str = concat!("Quorate/", env!("CARGO_PKG_VERSION"));
@@ -22,6 +25,45 @@ pub(crate) struct Endpoint {
     pub(crate) authority: Authority,
     /// `None`: plain text.
     pub(crate) tls: Option<TlsSettings>,
+    pub(crate) version: HttpVersion,
+}
+
+/// A header of the check, complete.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub(crate) name: HeaderName,
+    pub(crate) value: HeaderValue,
+    /// Is it meant for the place the check was written for, and for no other?
+    home_only: bool,
+}
+
+/// The headers of a check, with what the observer adds to them.
+pub(crate) async fn headers(own: &Own, check: &HttpCheck) -> Step<Vec<Header>> {
+    values(own, &check.headers).await
+}
+
+/// Names with their values, the secret ones read here.
+pub(crate) async fn values(own: &Own, all: &[(String, Value)]) -> Step<Vec<Header>> {
+    let mut headers = Vec::with_capacity(all.len());
+    for (name, value) in all {
+        headers.push(match value {
+            Value::Plain(text) => header(name, text, false)?,
+            Value::Secret(secret) => header(name, &own.reveal(secret).await?, true)?,
+            Value::Basic(auth) => {
+                let pair = format!("{}:{}", auth.user, own.reveal(&auth.password).await?);
+                header(name, &format!("Basic {}", BASE64.encode(pair.as_bytes())), true)?
+            }
+        });
+    }
+    Ok(headers)
+}
+
+fn header(name: &str, value: &str, secret: bool) -> Step<Header> {
+    let (name, mut value) = parsed(name, value)?;
+    value.set_sensitive(secret);
+    let guarded = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::HOST];
+    let home_only = secret || guarded.contains(&name);
+    Ok(Header { name, value, home_only })
 }
 
 /// One request of a probe: the first, or one a redirect asked for.
@@ -59,19 +101,24 @@ impl Hop {
             Scheme::Https => {
                 let home = |text: &Option<String>| text.clone().filter(|_| self.at_home);
                 let host = home(&check.host).and_then(|host| Authority::parse(&host, Some(443))).map(|a| a.host);
-                Some(TlsSettings {
-                    verify: check.verify_tls,
-                    ca_file: check.ca_file.clone(),
-                    client_cert_file: home(&check.client_cert_file),
-                    server_name: home(&check.server_name).or(host).unwrap_or_else(|| self.authority.host.clone()),
-                })
+                let server_name = home(&check.tls.server_name).or(host).unwrap_or_else(|| self.authority.host.clone());
+                let alpn: &[&str] = match check.version {
+                    HttpVersion::Auto => &["h2", "http/1.1"],
+                    HttpVersion::Http1 => &["http/1.1"],
+                    HttpVersion::Http2 => &["h2"],
+                };
+                let mut tls = TlsSettings::new(&check.tls, server_name, alpn);
+                if !self.at_home {
+                    tls.client_cert_file = None;
+                }
+                Some(tls)
             }
         };
-        Endpoint { authority: self.authority.clone(), tls }
+        Endpoint { authority: self.authority.clone(), tls, version: check.version }
     }
 
     /// The request itself. Its target is in origin form (RFC 9112, section 3.2.1).
-    pub(crate) fn request(&self, target: &Target, check: &HttpCheck) -> Step<Request<Full<Bytes>>> {
+    pub(crate) fn request(&self, target: &Target, check: &HttpCheck, own: &[Header]) -> Step<Request<Full<Bytes>>> {
         let uri: Uri = self.path.parse().map_err(|error| unprepared(format!("the path cannot be sent: {error}")))?;
         if !self.path.starts_with('/') {
             return Err(unprepared("the path must begin with `/`"));
@@ -86,11 +133,11 @@ impl Hop {
             Method::Head => hyper::Method::HEAD,
         };
         *request.uri_mut() = uri;
-        *request.headers_mut() = self.headers(target, check)?;
+        *request.headers_mut() = self.headers(target, check, own)?;
         Ok(request)
     }
 
-    fn headers(&self, target: &Target, check: &HttpCheck) -> Step<HeaderMap> {
+    fn headers(&self, target: &Target, check: &HttpCheck, own: &[Header]) -> Step<HeaderMap> {
         let host = check.host.clone().filter(|_| self.at_home);
         let host = host.unwrap_or_else(|| self.authority.host_header(self.scheme));
         let instance: String = target.instance.as_str().chars().take(INSTANCE_CHARS).collect();
@@ -109,26 +156,24 @@ impl Hop {
         for (name, value) in built_in {
             headers.insert(HeaderName::from_static(name), value_of(name, value)?);
         }
-        let own: Result<Vec<_>, _> = check.headers.iter().map(|(name, value)| parsed(name, value)).collect();
-        let own: Vec<_> = own?.into_iter().filter(|(name, _)| self.may_send(name)).collect();
+        let own: Vec<_> = own.iter().filter(|header| self.may_send(header)).collect();
         // The user's header replaces ours; one that the user gives twice is sent twice.
-        for (name, _) in &own {
-            headers.remove(name);
+        for header in &own {
+            headers.remove(&header.name);
         }
-        for (name, value) in own {
-            headers.append(name, value);
+        for header in own {
+            headers.append(header.name.clone(), header.value.clone());
         }
         Ok(headers)
     }
 
     /// Framing is not the user's to decide, credentials stay at home, and what describes a body goes with it.
-    fn may_send(&self, name: &HeaderName) -> bool {
+    fn may_send(&self, header: &Header) -> bool {
         let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        let home_only = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::HOST];
         let of_body = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE];
-        !framing.contains(name)
-            && (self.at_home || !home_only.contains(name))
-            && (self.with_body || !of_body.contains(name) || self.at_home)
+        !framing.contains(&header.name)
+            && (self.at_home || !header.home_only)
+            && (self.with_body || !of_body.contains(&header.name) || self.at_home)
     }
 }
 
@@ -146,14 +191,18 @@ fn value_of(name: &str, value: &str) -> Step<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_core::TlsOptions;
 
     #[test]
     fn away_from_home_no_client_certificate_is_shown_and_the_hosts_own_name_is_expected() {
         let check = HttpCheck {
             scheme: Scheme::Https,
             host: Some("www.example".into()),
-            client_cert_file: Some("client.pem".into()),
-            ca_file: Some("ca.pem".into()),
+            tls: TlsOptions {
+                client_cert_file: Some("client.pem".into()),
+                ca_file: Some("ca.pem".into()),
+                ..TlsOptions::default()
+            },
             ..HttpCheck::default()
         };
         let home = Hop::first(Authority { host: "web".into(), port: 443 }, &check);

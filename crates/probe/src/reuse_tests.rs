@@ -1,7 +1,7 @@
 //! Kept connections: only when asked, only while they live, and never the reason of a failure.
 
 use crate::testing::*;
-use crate::{Limits, Prober};
+use crate::{Limits, Own, Prober};
 use quorate_core::{Cause, Check, Method, Phase};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn a_connection_is_kept_only_when_asked() {
 #[tokio::test]
 async fn it_is_closed_after_its_time() {
     let server = Server::http(|_| response(200, &[], "fine")).await;
-    let prober = Prober::new(Limits { keepalive: Duration::from_millis(50), ..Limits::default() });
+    let prober = Prober::new(Limits { keepalive: Duration::from_millis(50), ..Limits::default() }, Own::default());
     assert_pass(&prober.run(&server.target(), &reusing()).await);
     tokio::time::sleep(Duration::from_millis(80)).await;
     let elsewhere = Server::http(|_| response(200, &[], "")).await;
@@ -134,7 +134,7 @@ async fn a_post_is_never_sent_twice() {
 
 #[tokio::test]
 async fn the_pool_is_bounded() {
-    let prober = Prober::new(Limits { max_concurrent: 3, ..Limits::default() });
+    let prober = Prober::new(Limits { max_concurrent: 3, ..Limits::default() }, Own::default());
     for _ in 0..5 {
         let server = Server::http(|_| response(200, &[], "")).await;
         assert_pass(&prober.run(&server.target(), &reusing()).await);

@@ -94,7 +94,7 @@ impl Counters {
     pub(crate) fn ended(&self, outcome: &Outcome, attempts: u32) {
         self.attempts.fetch_add(u64::from(attempts), Ordering::Relaxed);
         match &outcome.result {
-            ProbeResult::Pass | ProbeResult::Warn(_) => count(&self.passed),
+            ProbeResult::Pass | ProbeResult::Protected(_) | ProbeResult::Warn(_) => count(&self.passed),
             ProbeResult::Fail(failure) => {
                 count(&self.failed);
                 if failure.cause == Cause::Timeout {

@@ -12,8 +12,7 @@ use crate::prober::Tools;
 use crate::target::Target;
 use quorate_core::{Cause, Phase, ProbeFailure, TcpCheck};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 /// An expression is tried when nothing has arrived for this long, and whenever the answer has grown by a quarter.
@@ -32,14 +31,35 @@ pub(crate) async fn probe(
         .ok_or_else(|| unprepared(format!("{:?} is not an address: write host:port", target.address)))?;
     let matcher = check.expect.as_ref().map(|expect| tools.patterns.matcher(expect));
     let matcher = matcher.transpose().map_err(unprepared)?;
-    let mut stream = connect::open(tools, &authority, deadline, findings).await?;
-    if !check.send.is_empty() {
-        let sent = within(deadline, Phase::Send, stream.write_all(&check.send)).await?;
+    let mut stream = connect::open(tools, target, &authority, deadline, findings).await?;
+    let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
+    converse(&mut stream, exchange, deadline, findings).await
+}
+
+/// What is said over a connection, and what is to come back.
+pub(crate) struct Exchange<'a> {
+    pub(crate) send: &'a [u8],
+    /// None: nothing need come back.
+    pub(crate) matcher: Option<Matcher>,
+    pub(crate) max_read_bytes: u32,
+}
+
+/// Speaks and listens over a connection that is open.
+pub(crate) async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    exchange: Exchange<'_>,
+    deadline: Instant,
+    findings: &mut Findings,
+) -> Step<()> {
+    if !exchange.send.is_empty() {
+        let begun = Instant::now();
+        let sent = within(deadline, Phase::Send, stream.write_all(exchange.send)).await?;
+        findings.timings.send = Some(begun.elapsed());
         sent.map_err(|error| of_io(Phase::Send, &error))?;
     }
-    let Some(matcher) = matcher else { return Ok(()) };
-    let mut answer = Answer::new(matcher, check.max_read_bytes, Instant::now());
-    let result = answer.hear(&mut stream, deadline).await;
+    let Some(matcher) = exchange.matcher else { return Ok(()) };
+    let mut answer = Answer::new(matcher, exchange.max_read_bytes, Instant::now());
+    let result = answer.hear(stream, deadline).await;
     if let Some(first) = answer.first_byte {
         findings.timings.first_byte = Some(first.saturating_duration_since(answer.asked));
         findings.timings.transfer = Some(first.elapsed());
@@ -64,7 +84,7 @@ impl Answer {
         Self { matcher, max, asked, first_byte: None, bytes: Vec::new(), tried: 0 }
     }
 
-    async fn hear(&mut self, stream: &mut TcpStream, deadline: Instant) -> Step<()> {
+    async fn hear(&mut self, stream: &mut (impl AsyncRead + Unpin), deadline: Instant) -> Step<()> {
         let mut piece = [0; PIECE_BYTES];
         while self.bytes.len() < self.max {
             let room = piece.len().min(self.max - self.bytes.len());

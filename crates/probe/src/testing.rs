@@ -150,6 +150,7 @@ pub(crate) fn target(address: impl Into<String>) -> Target {
         instance: InstanceId::new("web@10.0.0.1:8080").unwrap(),
         service: ServiceName::new("web").unwrap(),
         address: address.into(),
+        home: None,
         observer: AgentId(0xab),
     }
 }

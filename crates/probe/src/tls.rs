@@ -1,23 +1,25 @@
 //! TLS settings of checks, made once and kept, and the TLS phase itself. TLS 1.2 (RFC 5246) and 1.3 (RFC 8446).
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, so an expired one would go unseen.
+//! The certificates shown are kept before they are judged, so that an outcome describes one that was refused, too.
 //! A changed file is noticed by its modification time and size, so rotated certificates need no restart.
 
+use crate::certificate;
 use crate::failure::{Step, of_io, unprepared, within};
 use crate::findings::{Findings, add};
 use crate::meter::Stream;
-use quorate_core::Phase;
-use rustls::client::Resumption;
+use crate::tls_check;
+use quorate_core::{Phase, TlsOptions, TlsVersion};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
@@ -34,11 +36,40 @@ pub(crate) struct TlsSettings {
     pub(crate) client_cert_file: Option<String>,
     /// The name expected in the certificate, and sent as SNI when it is not an address.
     pub(crate) server_name: String,
+    /// Application protocols offered, the preferred first.
+    pub(crate) alpn: &'static [&'static str],
+    pub(crate) min_version: TlsVersion,
+    pub(crate) expiry_warning: Option<Duration>,
+    pub(crate) expiry_critical: Option<Duration>,
 }
 
-type Key = (bool, Option<String>, Option<String>);
+impl TlsSettings {
+    /// Those of a check, for a server of this name.
+    pub(crate) fn new(options: &TlsOptions, server_name: String, alpn: &'static [&'static str]) -> Self {
+        Self {
+            verify: options.verify,
+            ca_file: options.ca_file.clone(),
+            client_cert_file: options.client_cert_file.clone(),
+            server_name,
+            alpn,
+            min_version: options.min_version,
+            expiry_warning: options.expiry_warning,
+            expiry_critical: options.expiry_critical,
+        }
+    }
+}
+
+/// The settings, less what differs between servers.
+type Key = (bool, Option<String>, Option<String>, &'static [&'static str]);
 type Stamp = (Option<SystemTime>, u64);
-type Made = HashMap<Key, (Vec<Stamp>, Arc<ClientConfig>)>;
+type Made = HashMap<Key, (Vec<Stamp>, Basis)>;
+
+/// What a handshake starts from: the settings, and who judges certificates.
+#[derive(Clone)]
+struct Basis {
+    config: Arc<ClientConfig>,
+    judge: Arc<dyn ServerCertVerifier>,
+}
 
 /// The settings made so far, and from which state of the files.
 #[derive(Default)]
@@ -48,8 +79,9 @@ pub(crate) struct TlsConfigs {
 
 /// A TLS connection in the making: everything local is done.
 pub(crate) struct Prepared {
-    connector: TlsConnector,
+    basis: Basis,
     name: ServerName<'static>,
+    settings: TlsSettings,
 }
 
 impl TlsConfigs {
@@ -57,27 +89,27 @@ impl TlsConfigs {
     pub(crate) async fn prepare(&self, settings: &TlsSettings, deadline: Instant) -> Step<Prepared> {
         let name = ServerName::try_from(settings.server_name.clone())
             .map_err(|_| unprepared(format!("{:?} is not a server name", settings.server_name)))?;
-        let config = within(deadline, Phase::Prepare, self.config(settings)).await??;
-        Ok(Prepared { connector: TlsConnector::from(config), name })
+        let basis = within(deadline, Phase::Prepare, self.basis(settings)).await??;
+        Ok(Prepared { basis, name, settings: settings.clone() })
     }
 
-    async fn config(&self, settings: &TlsSettings) -> Step<Arc<ClientConfig>> {
+    async fn basis(&self, settings: &TlsSettings) -> Step<Basis> {
         // With verification off, the authorities do not matter; a broken file must still be told.
-        let key: Key = (settings.verify, settings.ca_file.clone(), settings.client_cert_file.clone());
+        let key: Key = (settings.verify, settings.ca_file.clone(), settings.client_cert_file.clone(), settings.alpn);
         let mut stamps = Vec::new();
         for path in [&key.1, &key.2].into_iter().flatten() {
             stamps.push(stamp(path).await?);
         }
-        if let Some((_, config)) = self.lock().get(&key).filter(|(known, _)| *known == stamps) {
-            return Ok(Arc::clone(config));
+        if let Some((_, basis)) = self.lock().get(&key).filter(|(known, _)| *known == stamps) {
+            return Ok(basis.clone());
         }
-        let config = Arc::new(make(&key).await?);
+        let basis = make(&key).await?;
         let mut made = self.lock();
         if made.len() >= MAX_CONFIGS {
             made.clear();
         }
-        made.insert(key, (stamps, Arc::clone(&config)));
-        Ok(config)
+        made.insert(key, (stamps, basis.clone()));
+        Ok(basis)
     }
 
     fn lock(&self) -> MutexGuard<'_, Made> {
@@ -86,17 +118,34 @@ impl TlsConfigs {
 }
 
 impl Prepared {
-    /// The handshake over an open connection.
+    /// The handshake over an open connection, and what is to be said of the certificate.
     pub(crate) async fn handshake(
         self,
-        tcp: TcpStream,
+        tcp: impl Stream + 'static,
         deadline: Instant,
         findings: &mut Findings,
     ) -> Step<Box<dyn Stream>> {
         let begun = Instant::now();
-        let done = within(deadline, Phase::Tls, self.connector.connect(self.name, tcp)).await;
+        let shown = Arc::default();
+        let mut config = ClientConfig::clone(&self.basis.config);
+        let judge = Keeping { judge: self.basis.judge, shown: Arc::clone(&shown) };
+        config.dangerous().set_certificate_verifier(Arc::new(judge));
+        let connector = TlsConnector::from(Arc::new(config));
+        let done = within(deadline, Phase::Tls, connector.connect(self.name, tcp)).await;
         add(&mut findings.timings.tls, begun.elapsed());
+        let chain = std::mem::take(&mut *shown.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut facts = (!chain.is_empty()).then(|| certificate::facts(&chain));
+        if let (Some(facts), Ok(Ok(stream))) = (&mut facts, &done) {
+            let session = stream.get_ref().1;
+            facts.version =
+                session.protocol_version().and_then(|version| version.as_str()).map(|name| name.replace("_", "."));
+            facts.cipher =
+                session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).map(str::to_owned);
+            facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        }
+        findings.tls = facts;
         let stream = done?.map_err(|error| of_io(Phase::Tls, &error))?;
+        tls_check::judge(&self.settings, findings)?;
         Ok(Box::new(stream))
     }
 }
@@ -117,7 +166,7 @@ async fn read(path: &str) -> Step<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn make((verify, ca_file, client_cert_file): &Key) -> Step<ClientConfig> {
+async fn make((verify, ca_file, client_cert_file, alpn): &Key) -> Step<Basis> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     match ca_file {
@@ -132,11 +181,13 @@ async fn make((verify, ca_file, client_cert_file): &Key) -> Step<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| unprepared(format!("TLS is not available: {error}")))?;
-    let builder = if *verify {
-        builder.with_root_certificates(roots)
+    let judge: Arc<dyn ServerCertVerifier> = if *verify {
+        let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        judge.map_err(|error| unprepared(format!("TLS is not available: {error}")))?
     } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        Arc::new(AnyCertificate(provider))
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&judge));
     let mut config = match client_cert_file {
         Some(path) => {
             let pem = read(path).await?;
@@ -150,8 +201,8 @@ async fn make((verify, ca_file, client_cert_file): &Key) -> Step<ClientConfig> {
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Basis { config: Arc::new(config), judge })
 }
 
 /// Every certificate of a PEM file (RFC 7468); at least one.
@@ -161,6 +212,58 @@ fn certificates(path: &str, pem: &[u8]) -> Step<Vec<CertificateDer<'static>>> {
         Ok(found) if found.is_empty() => Err(unprepared(format!("{path} holds no certificate"))),
         Ok(found) => Ok(found),
         Err(error) => Err(unprepared(format!("{path} is not a PEM file: {error}"))),
+    }
+}
+
+/// Judges as another does, and keeps what it was shown.
+#[derive(Debug)]
+struct Keeping {
+    judge: Arc<dyn ServerCertVerifier>,
+    shown: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+}
+
+impl ServerCertVerifier for Keeping {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain = std::iter::once(end_entity).chain(intermediates).map(|shown| shown.clone().into_owned()).collect();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+        self.judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.judge.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.judge.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.judge.requires_raw_public_keys()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[rustls::DistinguishedName]> {
+        self.judge.root_hint_subjects()
     }
 }
 

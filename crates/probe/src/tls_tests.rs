@@ -11,7 +11,7 @@ async fn serving(authority: &Authority, identity: &Identity, ask_client: bool) -
 }
 
 fn trusting(authority: &Authority) -> Check {
-    https(|h| h.ca_file = Some(authority.ca_file()))
+    https(|h| h.tls.ca_file = Some(authority.ca_file()))
 }
 
 fn https(set: impl FnOnce(&mut quorate_core::HttpCheck)) -> Check {
@@ -43,7 +43,7 @@ async fn an_unknown_issuer_is_refused_unless_verification_is_off() {
         let detail = assert_fail(&probe(&server.target(), &check).await, Phase::Tls, Cause::Certificate);
         assert_eq!(detail, "Certificate of an unknown issuer");
     }
-    assert_pass(&probe(&server.target(), &https(|h| h.verify_tls = false)).await);
+    assert_pass(&probe(&server.target(), &https(|h| h.tls.verify = false)).await);
     assert_eq!(server.requests().len(), 1, "no request goes to an unverified server");
 }
 
@@ -72,8 +72,8 @@ async fn the_name_is_the_servers_name_else_the_host_else_the_address() {
     let ca_file = Some(authority.ca_file());
     let named = |server_name: Option<&str>, host: Option<&str>| {
         https(|h| {
-            h.ca_file.clone_from(&ca_file);
-            (h.server_name, h.host) = (server_name.map(str::to_owned), host.map(str::to_owned));
+            h.tls.ca_file.clone_from(&ca_file);
+            (h.tls.server_name, h.host) = (server_name.map(str::to_owned), host.map(str::to_owned));
         })
     };
     assert_pass(&probe(&server.target(), &named(Some("www.example"), Some("other.example"))).await);
@@ -94,8 +94,8 @@ async fn a_client_certificate_is_shown() {
         let detail = assert_fail(&probe(&server.target(), &trusting(&authority)).await, Phase::Tls, Cause::Certificate);
         assert!(detail.contains("client certificate"), "{detail}");
         let check = https(|h| {
-            h.ca_file = Some(authority.ca_file());
-            h.client_cert_file = Some(authority.file("client.pem", &own.pem));
+            h.tls.ca_file = Some(authority.ca_file());
+            h.tls.client_cert_file = Some(authority.file("client.pem", &own.pem));
         });
         assert_pass(&probe(&server.target(), &check).await);
     }
@@ -116,9 +116,9 @@ async fn a_file_that_cannot_be_used_proves_nothing_about_the_far_end() {
         broken,
         not_a_certificate,
     ];
-    let mut checks: Vec<_> = files.iter().map(|file| https(|h| h.ca_file = Some(file.clone()))).collect();
-    checks.extend(files.iter().map(|file| https(|h| h.client_cert_file = Some(file.clone()))));
-    checks.push(https(|h| h.client_cert_file = Some(certificate_only)));
+    let mut checks: Vec<_> = files.iter().map(|file| https(|h| h.tls.ca_file = Some(file.clone()))).collect();
+    checks.extend(files.iter().map(|file| https(|h| h.tls.client_cert_file = Some(file.clone()))));
+    checks.push(https(|h| h.tls.client_cert_file = Some(certificate_only)));
     for check in checks {
         let outcome = probe(&server.target(), &check).await;
         assert_fail(&outcome, Phase::Prepare, Cause::Local);
@@ -163,7 +163,7 @@ async fn redirects_cross_between_plain_text_and_tls() {
     let secured = serving(&authority, &authority.sign(&["127.0.0.1"], |_| ()), false).await;
     let to = format!("Location: https://{}/x", secured.addr);
     let plain = Server::http(move |_| response(301, &[&to], "")).await;
-    let check = http(|h| (h.follow_redirects, h.ca_file) = (true, Some(authority.ca_file())));
+    let check = http(|h| (h.follow_redirects, h.tls.ca_file) = (true, Some(authority.ca_file())));
     let outcome = probe(&plain.target(), &check).await;
     assert_pass(&outcome);
     assert_eq!(outcome.excerpt, "secured");

@@ -16,6 +16,7 @@ mod encoding;
 mod files;
 mod forward;
 mod hello;
+mod https;
 mod identity;
 mod incoming;
 mod issuer;
@@ -39,6 +40,7 @@ mod warnings;
 mod tests;
 
 pub use files::DataDirLock;
+pub use https::{api_client, api_server, api_server_with};
 pub use identity::{Identity, IdentityError, Signer, init_mesh};
 pub use incoming::Incoming;
 pub use issuer::Issuer;

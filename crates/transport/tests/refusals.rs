@@ -15,6 +15,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use support::{Agent, Mesh, copy_dir, eventually, loopback};
 
+/// The first stream of a hand-made caller: the versions it claims, boot 1, a nonce.
+fn hello(version_min: u16, version_max: u16) -> Vec<u8> {
+    let mut bytes = vec![1];
+    bytes.extend(version_min.to_le_bytes());
+    bytes.extend(version_max.to_le_bytes());
+    bytes.extend([1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    bytes
+}
+
 /// A hand-made caller, who believes any server.
 #[derive(Debug)]
 struct Gullible;
@@ -128,7 +137,7 @@ async fn another_protocol_and_another_version() {
     let (_endpoint, connection) = raw_call(agent.address, Some(&mesh), limits::ALPN_MESH).await.unwrap();
     let mut stream = connection.open_uni().await.unwrap();
     // A hello: kind, versions 99 to 99, boot counter, nonce.
-    stream.write_all(&[1, 99, 0, 99, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await.unwrap();
+    stream.write_all(&hello(99, 99)).await.unwrap();
     stream.finish().unwrap();
     assert_closed_with(connection.closed().await, close_code::WRONG_VERSION);
     assert_eq!(agent.transport.metrics().refused_wrong_version, 1);
@@ -260,7 +269,7 @@ async fn a_message_beyond_the_limit_is_cut_off_by_the_receiver() {
     let mut agent = Agent::start(&identity, loopback(), 1);
     let (_endpoint, connection) = raw_call(agent.address, Some(&mesh), limits::ALPN_MESH).await.unwrap();
     let mut stream = connection.open_uni().await.unwrap();
-    stream.write_all(&[1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await.unwrap();
+    stream.write_all(&hello(limits::WIRE_VERSION_MIN, limits::WIRE_VERSION_MAX)).await.unwrap();
     stream.finish().unwrap();
     agent.expect_link(mesh.identity.agent_id(), true).await;
     let mut stream = connection.open_uni().await.unwrap();

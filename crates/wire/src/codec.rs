@@ -2,11 +2,13 @@
 
 use crate::Packet;
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian, Varint};
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of the packet format; the first byte of every packet.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 5;
 /// Largest packet, and the most a decoder allocates for one.
 pub const MAX_PACKET_BYTES: usize = 1024 * 1024;
 /// Largest stored state.
@@ -50,9 +52,7 @@ pub enum DecodeError {
 /// Encodes a packet.
 #[must_use]
 pub fn encode(packet: &Packet) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    bytes.extend(serialise(packet, config::standard()));
-    bytes
+    serialise(&[VERSION], packet, config::standard())
 }
 
 /// Decodes a packet.
@@ -74,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<Packet, DecodeError> {
 /// Encodes any value, for storage and for the parts of a membership packet.
 #[must_use]
 pub fn encode_value<T: Serialize>(value: &T) -> Vec<u8> {
-    serialise(value, config::standard())
+    serialise(&[], value, config::standard())
 }
 
 /// Decodes a value that fills `bytes`.
@@ -94,19 +94,43 @@ pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), De
     bincode::serde::decode_from_slice(bytes, packet_config()).map_err(malformed)
 }
 
+/// Decodes a stored value from the beginning of `bytes` and says how many it took. Unlike [`decode_prefix`] it takes as much as the
+/// largest stored value.
+///
+/// # Errors
+/// When the bytes do not begin with such a value.
+pub fn decode_value_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
+    bincode::serde::decode_from_slice(bytes, value_config()).map_err(malformed)
+}
+
 /// The bytes that are signed for `value`: a domain, so that no signature can be taken for another kind's, then the value with every
 /// integer at its full width.
 #[must_use]
 pub fn signing_bytes<T: Serialize>(domain: &str, value: &T) -> Vec<u8> {
-    let mut bytes = Vec::from(domain);
-    bytes.push(0);
-    bytes.extend(serialise(value, signing_config()));
-    bytes
+    let mut head = Vec::with_capacity(domain.len() + 1);
+    head.extend_from_slice(domain.as_bytes());
+    head.push(0);
+    serialise(&head, value, signing_config())
 }
 
-fn serialise<T: Serialize>(value: &T, config: impl config::Config) -> Vec<u8> {
-    // Writing to memory cannot fail, and none of our types has a serialiser that does: an empty answer is refused by every decoder.
-    bincode::serde::encode_to_vec(value, config).unwrap_or_default()
+/// Most values are small: with this much room at the beginning they are written without moving.
+const ROOM_BYTES: usize = 256;
+
+struct Buffer(Vec<u8>);
+
+impl Writer for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn serialise<T: Serialize>(head: &[u8], value: &T, config: impl config::Config) -> Vec<u8> {
+    let mut buffer = Buffer(Vec::with_capacity(head.len() + ROOM_BYTES));
+    buffer.0.extend_from_slice(head);
+    // Writing to memory cannot fail, and none of our types has a serialiser that does: half an answer is refused by every decoder.
+    let _ = bincode::serde::encode_into_writer(value, &mut buffer, config);
+    buffer.0
 }
 
 fn malformed(error: bincode::error::DecodeError) -> DecodeError {

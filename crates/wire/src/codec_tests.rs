@@ -15,16 +15,13 @@ fn samples() -> Vec<Packet> {
         version: "0".into(),
         left: false,
     };
-    let records = vec![Record::Profile(profile)];
+    let records = vec![Record::Profile(profile.into())];
     let batch = Batch { owner: AgentId(7), epoch: 1, seq: 2, live: vec![1, 2], records, signature: vec![0; 64] };
     vec![
         Packet::Swim(vec![1, 2, 3]),
         Packet::Suspicions(vec![Suspicion { by: AgentId(1), of: AgentId(2), counter: 3, incarnation: 4 }]),
-        Packet::Push {
-            owners: vec![OwnerDelta { owner: AgentId(7), credential: None, batches: vec![Arc::new(batch)] }],
-            certificates: vec![],
-        },
-        Packet::Digest(Digest { owners: vec![1; 32], certificates: vec![2; 64], members: 3 }),
+        Packet::push(&[OwnerDelta { owner: AgentId(7), credential: None, batches: vec![Arc::new(batch)] }], &[]),
+        Packet::Digest(Digest { epoch: 1, owners: vec![1; 32], certificates: vec![2; 64], members: 3 }),
         Packet::RollCall { nonce: u64::MAX },
     ]
 }
@@ -75,5 +72,28 @@ proptest! {
         if let Ok(packet) = decode(&bytes) {
             prop_assert_eq!(decode(&encode(&packet)), Ok(packet));
         }
+    }
+}
+
+#[test]
+fn bytes_in_one_piece_are_written_as_numbers_are() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Whole {
+        #[serde(with = "quorate_core::blob")]
+        signature: Vec<u8>,
+        #[serde(with = "quorate_core::blob::optional")]
+        credential: Option<Arc<[u8]>>,
+    }
+    #[derive(serde::Serialize)]
+    struct Numbers {
+        signature: Vec<u8>,
+        credential: Option<Arc<[u8]>>,
+    }
+    for credential in [None, Some(Arc::from([7; 300]))] {
+        let signature: Vec<u8> = (0..=255).collect();
+        let numbers = encode_value(&Numbers { signature: signature.clone(), credential: credential.clone() });
+        let whole = Whole { signature, credential };
+        assert_eq!(encode_value(&whole), numbers);
+        assert_eq!(decode_value(&numbers), Ok(whole));
     }
 }

@@ -1,9 +1,11 @@
 //! Everything agents say to each other.
 
+use crate::epoch::EpochTalk;
 use crate::record::Batch;
+use crate::sealed::Sealed;
 use quorate_core::signing::Refusal;
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
-use quorate_core::{AgentId, InstanceId, Vote};
+use quorate_core::{AgentId, InstanceId, Vote, blob, hash};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -11,20 +13,20 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Packet {
     /// Membership: a packet of the SWIM library.
-    Swim(Vec<u8>),
+    Swim(#[serde(with = "blob")] Vec<u8>),
     /// Suspicions, each by the agent that has it (Lifeguard's confirmations).
     Suspicions(Vec<Suspicion>),
-    /// Someone holds the receiver failed, under this identity counter.
+    /// Someone holds the receiver failed, under this identity counter or a later one than it speaks under.
     HeldFailed {
-        /// The counter.
+        /// All identities up to this one are given up.
         counter: u64,
     },
     /// News, passed on while it is new.
     Push {
         /// Batches of records, with the owner's credential where it introduces itself.
-        owners: Vec<OwnerDelta>,
+        batches: Vec<BatchNews>,
         /// Proofs of verdicts.
-        certificates: Vec<Arc<Certificate>>,
+        certificates: Vec<Sealed<Certificate>>,
     },
     /// Compare what we have: hashes only.
     Digest(Digest),
@@ -41,9 +43,15 @@ pub enum Packet {
     Present {
         /// As asked.
         nonce: u64,
-        /// Hash of the answerer's roster.
+        /// The answerer's epoch.
+        epoch: u64,
+        /// Digest of its roster.
         roster: u64,
+        /// Does it stand by that epoch? Not once it has accepted a change towards the next, nor while it may have forgotten one.
+        open: bool,
     },
+    /// Who counts, and who will.
+    Epoch(EpochTalk),
     /// Host ping.
     Ping {
         /// Returned in the answer.
@@ -68,6 +76,37 @@ pub enum Packet {
         /// In any order.
         answers: Vec<Answer>,
     },
+    /// Have we the same? One hash of each kind.
+    Roots(Roots),
+    /// I saw something new of these instances, which you observe as well: look at once.
+    LookNow {
+        /// Which.
+        instances: Vec<InstanceId>,
+    },
+}
+
+impl Packet {
+    /// News from values that have not been encoded yet.
+    #[must_use]
+    pub fn push(owners: &[OwnerDelta], certificates: &[Arc<Certificate>]) -> Self {
+        let news = |owner: &OwnerDelta| {
+            let batches = owner.batches.iter().map(|batch| Sealed::new(&**batch)).collect::<Vec<_>>();
+            let credential = owner.credential.clone();
+            batches.into_iter().map(move |batch| BatchNews { credential: credential.clone(), batch })
+        };
+        let certificates = certificates.iter().map(|certificate| Sealed::new(&**certificate)).collect();
+        Self::Push { batches: owners.iter().flat_map(news).collect(), certificates }
+    }
+}
+
+/// A batch that is passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchNews {
+    /// What proves its owner's admission, where it introduces itself.
+    #[serde(with = "blob::optional")]
+    pub credential: Option<Arc<[u8]>>,
+    /// The batch.
+    pub batch: Sealed<Batch>,
 }
 
 /// One agent's suspicion of another.
@@ -86,6 +125,8 @@ pub struct Suspicion {
 /// Hashes of what an agent has. Everything falls into a bucket by its name's hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
+    /// The sender's epoch.
+    pub epoch: u64,
     /// One hash for each bucket of namespaces.
     pub owners: Vec<u64>,
     /// One hash for each bucket of certificates.
@@ -94,7 +135,27 @@ pub struct Digest {
     pub members: u64,
 }
 
+/// A [`Digest`] in short: equal when the digests are, but for chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roots {
+    /// The sender's epoch.
+    pub epoch: u64,
+    /// Of all namespaces.
+    pub owners: u64,
+    /// Of all certificates.
+    pub certificates: u64,
+    /// Of the membership table.
+    pub members: u64,
+}
+
 impl Digest {
+    /// The digest in short.
+    #[must_use]
+    pub fn roots(&self) -> Roots {
+        let (owners, certificates) = (hash::mix(&self.owners), hash::mix(&self.certificates));
+        Roots { epoch: self.epoch, owners, certificates, members: self.members }
+    }
+
     /// Buckets of namespaces.
     pub const OWNER_BUCKETS: usize = 32;
     /// Buckets of certificates.
@@ -178,7 +239,8 @@ pub struct OwnerDelta {
     /// Whose.
     pub owner: AgentId,
     /// What proves the owner's admission; left out when the receiver knows it.
-    pub credential: Option<Vec<u8>>,
+    #[serde(with = "blob::optional")]
+    pub credential: Option<Arc<[u8]>>,
     /// Its batches, ascending.
     pub batches: Vec<Arc<Batch>>,
 }

@@ -1,8 +1,10 @@
 //! What an agent writes into its own namespace, in signed batches.
 
-use quorate_core::{AgentId, InstanceId, Observation, Registration, Zone};
+use crate::breaker::{BreakerDigest, BreakerKey, BreakerOverride};
+use quorate_core::{AgentId, InstanceId, Observation, Registration, Zone, blob};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Some records of one agent, signed together. Of two batches the one with the higher (epoch, sequence) is newer; a newer record of the
 /// same key replaces an older one.
@@ -19,6 +21,7 @@ pub struct Batch {
     /// The records.
     pub records: Vec<Record>,
     /// The owner's, over all of the above.
+    #[serde(with = "blob")]
     pub signature: Vec<u8>,
 }
 
@@ -41,7 +44,7 @@ impl Batch {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// Who and where the owner is.
-    Profile(Profile),
+    Profile(Arc<Profile>),
     /// The owner is home to this instance.
     Instance {
         /// Which and how.
@@ -62,6 +65,14 @@ pub enum Record {
     },
     /// It no longer does.
     ObservedGone(InstanceId),
+    /// What calls from the owner's host came to, while there is something to tell.
+    Breaker(Arc<BreakerDigest>),
+    /// There no longer is.
+    BreakerGone(BreakerKey),
+    /// A person's word on a breaker, given through the owner.
+    Override(Arc<BreakerOverride>),
+    /// The owner no longer keeps it: it has ended, or a later word has replaced it.
+    OverrideGone(BreakerKey),
 }
 
 /// Who and where an agent is.
@@ -90,6 +101,10 @@ pub enum RecordKey {
     Instance(InstanceId),
     /// An instance it observes.
     Observed(InstanceId),
+    /// An instance that is called from its host.
+    Breaker(BreakerKey),
+    /// A breaker on which a person gave a word through it.
+    Override(BreakerKey),
 }
 
 impl Record {
@@ -101,12 +116,16 @@ impl Record {
             Self::Instance { registration, .. } => RecordKey::Instance(registration.instance.clone()),
             Self::InstanceGone(instance) => RecordKey::Instance(instance.clone()),
             Self::Observed { instance, .. } | Self::ObservedGone(instance) => RecordKey::Observed(instance.clone()),
+            Self::Breaker(digest) => RecordKey::Breaker(digest.key.clone()),
+            Self::BreakerGone(key) => RecordKey::Breaker(key.clone()),
+            Self::Override(word) => RecordKey::Override(word.key.clone()),
+            Self::OverrideGone(key) => RecordKey::Override(key.clone()),
         }
     }
 
     /// Does it only say that an older one no longer holds?
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
-        matches!(self, Self::InstanceGone(_) | Self::ObservedGone(_))
+        matches!(self, Self::InstanceGone(_) | Self::ObservedGone(_) | Self::BreakerGone(_) | Self::OverrideGone(_))
     }
 }

@@ -1,4 +1,4 @@
-//! The instances that the configuration gives this agent, held against what the mesh makes of them.
+//! The instances that the configuration and the API give this agent, held against what the mesh makes of them.
 //!
 //! An id names one instance in the whole mesh. When two agents claim one, one of them has it, and what the other one wrote is watched by
 //! nobody: that agent must say so.
@@ -20,6 +20,12 @@ impl Claims {
         Self { ids, lost: BTreeSet::new() }
     }
 
+    /// Claims these from now on.
+    pub fn replace(&mut self, ids: Vec<InstanceId>) {
+        self.lost.retain(|id| ids.contains(id));
+        self.ids = ids;
+    }
+
     /// Warns of every claim that another agent has just got the better of. Returns how many there are.
     pub fn examine(&mut self, view: &MeshView) -> usize {
         for id in &self.ids {
@@ -33,7 +39,7 @@ impl Claims {
                 let name = found.map_or("", |instance| instance.home_name.as_str());
                 tracing::warn!(
                     instance = %id, %home, name,
-                    "another agent has an instance of this id; the one configured here is watched by nobody: give one of them another `id`"
+                    "another agent has an instance of this id; the one named here is watched by nobody: give one of them another `id`"
                 );
             }
         }

@@ -3,17 +3,20 @@
 //! What came over the network is taken before any timer, so that after a stall the engine sees what its peers said meanwhile before it
 //! concludes that they were silent. Every turn takes a bounded number of inputs, then lets a timer that is due fire.
 
+use super::callers::Callers;
 use super::claims::Claims;
 use super::clock::Clock;
 use super::event_log::EventLog;
 use super::joins::Joins;
 use super::probes::Probes;
 use super::published::Published;
+use super::recorder::Recorder;
 use super::store::Store;
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use quorate_core::{AgentId, Mono, Outcome};
-use quorate_mesh::{Command, Engine, Event, EventKind, Input, LinkEvent, Output, ProbeId, Ticket};
+use quorate_mesh::recording::Recorded;
+use quorate_mesh::{BreakerReport, Command, Event, EventKind, Input, LinkEvent, Output, ProbeId, Ticket};
 use quorate_transport::{Incoming, LinkError, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,6 +56,8 @@ pub enum Ask {
         /// How it went.
         outcome: Outcome,
     },
+    /// What breakers of this host have to tell.
+    Breakers(Vec<BreakerReport>),
     /// A roll call, and where its result goes.
     RollCall(oneshot::Sender<RollCall>),
     /// Leave the mesh, and say when the others know.
@@ -82,7 +87,9 @@ pub enum Ended {
 /// Everything the loop works with.
 pub struct Drive {
     /// The engine.
-    pub engine: Engine,
+    pub engine: Recorded,
+    /// Where its inputs are recorded, if they are.
+    pub recorder: Option<Recorder>,
     /// Outputs of its start that could not be carried out before there was a transport.
     pub pending: Vec<Output>,
     /// Time.
@@ -95,11 +102,13 @@ pub struct Drive {
     pub transport: Transport,
     /// Runs probes.
     pub probes: Probes,
+    /// The breakers of this host.
+    pub callers: Arc<Callers>,
     /// Answers hosts that ask to join.
     pub joins: Joins,
     /// Stores the engine's state.
     pub store: Store,
-    /// The instances that the configuration gives this agent.
+    /// The instances that are given to this agent.
     pub claims: Claims,
     /// Where pictures go.
     pub published: Arc<Published>,
@@ -145,6 +154,7 @@ impl Drive {
         turning.outputs().await;
         loop {
             if let Some(ended) = turning.turn().await {
+                turning.finish_recording();
                 return ended;
             }
         }
@@ -181,6 +191,9 @@ impl Turning {
             self.handle(Input::Wake).await;
         }
         self.store_again().await;
+        if let Some(recorder) = &mut self.drive.recorder {
+            recorder.pass_on(&mut self.drive.engine, self.drive.clock.now());
+        }
         self.drive.published.turn();
         self.publish();
         self.conflict.take().map(Ended::Conflict)
@@ -258,7 +271,13 @@ impl Turning {
 
     async fn take_ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Command(command) => self.handle(Input::Command(command)).await,
+            Ask::Command(command) => {
+                if let Command::Register(registrations) = &command {
+                    self.drive.claims.replace(registrations.iter().map(|one| one.instance.clone()).collect());
+                }
+                self.handle(Input::Command(command)).await;
+            }
+            Ask::Breakers(reports) => self.handle(Input::Breakers(reports)).await,
             Ask::Probe { id, outcome } => self.handle(Input::Probe { id, outcome }).await,
             Ask::RollCall(reply) => {
                 self.roll_calls.retain(|_, reply| !reply.is_closed());
@@ -278,8 +297,19 @@ impl Turning {
     }
 
     async fn handle(&mut self, input: Input) {
-        self.drive.engine.handle(self.drive.clock.now(), input);
+        let now = self.drive.clock.now();
+        self.drive.engine.handle(now, input);
+        if let Some(recorder) = &mut self.drive.recorder {
+            recorder.pass_on(&mut self.drive.engine, now);
+        }
         self.outputs().await;
+    }
+
+    /// Nothing that comes after this moment is recorded.
+    fn finish_recording(&mut self) {
+        if let Some(recorder) = self.drive.recorder.take() {
+            recorder.finish(&mut self.drive.engine);
+        }
     }
 
     async fn outputs(&mut self) {
@@ -301,7 +331,14 @@ impl Turning {
             }
             Output::Address { agent, address } => self.drive.transport.set_address(agent.0, address),
             Output::Probe(request) => self.drive.probes.start(request),
-            Output::Persist(bytes) => self.persist(bytes).await,
+            Output::Breaker { key, event } => {
+                tracing::debug!(service = %key.service, instance = %key.instance, %event, "breaker");
+                self.drive.callers.apply(&key, event);
+            }
+            Output::Persist => {
+                let state = self.drive.engine.state();
+                self.persist(state).await;
+            }
             Output::Event(event) => self.tell(&event),
             Output::RollCall { ticket, reached, roster, quorate } => {
                 if let Some(reply) = self.roll_calls.remove(&ticket) {
@@ -309,6 +346,7 @@ impl Turning {
                 }
             }
             Output::Left => {
+                self.finish_recording();
                 if let Some(reply) = self.leaving.take() {
                     let _ = reply.send(());
                 }
@@ -354,6 +392,16 @@ impl Turning {
             }
             EventKind::Member { agent, name, to, .. } => tracing::info!(%agent, name, state = ?to, "member"),
             EventKind::Quorate { quorate, alive, roster } => tracing::info!(quorate, alive, roster, "quorum"),
+            EventKind::Roster { epoch, roster, admitted, removed } => {
+                tracing::info!(epoch, roster, admitted = admitted.len(), removed = removed.len(), "roster");
+            }
+            EventKind::Breaker { service, instance, state, cause, first, zone } => {
+                let zone = zone.as_ref().map(|zone| zone.as_str());
+                tracing::info!(%service, %instance, ?state, cause = cause.as_str(), %first, zone, "breaker");
+            }
+            EventKind::Override { service, instance, mode, owner, reason } => {
+                tracing::info!(%service, %instance, ?mode, %owner, reason, "breaker overridden");
+            }
             EventKind::Stalled { late_ms } => tracing::warn!(late_ms, "this agent was held up"),
             EventKind::Registered { instance, home, .. } => tracing::debug!(%instance, %home, "registered"),
             EventKind::Withdrawn { instance } => tracing::debug!(%instance, "withdrawn"),
@@ -374,6 +422,7 @@ impl Turning {
         if now.since(self.published_at) >= PUBLISH_INTERVAL {
             let view = drive.engine.view();
             drive.probes.local.prune(&view);
+            drive.probes.failures.prune(&view);
             drive.claims.examine(&view);
             drive.published.replace(view);
             self.published_at = now;

@@ -163,6 +163,15 @@ fn what(kind: &EventKind) -> EventWhat {
         EventKind::Withdrawn { instance } => EventWhat::Withdrawn { instance },
         EventKind::Vote { instance, observation } => EventWhat::Vote { instance, observation },
         EventKind::Quorate { quorate, alive, roster } => EventWhat::Quorate { quorate, alive, roster },
+        EventKind::Roster { epoch, roster, admitted, removed } => {
+            EventWhat::Roster { epoch, roster, admitted, removed }
+        }
+        EventKind::Breaker { service, instance, state, cause, first, zone } => {
+            EventWhat::Breaker { service, instance, state: state.into(), cause: cause.into(), first, zone }
+        }
+        EventKind::Override { service, instance, mode, owner, reason } => {
+            EventWhat::Override { service, instance, mode: mode.into(), owner, reason }
+        }
         EventKind::Stalled { late_ms } => EventWhat::Stalled { late_ms },
         EventKind::IdentityConflict { detail } => EventWhat::IdentityConflict { detail },
     }

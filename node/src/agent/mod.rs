@@ -1,22 +1,31 @@
 //! `quorate agent`: one agent, from its settings to its end.
 
 mod advertise;
+mod agent_check;
+pub mod audit;
+pub mod callers;
 pub mod claims;
 pub mod clock;
-mod drive;
+mod dns;
+pub mod drive;
 mod entry;
 pub mod event_log;
+pub mod failures;
 mod joins;
 mod mesh_keys;
 pub mod probes;
 pub mod published;
+pub mod pushes;
+mod recorder;
+pub mod registrar;
+pub mod reload;
 mod start;
 mod stop;
 pub mod store;
 
 pub use advertise::address as advertised_address;
 
-use crate::config::{self, FileSettings, Flags, LogSettings, Settings};
+use crate::config::{self, Flags, LogSettings, Settings};
 use crate::logging;
 use crate::usage::usage;
 use std::process::ExitCode;
@@ -26,24 +35,18 @@ use std::process::ExitCode;
 /// # Errors
 /// Why it could not start, with what to do.
 pub fn run(flags: Flags) -> anyhow::Result<ExitCode> {
-    let file = match &flags.config {
-        Some(path) => match config::load(path) {
-            Ok(file) => file,
-            Err(errors) => {
-                eprintln!("{errors}");
-                let count = errors.count();
-                return Err(usage(format!(
-                    "the configuration has {count} error{}; nothing was started",
-                    plural(count)
-                )));
-            }
-        },
-        None => FileSettings::default(),
+    let file = match config::load(flags.config.as_deref()) {
+        Ok(file) => file,
+        Err(errors) => {
+            eprintln!("{errors}");
+            let count = errors.count();
+            return Err(usage(format!("the configuration has {count} error{}; nothing was started", plural(count))));
+        }
     };
-    logging::start(&LogSettings::resolve(&file, &flags))?;
+    let level = logging::start(&LogSettings::resolve(&file, &flags))?;
     let settings = Settings::resolve(file, &flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
-    runtime.block_on(start::run(settings, flags.token.as_deref()))
+    runtime.block_on(start::run(settings, flags, level))
 }
 
 fn plural(count: usize) -> &'static str {

@@ -2,17 +2,25 @@
 
 use super::clock::wall;
 use super::drive::Ask;
+use super::failures::Failures;
+use super::published::Published;
+use crate::history::History;
 use crate::metrics::Metrics;
 use dashmap::DashMap;
 use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase, ProbeResult, ServiceName, UnixMs};
 use quorate_mesh::{MeshView, ProbeRequest};
 use quorate_probe::{Prober, Target};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Added to a check's timeout before a probe is given up: the prober keeps the timeout itself, and may first wait for its turn.
 const GUARD: Duration = Duration::from_secs(30);
+
+/// How often, and how long apart, a picture is looked at again that does not show the instance yet.
+const PICTURE_TURNS: u32 = 20;
+const PICTURE_TURN: Duration = Duration::from_millis(50);
 
 /// One probe that ended.
 #[derive(Debug, Clone)]
@@ -65,12 +73,18 @@ pub struct Probes {
     pub agent: AgentId,
     /// What runs them.
     pub prober: Arc<Prober>,
+    /// Who is home to what.
+    pub published: Arc<Published>,
     /// What they found last.
     pub local: Arc<LocalProbes>,
+    /// What failed.
+    pub failures: Arc<Failures>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where outcomes go.
     pub asks: mpsc::Sender<Ask>,
+    /// Where they are kept, if they are.
+    pub history: Option<Arc<History>>,
 }
 
 impl Probes {
@@ -79,17 +93,41 @@ impl Probes {
         let this = self.clone();
         tokio::spawn(async move {
             let outcome = this.run(&request).await;
-            this.metrics.probe_ended(request.check.kind.name(), &outcome);
+            this.metrics.probe_ended(request.service.as_str(), request.check.kind.name(), &outcome);
+            let ended = wall();
+            this.failures.note((&request.instance, &request.service), &request.check, &outcome, ended);
             let probe = LastProbe {
-                ended: wall(),
+                ended,
                 service: request.service,
                 check: request.check.kind.name(),
                 outcome: outcome.clone(),
             };
+            if let Some(history) = &this.history {
+                history.probed(&request.instance, &outcome, probe.ended);
+            }
             this.local.note(request.instance, probe);
             // The engine's loop takes outcomes as long as the process lives.
             let _ = this.asks.send(Ask::Probe { id: request.id, outcome }).await;
         });
+    }
+
+    /// The addresses that the home agent of an instance may aim at; none of our own instances is held to that.
+    async fn home_of(&self, instance: &InstanceId) -> Option<Vec<IpAddr>> {
+        for _ in 0..PICTURE_TURNS {
+            let view = self.published.view();
+            if let Some(home) = view.instances.get(instance).map(|found| found.home) {
+                if home == self.agent {
+                    return None;
+                }
+                let address = view.members.get(&home).and_then(|member| member.address.parse::<SocketAddr>().ok());
+                if let Some(address) = address {
+                    return Some(vec![address.ip()]);
+                }
+            }
+            // The picture may be a moment behind the engine.
+            tokio::time::sleep(PICTURE_TURN).await;
+        }
+        Some(Vec::new())
     }
 
     async fn run(&self, request: &ProbeRequest) -> Outcome {
@@ -97,6 +135,7 @@ impl Probes {
             instance: request.instance.clone(),
             service: request.service.clone(),
             address: request.address.clone(),
+            home: self.home_of(&request.instance).await,
             observer: self.agent,
         };
         let (prober, check) = (Arc::clone(&self.prober), Arc::clone(&request.check));
@@ -122,5 +161,5 @@ impl Probes {
 
 /// Was the target reached, be it with a warning?
 pub fn is_healthy(outcome: &Outcome) -> bool {
-    matches!(outcome.result, ProbeResult::Pass | ProbeResult::Warn(_))
+    !matches!(outcome.result, ProbeResult::Fail(_))
 }

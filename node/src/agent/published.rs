@@ -3,10 +3,11 @@
 use super::clock::Clock;
 use arc_swap::ArcSwap;
 use quorate_core::Mono;
-use quorate_mesh::MeshView;
+use quorate_mesh::{MemberState, MemberView, MeshView};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The loop turns at least once a second; after this long without a turn it hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
@@ -21,12 +22,15 @@ pub struct Published {
     leaving: AtomicBool,
     storing_fails: AtomicBool,
     expects_peers: bool,
+    index: watch::Sender<u64>,
 }
 
 impl Published {
     /// Begins with a picture. `expects_peers`: the agent knows that its mesh has other members.
-    pub fn new(clock: Clock, view: MeshView, expects_peers: bool) -> Self {
+    pub fn new(clock: Clock, mut view: MeshView, expects_peers: bool) -> Self {
+        count_alive(&mut view);
         let now = clock.mono().0;
+        let index = watch::Sender::new(view.index);
         Self {
             clock,
             view: ArcSwap::from_pointee(view),
@@ -35,6 +39,7 @@ impl Published {
             leaving: AtomicBool::new(false),
             storing_fails: AtomicBool::new(false),
             expects_peers,
+            index,
         }
     }
 
@@ -49,9 +54,18 @@ impl Published {
     }
 
     /// Replaces the picture.
-    pub fn replace(&self, view: MeshView) {
+    pub fn replace(&self, mut view: MeshView) {
+        count_alive(&mut view);
+        let index = view.index;
         self.view.store(Arc::new(view));
         self.confirm();
+        self.index.send_replace(index);
+    }
+
+    /// Returns when the picture has another index than `known`.
+    pub async fn other_than(&self, known: u64) {
+        // Fails when the sender is gone, which it is not while `self` lives.
+        let _ = self.index.subscribe().wait_for(|index| *index != known).await;
     }
 
     /// The picture is still right.
@@ -74,32 +88,64 @@ impl Published {
         self.storing_fails.store(!well, Ordering::Relaxed);
     }
 
-    /// Why the process should be restarted; nothing while it works.
-    pub fn faults(&self) -> Vec<String> {
+    /// What the agent checks of itself.
+    pub fn checks(&self) -> Vec<SelfCheck> {
         let silent = self.since(&self.turned);
         let hangs = silent > HANGS_AFTER;
-        hangs.then(|| format!("the engine has not turned for {} s", silent.as_secs())).into_iter().collect()
+        let view = self.view.load();
+        let mesh = if view.roster <= 1 && self.expects_peers {
+            Some("no other member of the mesh has been reached yet".to_owned())
+        } else if view.roster > 1 && !view.settled {
+            Some("the agent has not caught up with the mesh yet".to_owned())
+        } else {
+            None
+        };
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        let unstored = self.storing_fails.load(Ordering::Relaxed);
+        vec![
+            SelfCheck {
+                name: "engine",
+                fault: hangs.then(|| format!("the engine has not turned for {} s", silent.as_secs())),
+                vital: true,
+                latency: Some(silent),
+            },
+            SelfCheck::of("membership", leaving.then(|| "the agent is leaving the mesh".to_owned())),
+            SelfCheck::of("storage", unstored.then(|| "the agent cannot store its state; its log says why".to_owned())),
+            SelfCheck::of("mesh", mesh),
+        ]
     }
 
     /// Why nobody should rely on this agent now; nothing when it is ready.
     pub fn not_ready(&self) -> Vec<String> {
-        let mut reasons = self.faults();
-        let view = self.view.load();
-        if self.leaving.load(Ordering::Relaxed) {
-            reasons.push("the agent is leaving the mesh".to_owned());
-        }
-        if self.storing_fails.load(Ordering::Relaxed) {
-            reasons.push("the agent cannot store its state; its log says why".to_owned());
-        }
-        if view.roster <= 1 && self.expects_peers {
-            reasons.push("no other member of the mesh has been reached yet".to_owned());
-        } else if view.roster > 1 && !view.settled {
-            reasons.push("the agent has not caught up with the mesh yet".to_owned());
-        }
-        reasons
+        self.checks().into_iter().filter_map(|check| check.fault).collect()
     }
 
     fn since(&self, moment: &AtomicU64) -> Duration {
         self.clock.mono().since(Mono(moment.load(Ordering::Relaxed)))
+    }
+}
+
+/// The engine counts whom it may still reach, suspects among them. For people, who is suspected is not alive.
+fn count_alive(view: &mut MeshView) {
+    let alive = |member: &&MemberView| member.in_roster && member.state == MemberState::Alive;
+    view.alive = view.members.values().filter(alive).count();
+}
+
+/// One thing that an agent checks of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfCheck {
+    /// Its name, unique.
+    pub name: &'static str,
+    /// What is wrong; nothing when it is well.
+    pub fault: Option<String>,
+    /// Should the process be restarted when it is not well?
+    pub vital: bool,
+    /// How long ago, or how long it took, where there is something to measure.
+    pub latency: Option<Duration>,
+}
+
+impl SelfCheck {
+    fn of(name: &'static str, fault: Option<String>) -> Self {
+        Self { name, fault, vital: false, latency: None }
     }
 }

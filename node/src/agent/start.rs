@@ -1,23 +1,38 @@
 //! The order in which an agent starts: lock, identity, addresses, engine, transport, API, loop.
 
 use super::advertise;
+use super::agent_check;
+use super::audit::Audit;
+use super::callers::Callers;
 use super::claims::Claims;
 use super::clock::{Clock, wall};
+use super::dns::NameServer;
 use super::drive::{ASK_QUEUE, Ask, Drive, Ended};
 use super::entry::{self, Entry};
 use super::event_log::EventLog;
+use super::failures::Failures;
 use super::joins::Joins;
 use super::mesh_keys::MeshKeys;
 use super::probes::{LocalProbes, Probes};
 use super::published::Published;
+use super::pushes::Pushes;
+use super::recorder::Recorder;
+use super::registrar::Registrar;
+use super::reload::{Parts, Reloader};
 use super::stop;
 use super::store::Store;
-use crate::api::{self, About, Service};
-use crate::config::Settings;
+use crate::access::Gate;
+use crate::api::server::Entrance;
+use crate::api::tls::{Certificates, Source};
+use crate::api::{self, About, Control, Service};
+use crate::config::{Flags, Settings};
+use crate::history::History;
+use crate::logging::LogLevel;
 use crate::metrics::Metrics;
 use anyhow::Context;
 use quorate_core::{AgentId, Registration};
-use quorate_mesh::{Command, Engine, EngineConfig, Output, Timing};
+use quorate_mesh::recording::Recorded;
+use quorate_mesh::{Command, EngineConfig, Output, Timing};
 use quorate_probe::Prober;
 use quorate_transport::{DataDirLock, Identity, Transport, TransportConfig};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -30,19 +45,32 @@ use tokio::sync::mpsc;
 ///
 /// # Errors
 /// Why it could not start, with what to do.
-pub async fn run(settings: Settings, token: Option<&str>) -> anyhow::Result<ExitCode> {
+pub async fn run(settings: Settings, flags: Flags, level: LogLevel) -> anyhow::Result<ExitCode> {
     // First of all, so that nobody is turned away by a signal that comes early.
     let signals = stop::Signals::new()?;
     let clock = Clock::new();
     let _lock = DataDirLock::acquire(&settings.data_dir)?;
     let store = Store::new(&settings.data_dir);
-    let entry = entry::enter(&settings, token, &store).await?;
+    let entry = entry::enter(&settings, flags.token.as_deref(), &store).await?;
     let addresses = Addresses::find(&settings, &entry).await?;
     if store.address() != Some(addresses.advertised) {
         store.write_address(addresses.advertised).context("the agent's address could not be stored")?;
     }
-    let (engine, pending) = engine(&settings, &entry, &addresses, &store, clock)?;
-    let running = assemble(settings, entry, addresses, engine, pending, (store, clock))?;
+    let metrics = Arc::new(Metrics::new()?);
+    let record = settings.record.as_ref();
+    let recorder = record.and_then(|record| Recorder::open(record, &settings.data_dir, Arc::clone(&metrics)));
+    let own = addresses.advertised.ip();
+    let registrar = Arc::new(Registrar::load(&settings.data_dir, registrations(&settings, own))?);
+    let known = registrar.registrations();
+    let (engine, pending) = engine(&settings, &entry, &addresses, &store, (clock, recorder.is_some(), known))?;
+    let running = assemble(
+        settings,
+        entry,
+        addresses,
+        (engine, pending, recorder),
+        (store, clock, metrics, registrar),
+        (flags, level),
+    )?;
     Ok(stop::wait(running, signals).await)
 }
 
@@ -64,6 +92,9 @@ struct Addresses {
     advertised: SocketAddr,
     api: TcpListener,
     api_address: SocketAddr,
+    api_tls: Option<TcpListener>,
+    agent_check: Option<TcpListener>,
+    dns: Option<(UdpSocket, TcpListener)>,
 }
 
 impl Addresses {
@@ -82,8 +113,33 @@ impl Addresses {
             )
         })?;
         let api_address = api.local_addr().context("--api")?;
-        Ok(Self { listen, advertised, api, api_address })
+        let api_tls = match settings.api_access.tls_listen {
+            Some(address) => {
+                let listener = TcpListener::bind(address);
+                Some(listener.with_context(|| format!("api.tls_listen: the API cannot listen on {address}"))?)
+            }
+            None => None,
+        };
+        let agent_check = match settings.agent_check {
+            Some(address) => {
+                let listener = TcpListener::bind(address);
+                Some(listener.with_context(|| format!("api.agent_check: agent-checks cannot listen on {address}"))?)
+            }
+            None => None,
+        };
+        let dns = settings.dns.map(bind_both).transpose()?;
+        Ok(Self { listen, advertised, api, api_address, api_tls, agent_check, dns })
     }
+}
+
+/// One address for both, and one port even when any will do.
+fn bind_both(address: SocketAddr) -> anyhow::Result<(UdpSocket, TcpListener)> {
+    let failed = || format!("dns.listen: the name server cannot listen on {address}");
+    let streams = TcpListener::bind(address).with_context(failed)?;
+    let datagrams = UdpSocket::bind(streams.local_addr().with_context(failed)?).with_context(failed)?;
+    streams.set_nonblocking(true)?;
+    datagrams.set_nonblocking(true)?;
+    Ok((datagrams, streams))
 }
 
 /// Starts the engine. What it wants stored is stored at once: its boot counter must not be used before.
@@ -92,13 +148,12 @@ fn engine(
     entry: &Entry,
     addresses: &Addresses,
     store: &Store,
-    clock: Clock,
-) -> anyhow::Result<(Engine, Vec<Output>)> {
+    (clock, record, registrations): (Clock, bool, Vec<Registration>),
+) -> anyhow::Result<(Recorded, Vec<Output>)> {
     let path = store.state_path();
     let stored = store.state().with_context(|| path.display().to_string())?;
     let boots = store.boots();
     let identity = &entry.identity;
-    let own = addresses.advertised.ip();
     let config = EngineConfig {
         agent: AgentId(identity.agent_id()),
         name: settings.name.clone().unwrap_or_else(|| identity.name().to_owned()),
@@ -110,17 +165,17 @@ fn engine(
         // A founder that has run before and has lost its state is not alone: its mesh is still there.
         founder: identity.issuer().is_some() && (stored.is_some() || boots == 0),
         boot_floor: boots,
-        registrations: registrations(settings, own),
+        registrations,
         seed: rand::random(),
         timing: Timing::default(),
     };
     let keys = Box::new(MeshKeys::new(identity));
-    let mut engine =
-        Engine::new(config, stored.as_deref(), keys, clock.now()).with_context(|| path.display().to_string())?;
+    let mut engine = Recorded::new(config, stored.as_deref(), keys, clock.now(), record)
+        .with_context(|| path.display().to_string())?;
     let mut pending = Vec::new();
     while let Some(output) = engine.poll_output() {
         match output {
-            Output::Persist(bytes) => store.write_state(&bytes).with_context(|| path.display().to_string())?,
+            Output::Persist => store.write_state(&engine.state()).with_context(|| path.display().to_string())?,
             other => pending.push(other),
         }
     }
@@ -137,9 +192,9 @@ fn assemble(
     settings: Settings,
     entry: Entry,
     addresses: Addresses,
-    mut engine: Engine,
-    pending: Vec<Output>,
-    (store, clock): (Store, Clock),
+    (mut engine, pending, recorder): (Recorded, Vec<Output>, Option<Recorder>),
+    (store, clock, metrics, registrar): (Store, Clock, Arc<Metrics>, Arc<Registrar>),
+    (flags, level): (Flags, LogLevel),
 ) -> anyhow::Result<Running> {
     let identity = entry.identity.clone();
     let boot = engine.boot();
@@ -147,15 +202,22 @@ fn assemble(
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let published = Arc::new(Published::new(clock, engine.view(), expects_peers(&entry)));
     let events = Arc::new(EventLog::new(boot));
-    let metrics = Arc::new(Metrics::new()?);
     let local = Arc::new(LocalProbes::default());
-    let prober = Arc::new(Prober::new(settings.probe.limits()));
+    let failures = Arc::new(Failures::new(Arc::clone(&metrics)));
+    let prober = Arc::new(Prober::new(settings.probe.limits(), settings.own.clone()));
+    let history = history(&settings, &metrics);
+    if let Some(history) = &history {
+        history.run(Arc::clone(&published));
+    }
     let probes = Probes {
         agent: AgentId(identity.agent_id()),
         prober: Arc::clone(&prober),
+        published: Arc::clone(&published),
         local: Arc::clone(&local),
+        failures: Arc::clone(&failures),
         metrics: Arc::clone(&metrics),
         asks: asks.clone(),
+        history: history.clone(),
     };
     let joins = Joins {
         identity: identity.clone(),
@@ -166,26 +228,60 @@ fn assemble(
         asks: asks.clone(),
         signer: Arc::new(AtomicU64::new(0)),
     };
+    let callers = Arc::new(Callers::new(clock, Arc::clone(&published), rand::random(), asks.clone())?);
     let network = transport.clone();
+    let pushes = Pushes::new(Arc::clone(&prober), Arc::clone(&published), asks.clone(), Some(store.clone()));
+    let certificates = certificates(&settings, &identity)?;
+    let audit = Audit::open(&settings.data_dir).context("the audit log cannot be written")?;
+    let gate = Arc::new(Gate::new(&settings.data_dir, settings.api_access.rate_limit));
+    let parts = Parts {
+        flags,
+        document: settings.document.clone(),
+        own: addresses.advertised.ip(),
+        certificates: certificates.clone(),
+        level,
+        gate: Arc::clone(&gate),
+        registrar: Arc::clone(&registrar),
+    };
+    let reloader = Arc::new(Reloader::new(parts, Arc::clone(&metrics), audit.clone()));
+    let (reloads, registers) = (Arc::clone(&reloader), Arc::clone(&registrar));
+    let control = Control { gate, audit, reloader: reloads, asks: asks.clone(), registrar: registers, pushes, history };
     let service = Service::new(
         about(&settings, &identity, &addresses, boot),
         Arc::clone(&published),
         Arc::clone(&events),
-        local,
+        (local, failures, Arc::clone(&callers)),
         Arc::clone(&metrics),
         (Box::new(move || network.metrics()), Box::new(move || prober.stats())),
+        control,
     );
-    api::serve(addresses.api, service)?;
-    let claimed = registrations(&settings, addresses.advertised.ip());
-    let claimed = claimed.into_iter().map(|registration| registration.instance).collect();
+    let entrance = api::in_the_clear(&addresses.api)?;
+    api::serve(addresses.api, service.clone(), entrance)?;
+    if let (Some(listener), Some(certificates)) = (addresses.api_tls, certificates) {
+        api::serve(listener, service, Entrance::Tls(certificates))?;
+    }
+    reloader.on_signal()?;
+    if let Some((datagrams, streams)) = addresses.dns {
+        let server = NameServer { published: Arc::clone(&published), metrics: Arc::clone(&metrics) };
+        server.run(tokio::net::UdpSocket::from_std(datagrams)?, tokio::net::TcpListener::from_std(streams)?);
+    }
+    if let Some(listener) = addresses.agent_check {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::spawn(agent_check::run(listener, Arc::clone(&published), Arc::clone(&metrics)));
+    }
+    let claimed = registrar.registrations().into_iter().map(|registration| registration.instance).collect();
+    registrar.attach(asks.clone());
     let drive = Drive {
         engine,
+        recorder,
         pending,
         clock,
         incoming,
         asks: asked,
         transport: transport.clone(),
         probes,
+        callers: Arc::clone(&callers),
         joins,
         store,
         claims: Claims::new(claimed),
@@ -197,8 +293,34 @@ fn assemble(
     tracing::info!(
         %agent, %mesh, boot, listen = %addresses.listen, address = %addresses.advertised, api = %addresses.api_address, "agent started"
     );
+    tokio::spawn(callers.tell());
     tokio::spawn(greet(entry, settings.join, addresses.listen, transport.clone(), asks.clone()));
     Ok(Running { drive: tokio::spawn(drive.run()), asks, published, transport })
+}
+
+/// What has been is kept if it can be: no agent fails for want of it.
+fn history(settings: &Settings, metrics: &Arc<Metrics>) -> Option<Arc<History>> {
+    let max_bytes = settings.history_bytes?;
+    match History::open(&settings.data_dir, max_bytes, Arc::clone(metrics)) {
+        Ok(history) => Some(Arc::new(history)),
+        Err(error) => {
+            metrics.history_failed();
+            tracing::error!(error = format!("{error:#}"), "no history is kept");
+            None
+        }
+    }
+}
+
+/// What the API shows to those who come by TLS.
+fn certificates(settings: &Settings, identity: &Identity) -> anyhow::Result<Option<Arc<Certificates>>> {
+    if settings.api_access.tls_listen.is_none() {
+        return Ok(None);
+    }
+    let source = match settings.api_access.tls_files.clone() {
+        Some((certificate, key)) => Source::Files { certificate, key },
+        None => Source::Mesh(identity.clone()),
+    };
+    Ok(Some(Arc::new(Certificates::load(source)?)))
 }
 
 /// Does the mesh have other members? It has whom this agent was told of, and whoever admitted it.
@@ -226,7 +348,7 @@ fn about(settings: &Settings, identity: &Identity, addresses: &Addresses, boot: 
         mesh: identity.mesh_id().to_string(),
         zone: settings.zone.clone(),
         boot,
-        address: addresses.advertised.to_string(),
+        address: addresses.advertised,
         listen: addresses.listen.to_string(),
         api: addresses.api_address.to_string(),
         data_dir: settings.data_dir.display().to_string(),

@@ -59,6 +59,16 @@ impl Store {
         replace(&self.dir.join(BOOTS), format!("{boots}\n").as_bytes())
     }
 
+    /// A file of the directory, if it is there and can be read.
+    pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        read(&self.dir.join(name)).ok().flatten()
+    }
+
+    /// Replaces a file of the directory.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        replace(&self.dir.join(name), bytes)
+    }
+
     /// The members known from joining. A damaged file counts as none: it is only a help.
     pub fn contacts(&self) -> Vec<(AgentId, SocketAddr)> {
         let bytes = read(&self.dir.join(CONTACTS)).ok().flatten().unwrap_or_default();
@@ -96,8 +106,11 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// As a whole or not at all: a temporary file, fsync, rename, fsync of the directory.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a file as a whole or not at all: a temporary file, fsync, rename, fsync of the directory.
+///
+/// # Errors
+/// When it could not be written; the former file is then still there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;

@@ -1,11 +1,12 @@
 //! Answers about events.
 
-use super::{Membership, ViewAnswer};
-use quorate_core::{AgentId, Class, InstanceId, Observation, ServiceName, Verdict};
+use super::{BreakerCause, BreakerMode, BreakerState, Membership, ViewAnswer, schema};
+use quorate_core::{AgentId, Class, InstanceId, Observation, ServiceName, Verdict, Zone};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/events?format=json`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventsAnswer {
     /// Who answers.
     pub view: ViewAnswer,
@@ -18,7 +19,7 @@ pub struct EventsAnswer {
 }
 
 /// One event: the `data` of a server-sent event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventAnswer {
     /// `<boot>-<index>`, unique over restarts.
     pub id: String,
@@ -32,7 +33,7 @@ pub struct EventAnswer {
 }
 
 /// What happened; `type` says which.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventWhat {
     /// Events were missed: read the state anew, then go on from here.
@@ -50,6 +51,7 @@ pub enum EventWhat {
     /// A member's state changed.
     Member {
         /// Who.
+        #[schemars(with = "schema::AgentId")]
         agent: AgentId,
         /// Its name.
         name: String,
@@ -61,22 +63,28 @@ pub enum EventWhat {
     /// An instance was registered.
     Registered {
         /// Which.
+        #[schemars(with = "schema::InstanceId")]
         instance: InstanceId,
         /// Of which service.
+        #[schemars(with = "schema::ServiceName")]
         service: ServiceName,
         /// By whom.
+        #[schemars(with = "schema::AgentId")]
         home: AgentId,
     },
     /// An instance was withdrawn.
     Withdrawn {
         /// Which.
+        #[schemars(with = "schema::InstanceId")]
         instance: InstanceId,
     },
     /// This agent's own vote changed.
     Vote {
         /// On which instance.
+        #[schemars(with = "schema::InstanceId")]
         instance: InstanceId,
         /// To what.
+        #[schemars(with = "schema::Observation")]
         observation: Observation,
     },
     /// This agent came to reach more than half of the roster, or ceased to.
@@ -87,6 +95,54 @@ pub enum EventWhat {
         alive: usize,
         /// Agents in the roster.
         roster: usize,
+    },
+    /// Who counts has changed.
+    Roster {
+        /// The number of the new roster.
+        epoch: u64,
+        /// How many count now.
+        roster: usize,
+        /// Who begins to count.
+        #[schemars(with = "Vec<schema::AgentId>")]
+        admitted: Vec<AgentId>,
+        /// Who no longer counts.
+        #[schemars(with = "Vec<schema::AgentId>")]
+        removed: Vec<AgentId>,
+    },
+    /// A breaker that callers share has turned, in this agent's eyes.
+    Breaker {
+        /// Of which service.
+        #[schemars(with = "schema::ServiceName")]
+        service: ServiceName,
+        /// Before which instance.
+        #[schemars(with = "schema::InstanceId")]
+        instance: InstanceId,
+        /// What it is now.
+        state: BreakerState,
+        /// Why it opened.
+        cause: BreakerCause,
+        /// Whose word opened it first.
+        #[schemars(with = "schema::AgentId")]
+        first: AgentId,
+        /// For callers of this zone only, when others are served.
+        #[schemars(with = "Option<schema::Zone>")]
+        zone: Option<Zone>,
+    },
+    /// A person decides about a breaker, or no longer does.
+    Override {
+        /// Of which service.
+        #[schemars(with = "schema::ServiceName")]
+        service: ServiceName,
+        /// Before which instance.
+        #[schemars(with = "schema::InstanceId")]
+        instance: InstanceId,
+        /// Who decides now; `automatic` is the machine.
+        mode: BreakerMode,
+        /// The agent through which the word was given.
+        #[schemars(with = "schema::AgentId")]
+        owner: AgentId,
+        /// Why, in the person's words.
+        reason: String,
     },
     /// This agent was held up.
     Stalled {
@@ -111,6 +167,9 @@ impl EventWhat {
             Self::Withdrawn { .. } => "withdrawn",
             Self::Vote { .. } => "vote",
             Self::Quorate { .. } => "quorate",
+            Self::Roster { .. } => "roster",
+            Self::Breaker { .. } => "breaker",
+            Self::Override { .. } => "override",
             Self::Stalled { .. } => "stalled",
             Self::IdentityConflict { .. } => "identity_conflict",
         }
@@ -118,23 +177,30 @@ impl EventWhat {
 }
 
 /// One change of one verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeAnswer {
     /// Of which instance.
+    #[schemars(with = "schema::InstanceId")]
     pub instance: InstanceId,
     /// Of which service.
+    #[schemars(with = "schema::ServiceName")]
     pub service: ServiceName,
     /// Its term.
     pub term: u64,
     /// Before.
+    #[schemars(with = "schema::Verdict")]
     pub from: Verdict,
     /// After.
+    #[schemars(with = "schema::Verdict")]
     pub to: Verdict,
     /// What is broken.
+    #[schemars(with = "schema::Class")]
     pub class: Class,
     /// The host whose fault explains this one.
+    #[schemars(with = "Option<schema::InstanceId>")]
     pub folded_under: Option<InstanceId>,
     /// Who signed.
+    #[schemars(with = "Vec<schema::AgentId>")]
     pub signers: Vec<AgentId>,
     /// When it was decided, by the proposer's clock.
     pub decided_at: String,

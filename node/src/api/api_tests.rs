@@ -1,198 +1,20 @@
 //! The API against a picture made up for it.
 
+use super::fixture::{ask, get, instance, start, view};
 use super::words::time;
-use super::{About, Service, serve};
 use crate::agent::claims::Claims;
-use crate::agent::clock::{Clock, wall};
 use crate::agent::event_log::EventLog;
-use crate::agent::probes::{LastProbe, LocalProbes};
-use crate::agent::published::Published;
 use crate::answers::{
     AgentAnswer, ErrorAnswer, EventAnswer, EventWhat, EventsAnswer, HealthAnswer, InstanceAnswer, InstancesAnswer,
     MembersAnswer, Membership, ProbeAnswer, ServiceAnswer, ServicesAnswer, Status,
 };
-use crate::metrics::{CATALOGUE, Metrics};
-use quorate_core::verdict::{Certificate, Decision, Endorsement};
-use quorate_core::{
-    AgentId, Cause, Check, Class, InstanceId, Observation, Outcome, Phase, Registration, ServiceName, UnixMs, Verdict,
-    Vote, Zone,
-};
-use quorate_mesh::{Event, EventKind, InstanceView, MemberState, MemberView, MeshView, ObserverView, Stats};
-use quorate_probe::{Limits, Prober};
-use quorate_transport::TransportMetrics;
-use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use crate::metrics::CATALOGUE;
+use quorate_core::{AgentId, Cause, InstanceId, Phase, UnixMs, Verdict};
+use quorate_mesh::{Event, EventKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-
-const FAIL: Vote = Vote::Fail { phase: Phase::Connect, cause: Cause::Refused };
-
-fn member(agent: u64, state: MemberState) -> MemberView {
-    MemberView {
-        agent: AgentId(agent),
-        name: format!("host-{agent}"),
-        zone: Zone::default(),
-        address: format!("10.0.0.{agent}:7700"),
-        api_address: "127.0.0.1:7701".to_owned(),
-        version: "0.1.0".to_owned(),
-        boot: 1,
-        state,
-        since: UnixMs(1000),
-        host: Verdict::Up,
-        instances: 1,
-    }
-}
-
-fn observer(agent: u64, vote: Option<Vote>) -> ObserverView {
-    ObserverView {
-        agent: AgentId(agent),
-        name: format!("host-{agent}"),
-        zone: Zone::default(),
-        home: agent == 1,
-        state: MemberState::Alive,
-        heard: true,
-        observation: vote.map(|vote| Observation { vote, detail: "refused".to_owned(), since: UnixMs(5000) }),
-    }
-}
-
-fn instance(name: &str, service: &str, home: u64, verdict: Verdict) -> InstanceView {
-    let id = InstanceId::new(name).unwrap();
-    let service = ServiceName::new(service).unwrap();
-    let address = name.split_once('@').unwrap().1.to_owned();
-    let registration = Registration {
-        instance: id.clone(),
-        service: service.clone(),
-        address: address.clone(),
-        check: Check::default(),
-        observers: 5,
-    };
-    let host = id.host_of().is_some();
-    InstanceView {
-        instance: id.clone(),
-        service,
-        home: AgentId(home),
-        home_name: format!("host-{home}"),
-        zone: Zone::default(),
-        address,
-        check: if host { "mesh" } else { "http" },
-        registration: (!host).then(|| Arc::new(registration)),
-        verdict,
-        decided: verdict,
-        term: 3,
-        class: Class::InstanceFault,
-        since: UnixMs(1_763_708_400_123),
-        stale_since: None,
-        flapping: false,
-        changes: 1,
-        folded_under: None,
-        assigned: 3,
-        quorum: 2,
-        observers: vec![observer(1, Some(FAIL)), observer(2, Some(FAIL)), observer(3, None)],
-        certificate: Some(Arc::new(certificate(id, verdict))),
-    }
-}
-
-fn certificate(instance: InstanceId, verdict: Verdict) -> Certificate {
-    let endorsement =
-        |agent| Endorsement { agent: AgentId(agent), vote: FAIL, signed_at: UnixMs(7), signature: vec![0xab, 1] };
-    Certificate {
-        decision: Decision { instance, incarnation: 1, term: 3, verdict, observers: 3 },
-        class: Class::InstanceFault,
-        decided_at: UnixMs(8),
-        endorsements: vec![endorsement(1), endorsement(9)],
-    }
-}
-
-fn view() -> MeshView {
-    let mut folded = instance("web@10.0.0.3:80", "web", 3, Verdict::Down);
-    folded.folded_under = Some(InstanceId::host(AgentId(3)));
-    let mut stale = instance("db@10.0.0.2:5432", "db", 2, Verdict::Unknown);
-    stale.stale_since = Some(UnixMs(9));
-    let instances = [
-        instance("web@10.0.0.1:80", "web", 1, Verdict::Up),
-        folded,
-        stale,
-        instance("quorate-agent@0000000000000001", "quorate-agent", 1, Verdict::Up),
-        instance("quorate-agent@0000000000000003", "quorate-agent", 3, Verdict::Down),
-    ];
-    let members = [(1, MemberState::Alive), (2, MemberState::Suspect), (3, MemberState::Failed)];
-    MeshView {
-        agent: AgentId(1),
-        name: "host-1".to_owned(),
-        at: UnixMs(1_763_708_400_123),
-        index: 7,
-        quorate: true,
-        quorate_since: UnixMs(1),
-        alive: 2,
-        roster: 3,
-        settled: true,
-        members: Arc::new(members.into_iter().map(|(id, state)| (AgentId(id), member(id, state))).collect()),
-        instances: Arc::new(
-            instances.into_iter().map(|i| (i.instance.clone(), Arc::new(i))).collect::<BTreeMap<_, _>>(),
-        ),
-        stats: Stats::default(),
-    }
-}
-
-struct Fixture {
-    api: SocketAddr,
-    published: Arc<Published>,
-    events: Arc<EventLog>,
-}
-
-fn start(view: MeshView) -> Fixture {
-    let published = Arc::new(Published::new(Clock::new(), view, true));
-    let events = Arc::new(EventLog::new(4));
-    let local = Arc::new(LocalProbes::default());
-    let outcome =
-        Outcome::fail(Phase::Connect, Cause::Refused, "Connection error: refused", Duration::from_micros(1500));
-    let probe =
-        LastProbe { ended: wall(), service: ServiceName::new("web").unwrap(), check: "http", outcome: outcome.clone() };
-    local.note(InstanceId::new("web@10.0.0.3:80").unwrap(), probe);
-    let metrics = Arc::new(Metrics::new().unwrap());
-    metrics.probe_ended("http", &outcome);
-    metrics.persisted(Duration::from_millis(1), 10, false);
-    metrics.timer_late(Duration::from_millis(1));
-    let about = About {
-        mesh: "0123456789abcdef".to_owned(),
-        zone: Zone::default(),
-        boot: 4,
-        address: "10.0.0.1:7700".to_owned(),
-        listen: "0.0.0.0:7700".to_owned(),
-        api: "127.0.0.1:7701".to_owned(),
-        data_dir: "data".to_owned(),
-        config_file: None,
-        started: wall(),
-        issuer: true,
-        certificate_expires_unix_s: 1_900_000_000,
-    };
-    let prober = Prober::new(Limits::default());
-    let counters: super::Counters = (Box::new(TransportMetrics::default), Box::new(move || prober.stats()));
-    let service = Service::new(about, Arc::clone(&published), Arc::clone(&events), local, metrics, counters);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let api = listener.local_addr().unwrap();
-    serve(listener, service).unwrap();
-    Fixture { api, published, events }
-}
-
-async fn request(api: SocketAddr, request: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(api).await.unwrap();
-    let text = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(text.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-async fn get<T: DeserializeOwned>(api: SocketAddr, path: &str, code: u16) -> T {
-    let (found, body) = request(api, &format!("GET {path}")).await;
-    assert_eq!(found, code, "{path}: {body}");
-    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}\n{body}"))
-}
 
 #[tokio::test]
 async fn health_and_services() {
@@ -267,10 +89,9 @@ async fn errors_say_what_to_do() {
         assert_eq!(answer.error, error, "{path}");
         assert!(!answer.remedy.is_empty() && !answer.detail.is_empty());
     }
-    let (code, body) = request(api, "DELETE /v1/health").await;
-    assert_eq!((code, serde_json::from_str::<ErrorAnswer>(&body).unwrap().error.as_str()), (405, "method_not_allowed"));
-    let (code, _) = request(api, "GET /v1/health HTTP/1.1\r\nContent-Length: 70000\r\nX: ").await;
-    assert_eq!(code, 413);
+    let reply = ask(api, "DELETE /v1/health", &[]).await;
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(reply.json::<ErrorAnswer>().error, "method_not_allowed");
 }
 
 #[tokio::test]
@@ -323,7 +144,11 @@ async fn events_are_a_stream_that_resumes() {
     (1..=3).for_each(|index| push(&fixture.events, index));
     let stream = TcpStream::connect(fixture.api).await.unwrap();
     let mut stream = BufReader::new(stream);
-    stream.get_mut().write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 4-2\r\n\r\n").await.unwrap();
+    stream
+        .get_mut()
+        .write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 4-2\r\n\r\n")
+        .await
+        .unwrap();
     let mut found = Vec::new();
     let mut line = String::new();
     while found.len() < 2 {
@@ -350,9 +175,9 @@ async fn events_are_a_stream_that_resumes() {
 async fn the_65th_stream_is_refused() {
     let fixture = start(view());
     let mut streams = Vec::new();
-    for _ in 0..super::MAX_EVENT_STREAMS {
+    for _ in 0..super::limits::MAX_EVENT_STREAMS {
         let mut stream = TcpStream::connect(fixture.api).await.unwrap();
-        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
@@ -364,7 +189,7 @@ async fn the_65th_stream_is_refused() {
     let begun = std::time::Instant::now();
     loop {
         let mut stream = TcpStream::connect(fixture.api).await.unwrap();
-        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.unwrap();
         if &head == b"HTTP/1.1 200" {
@@ -379,20 +204,21 @@ async fn the_65th_stream_is_refused() {
 async fn metrics_are_those_of_the_catalogue() {
     let fixture = start(view());
     let _: HealthAnswer = get(fixture.api, "/v1/health", 200).await;
-    let (code, text) = request(fixture.api, "GET /metrics").await;
-    assert_eq!(code, 200);
+    let text = ask(fixture.api, "GET /metrics", &[]).await.body;
     let known: Vec<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
     for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| line.split(' ').next().unwrap())
     {
         assert!(known.contains(&name), "{name}");
     }
     for line in [
-        "quorate_api_requests_total{code=\"200\",path=\"/v1/health\"} 1",
+        "http_requests_total{method=\"GET\",route=\"/v1/health\",status_code=\"200\"} 1",
         "quorate_instance_up{instance_id=\"web@10.0.0.1:80\",service=\"web\"} 1",
         "quorate_members{state=\"failed\"} 1",
         "quorate_hosts{verdict=\"down\"} 1",
         "quorate_persist_failures_total 1",
-        "quorate_probe_success{instance_id=\"web@10.0.0.3:80\",service=\"web\"} 0",
+        "health_check_status{app_name=\"web\",check_type=\"http\",instance_id=\"web@10.0.0.3:80\"} 0",
+        "health_check_errors_total{app_name=\"web\",error_type=\"connection\",status_code=\"none\"} 1",
+        "external_calls_total{operation=\"probe:http\",service=\"web\",status=\"error\"} 1",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

@@ -1,16 +1,17 @@
 //! `/v1/events`: what happens, as server-sent events that a reader can resume.
 
+use super::limits::{Limit, MAX_EVENT_STREAMS, MAX_PAGE};
+use super::parameters::{Kind, Parameter, Parameters};
+use super::refusal::Fault;
 use super::{Picture, Refusal, Service};
 use crate::agent::event_log::{EventLog, Resumed, Since};
 use crate::answers::{EventAnswer, EventsAnswer};
 use crate::metrics::Metrics;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,30 +24,41 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events that wait for a slow reader beside those the agent holds anyway.
 const AHEAD: usize = 64;
 
-/// Parameters.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EventsQuery {
-    since: Option<String>,
-    format: Option<String>,
-    limit: Option<usize>,
-}
+/// `since`
+pub const SINCE: Parameter = Parameter {
+    name: "since",
+    kind: Kind::Text,
+    help: "Begin after this event: an id such as `1-42`, or the index of one of this run; `0` for all that is held. \
+           The header `Last-Event-ID` says the same and wins.",
+};
+/// `format`
+pub const FORMAT: Parameter = Parameter {
+    name: "format",
+    kind: Kind::Words(|| vec!["sse", "json"]),
+    help: "`sse` is a stream, `json` what is held, as one answer.",
+};
+/// `limit`
+pub const LIMIT: Parameter = Parameter {
+    name: "limit",
+    kind: Kind::Count(1, MAX_PAGE),
+    help: "With `format=json`: at most so many, the newest.",
+};
 
 /// A stream, or one answer with `format=json`.
 pub async fn events(
     State(service): State<Service>,
     headers: HeaderMap,
-    query: Result<Query<EventsQuery>, QueryRejection>,
+    parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let Query(query) = query?;
     // The header is what a browser sends when it reconnects: it knows better than the address it began with.
-    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let since = header.or(query.since).map(|text| text.parse::<Since>().map_err(Refusal::bad_request)).transpose()?;
-    match query.format.as_deref() {
-        Some("json") => Ok(Json(held(&service, since.unwrap_or(Since::Start), query.limit)).into_response()),
-        None | Some("sse") => stream(&service, since.unwrap_or(Since::Now)),
-        Some(other) => Err(Refusal::bad_request(format!("format={other:?} is not known; use json or sse"))),
+    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
+    let since = header.or(parameters.text(SINCE.name));
+    let since = since.map(|text| text.parse::<Since>().map_err(Refusal::bad_request)).transpose()?;
+    if parameters.has(FORMAT.name) && parameters.admits(FORMAT.name, "json") {
+        let limit = parameters.count(LIMIT.name).and_then(|limit| usize::try_from(limit).ok());
+        return Ok(Json(held(&service, since.unwrap_or(Since::Start), limit)).into_response());
     }
+    stream(&service, since.unwrap_or(Since::Now))
 }
 
 fn held(service: &Service, since: Since, limit: Option<usize>) -> EventsAnswer {
@@ -60,61 +72,56 @@ fn held(service: &Service, since: Since, limit: Option<usize>) -> EventsAnswer {
 
 fn stream(service: &Service, since: Since) -> Result<Response, Refusal> {
     let Ok(permit) = Arc::clone(&service.0.streams).try_acquire_owned() else {
-        return Err(Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_streams",
-            "the agent serves as many streams as it may",
-            "close some, ask another agent, or poll with ?format=json&since=",
-        ));
+        service.0.metrics.limit_hit(Limit::EventStreams);
+        let detail = format!("the agent serves {MAX_EVENT_STREAMS} streams already");
+        let remedy = "close some, ask another agent, or poll with ?format=json&since=";
+        return Err(Refusal::new(Fault::TooManyStreams, detail, remedy));
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
     let (events, metrics) = (Arc::clone(&service.0.events), Arc::clone(&service.0.metrics));
-    tokio::spawn(feed(events, since, sender, Serving::new(permit, metrics)));
+    tokio::spawn(follow(events, since, Feed { sender, metrics }, permit));
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-/// A stream being served; counted until it is dropped.
-struct Serving {
-    _permit: OwnedSemaphorePermit,
+/// Where events go, counted on the way.
+struct Feed {
+    sender: mpsc::Sender<Result<Event, Infallible>>,
     metrics: Arc<Metrics>,
 }
 
-impl Serving {
-    fn new(permit: OwnedSemaphorePermit, metrics: Arc<Metrics>) -> Self {
-        metrics.event_streams(1);
-        Self { _permit: permit, metrics }
+impl Feed {
+    async fn send(&self, event: &EventAnswer) -> Result<(), ()> {
+        let data = serde_json::to_string(event).map_err(|_| ())?;
+        let word = event.what.word();
+        let event = Event::default().id(&event.id).event(word).data(data);
+        self.sender.send(Ok(event)).await.map_err(|_| ())?;
+        self.metrics.event_sent(word);
+        Ok(())
     }
 }
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.metrics.event_streams(-1);
-    }
-}
-
-type Sender = mpsc::Sender<Result<Event, Infallible>>;
 
 /// Feeds one reader until it is gone. A reader that lags is fed from what is held, so that it misses nothing that still is.
-async fn feed(log: Arc<EventLog>, mut since: Since, sender: Sender, _serving: Serving) {
+async fn follow(log: Arc<EventLog>, mut since: Since, feed: Feed, _permit: OwnedSemaphorePermit) {
+    let _counted = feed.metrics.event_stream();
     loop {
         let Resumed { reset, backlog, newest, mut receiver } = log.follow(since);
-        if reset && send(&sender, &log.reset(backlog.first().map(Arc::as_ref))).await.is_err() {
+        if reset && feed.send(&log.reset(backlog.first().map(Arc::as_ref))).await.is_err() {
             return;
         }
         for event in &backlog {
-            if send(&sender, event).await.is_err() {
+            if feed.send(event).await.is_err() {
                 return;
             }
         }
         let mut last = newest;
         loop {
             let received = tokio::select! {
-                () = sender.closed() => return,
+                () = feed.sender.closed() => return,
                 received = receiver.recv() => received,
             };
             match received {
                 Ok(event) => {
-                    if send(&sender, &event).await.is_err() {
+                    if feed.send(&event).await.is_err() {
                         return;
                     }
                     last = event.index;
@@ -125,10 +132,4 @@ async fn feed(log: Arc<EventLog>, mut since: Since, sender: Sender, _serving: Se
         }
         since = Since::After { boot: None, index: last };
     }
-}
-
-async fn send(sender: &Sender, event: &EventAnswer) -> Result<(), ()> {
-    let data = serde_json::to_string(event).map_err(|_| ())?;
-    let event = Event::default().id(&event.id).event(event.what.word()).data(data);
-    sender.send(Ok(event)).await.map_err(|_| ())
 }

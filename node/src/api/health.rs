@@ -1,5 +1,9 @@
 //! `/v1/health` and `/v1/services`: how the mesh is, how each service is.
 
+use super::freshness::{tag, tagged};
+use super::instances::HOSTS;
+use super::parameters::{Kind, Page, Parameter, Parameters};
+use super::refusal::Fault;
 use super::words::{age_ms, is_host, time, verdict_counts};
 use super::{Picture, Refusal, Service, instances};
 use crate::answers::{
@@ -7,64 +11,65 @@ use crate::answers::{
 };
 use crate::spelling::nearest;
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use quorate_core::{ServiceName, Verdict};
 use quorate_mesh::{InstanceView, MemberState, MeshView};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Parameters of the lists.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServicesQuery {
-    /// Show the built-in service of hosts as well?
-    hosts: bool,
-}
+/// `status`
+pub const STATUS: Parameter = Parameter {
+    name: "status",
+    kind: Kind::Words(|| Status::ALL.iter().map(|status| status.as_str()).collect()),
+    help: "Only services with one of these statuses.",
+};
 
 /// The whole mesh in one answer.
-pub async fn health(State(service): State<Service>) -> Json<HealthAnswer> {
+pub async fn health(State(service): State<Service>) -> Response {
+    let tag = tag(&service, None);
     let Picture { view, answer, now } = service.picture();
     let services = summaries(&view, false);
     let hosts: Vec<_> = hosts_in_trouble(&view, now).collect();
     let of_services = view.instances.values().map(AsRef::as_ref).filter(|instance| !is_host(instance));
-    Json(HealthAnswer {
+    let answer = HealthAnswer {
         view: answer,
         status: overall(&services, &hosts),
         verdicts: verdict_counts(of_services),
         services,
         hosts,
         members: member_counts(&view),
-    })
+    };
+    (tagged(tag), Json(answer)).into_response()
 }
 
-/// Every service.
-pub async fn services(
-    State(service): State<Service>,
-    query: Result<Query<ServicesQuery>, QueryRejection>,
-) -> Result<Json<ServicesAnswer>, Refusal> {
-    let Query(query) = query?;
+/// Every service that the parameters admit.
+pub async fn services(State(service): State<Service>, parameters: Parameters) -> Response {
+    let tag = tag(&service, None);
     let Picture { view, answer, .. } = service.picture();
-    Ok(Json(ServicesAnswer { view: answer, services: summaries(&view, query.hosts) }))
+    let mut admitted = summaries(&view, parameters.flag(HOSTS.name));
+    admitted.retain(|summary| parameters.admits(STATUS.name, summary.status.as_str()));
+    let Page { entries, total, next } = Page::of(&parameters, admitted, |summary| summary.service.to_string());
+    (tagged(tag), Json(ServicesAnswer { view: answer, services: entries, total, next })).into_response()
 }
 
 /// One service with its instances.
 pub async fn service(
     State(service): State<Service>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<ServiceAnswer>, Refusal> {
+) -> Result<Response, Refusal> {
     let Path(name) = name?;
+    let tag = tag(&service, None);
     let Picture { view, answer, now } = service.picture();
     let all = by_service(&view);
     let Some((name, found)) = all.iter().find(|(known, _)| known.as_str() == name) else {
         let known = all.keys().map(|known| known.as_str());
         let detail = format!("there is no service {:?}", name.chars().take(128).collect::<String>());
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_service", detail, "GET /v1/services lists them")
+        return Err(Refusal::new(Fault::UnknownService, detail, "GET /v1/services lists them")
             .nearest(nearest(&name, known, 3)));
     };
     let instances = found.iter().map(|instance| instances::summary(instance, now)).collect();
-    Ok(Json(ServiceAnswer { view: answer, summary: summary(name, found), instances }))
+    Ok((tagged(tag), Json(ServiceAnswer { view: answer, summary: summary(name, found), instances })).into_response())
 }
 
 fn by_service(view: &MeshView) -> BTreeMap<&ServiceName, Vec<&InstanceView>> {
@@ -75,7 +80,8 @@ fn by_service(view: &MeshView) -> BTreeMap<&ServiceName, Vec<&InstanceView>> {
     services
 }
 
-fn summaries(view: &MeshView, hosts: bool) -> Vec<ServiceSummary> {
+/// The services; with `hosts` the built-in one too.
+pub fn summaries(view: &MeshView, hosts: bool) -> Vec<ServiceSummary> {
     let agents = ServiceName::agents();
     let shown = by_service(view).into_iter().filter(|(name, _)| hosts || **name != agents);
     shown.map(|(name, instances)| summary(name, &instances)).collect()

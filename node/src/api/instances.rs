@@ -1,87 +1,138 @@
 //! `/v1/instances`: verdicts, votes, certificates, and this agent's own last probe.
 
+use super::breakers::shown as breaker_shown;
+use super::freshness::{not_modified, tag, tagged};
+use super::limits::MAX_PAGE;
+use super::parameters::{Kind, Page, Parameter, Parameters};
+use super::probed::{probed, target};
+use super::refusal::Fault;
+use super::registering::shown;
 use super::words::{age_ms, is_host, membership, milliseconds, time, vote_counts};
 use super::{Picture, Refusal, Service};
-use crate::agent::probes::{LastProbe, is_healthy};
+use crate::agent::probes::LastProbe;
 use crate::answers::{
     CertificateAnswer, CheckAnswer, EndorsementAnswer, InstanceAnswer, InstanceSummary, InstancesAnswer, LocalProbe,
-    ObserverAnswer, PhaseTimings,
+    ObserverAnswer,
 };
 use crate::spelling::nearest;
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use quorate_core::verdict::{Certificate, Endorsement};
-use quorate_core::{AbstainReason, CheckKind, ProbeResult, Registration, UnixMs, Verdict, Vote};
+use quorate_core::{AbstainReason, InstanceId, Registration, UnixMs, Verdict, Vote};
 use quorate_mesh::{InstanceView, MeshView, ObserverView};
-use serde::Deserialize;
-use std::time::Duration;
+use std::sync::Arc;
 
-/// Parameters of the list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InstancesQuery {
-    service: Option<String>,
-    verdict: Option<Verdict>,
-    zone: Option<String>,
-    /// An agent's id or name.
-    home: Option<String>,
-    /// Show hosts as well?
-    hosts: bool,
+/// `service`
+pub const SERVICE: Parameter = Parameter { name: "service", kind: Kind::Text, help: "Only of this service." };
+/// `verdict`
+pub const VERDICT: Parameter = Parameter {
+    name: "verdict",
+    kind: Kind::Words(|| Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect()),
+    help: "Only with one of these verdicts.",
+};
+/// `zone`
+pub const ZONE: Parameter = Parameter { name: "zone", kind: Kind::Text, help: "Only in this zone." };
+/// `home`
+pub const HOME: Parameter =
+    Parameter { name: "home", kind: Kind::Text, help: "Only of this home agent, by its id or its name." };
+/// `tag`
+pub const TAG: Parameter =
+    Parameter { name: "tag", kind: Kind::Names, help: "Only with all of these tags, with commas between." };
+/// `stale`
+pub const STALE: Parameter =
+    Parameter { name: "stale", kind: Kind::Flag, help: "Only those whose verdict too few observers can confirm." };
+/// `hosts`
+pub const HOSTS: Parameter = Parameter {
+    name: "hosts",
+    kind: Kind::Flag,
+    help: "Show the built-in service of hosts, `quorate-agent`, as well.",
+};
+/// `limit`
+pub const LIMIT: Parameter =
+    Parameter { name: "limit", kind: Kind::Count(1, MAX_PAGE), help: "At most so many entries in the answer." };
+/// `after`
+pub const AFTER: Parameter =
+    Parameter { name: "after", kind: Kind::Text, help: "Only entries after this one: `next` of the page before." };
+
+/// Is it one of those asked for?
+pub fn admits(parameters: &Parameters, instance: &InstanceView) -> bool {
+    let home = |wanted: &str| wanted == instance.home_name || wanted == instance.home.to_string();
+    (parameters.flag(HOSTS.name) || parameters.has(SERVICE.name) || !is_host(instance))
+        && parameters.admits(SERVICE.name, instance.service.as_str())
+        && parameters.admits(ZONE.name, instance.zone.as_str())
+        && parameters.admits(VERDICT.name, instance.verdict.as_str())
+        && parameters.text(HOME.name).is_none_or(home)
+        && (!parameters.flag(STALE.name) || instance.stale_since.is_some())
+        && parameters.names(TAG.name).iter().all(|tag| has_tag(instance, tag))
 }
 
-impl InstancesQuery {
-    fn admits(&self, instance: &InstanceView) -> bool {
-        let fits = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        let home = |wanted: &String| *wanted == instance.home_name || *wanted == instance.home.to_string();
-        (self.hosts || self.service.is_some() || !is_host(instance))
-            && fits(&self.service, instance.service.as_str())
-            && fits(&self.zone, instance.zone.as_str())
-            && self.verdict.is_none_or(|wanted| wanted == instance.verdict)
-            && self.home.as_ref().is_none_or(home)
-    }
+fn has_tag(instance: &InstanceView, tag: &str) -> bool {
+    let tags = instance.registration.as_ref().map(|registration| &registration.placement.tags);
+    tags.is_some_and(|tags| tags.iter().any(|known| known == tag))
 }
 
 /// Every instance that the parameters admit.
-pub async fn instances(
-    State(service): State<Service>,
-    query: Result<Query<InstancesQuery>, QueryRejection>,
-) -> Result<Json<InstancesAnswer>, Refusal> {
-    let Query(query) = query?;
+pub async fn instances(State(service): State<Service>, parameters: Parameters) -> Response {
+    let tag = tag(&service, None);
     let Picture { view, answer, now } = service.picture();
-    let admitted = view.instances.values().filter(|instance| query.admits(instance));
-    let instances = admitted.map(|instance| summary(instance, now)).collect();
-    Ok(Json(InstancesAnswer { view: answer, instances }))
+    let admitted = view.instances.values().filter(|instance| admits(&parameters, instance)).collect();
+    let Page { entries, total, next } =
+        Page::of(&parameters, admitted, |instance: &&Arc<InstanceView>| instance.instance.to_string());
+    let instances = entries.into_iter().map(|instance| summary(instance, now)).collect();
+    (tagged(tag), Json(InstancesAnswer { view: answer, instances, total, next })).into_response()
 }
 
 /// One instance, with everything known of it.
 pub async fn instance(
     State(service): State<Service>,
+    headers: HeaderMap,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<InstanceAnswer>, Refusal> {
+) -> Result<Response, Refusal> {
     let Path(name) = name?;
+    let known = InstanceId::new(name.as_str()).ok().and_then(|id| service.0.local.of(&id));
+    let tag = tag(&service, known.as_ref().map(|probe| probe.ended.0));
     let Picture { view, answer, now } = service.picture();
-    let Some((id, found)) = view.instances.iter().find(|(known, _)| known.as_str() == name) else {
-        let known = view.instances.keys().map(|known| known.as_str());
-        let detail = format!("there is no instance {:?}", name.chars().take(128).collect::<String>());
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_instance", detail, "GET /v1/instances lists them")
-            .nearest(nearest(&name, known, 3)));
-    };
-    Ok(Json(InstanceAnswer {
+    let found = find(&view, &name)?;
+    if let Some(unchanged) = not_modified(&headers, &tag) {
+        return Ok(unchanged);
+    }
+    let answer = InstanceAnswer {
         view: answer,
         summary: summary(found, now),
         settings: found.registration.as_deref().map(settings),
         observers: found.observers.iter().map(|observer| observer_answer(observer, now)).collect(),
         certificate: found.certificate.as_deref().map(|certificate| certificate_answer(certificate, &view)),
-        local: service.0.local.of(id).map(|probe| local(&probe, now)),
-    }))
+        local: known.map(|probe| local(&probe, now)),
+        breaker: view.breakers.iter().find(|breaker| breaker.key.instance == found.instance).map(breaker_shown),
+    };
+    Ok((tagged(tag), Json(answer)).into_response())
+}
+
+/// The instance of that name.
+///
+/// # Errors
+/// When there is none.
+pub fn find<'a>(view: &'a MeshView, name: &str) -> Result<&'a InstanceView, Refusal> {
+    let found = InstanceId::new(name).ok().and_then(|id| view.instances.get(&id));
+    found.map(AsRef::as_ref).ok_or_else(|| {
+        let known = view.instances.keys().map(|known| known.as_str());
+        let detail = format!("there is no instance {:?}", name.chars().take(128).collect::<String>());
+        Refusal::new(Fault::UnknownInstance, detail, "GET /v1/instances lists them").nearest(nearest(name, known, 3))
+    })
 }
 
 /// An instance in a list.
 pub fn summary(instance: &InstanceView, now: UnixMs) -> InstanceSummary {
+    let placement =
+        instance.registration.as_ref().map(|registration| registration.placement.clone()).unwrap_or_default();
     InstanceSummary {
+        weight: placement.weight,
+        tags: placement.tags,
+        intent: placement.intent.as_ref().map(shown),
         instance: instance.instance.clone(),
         service: instance.service.clone(),
         home: instance.home,
@@ -109,14 +160,8 @@ pub fn summary(instance: &InstanceView, now: UnixMs) -> InstanceSummary {
 
 fn settings(registration: &Registration) -> CheckAnswer {
     let check = &registration.check;
-    let target = match &check.kind {
-        CheckKind::Http(http) => {
-            format!("{} {}://{}{}", http.method.as_str(), http.scheme.as_str(), registration.address, http.path)
-        }
-        CheckKind::Tcp(_) => format!("TCP {}", registration.address),
-    };
     CheckAnswer {
-        target,
+        target: target(registration),
         period_ms: milliseconds(check.period),
         timeout_ms: milliseconds(check.timeout),
         initial_delay_ms: milliseconds(check.initial_delay),
@@ -184,39 +229,5 @@ fn certificate_answer(certificate: &Certificate, view: &MeshView) -> Certificate
 }
 
 fn local(probe: &LastProbe, now: UnixMs) -> LocalProbe {
-    let outcome = &probe.outcome;
-    let (error, phase, cause) = match &outcome.result {
-        ProbeResult::Pass => (None, None, None),
-        ProbeResult::Warn(detail) => (Some(detail.clone()), None, None),
-        ProbeResult::Fail(failure) => (Some(failure.detail.clone()), Some(failure.phase), Some(failure.cause)),
-    };
-    let timings = &outcome.timings;
-    let spent = |span: Option<Duration>| span.map(fraction);
-    LocalProbe {
-        timestamp: time(probe.ended),
-        age_ms: age_ms(now, probe.ended),
-        check_type: probe.check.to_owned(),
-        is_healthy: is_healthy(outcome),
-        response_time_ms: fraction(timings.total),
-        status_code: outcome.status_code,
-        response_body: outcome.excerpt.clone(),
-        headers: outcome.headers.clone(),
-        error,
-        phase,
-        cause,
-        attempts: outcome.attempts,
-        peer: outcome.peer.clone(),
-        timings: PhaseTimings {
-            resolve_ms: spent(timings.resolve),
-            connect_ms: spent(timings.connect),
-            tls_ms: spent(timings.tls),
-            first_byte_ms: spent(timings.first_byte),
-            transfer_ms: spent(timings.transfer),
-        },
-    }
-}
-
-/// Milliseconds with three decimals.
-fn fraction(span: Duration) -> f64 {
-    (span.as_secs_f64() * 1_000_000.0).round() / 1000.0
+    LocalProbe { timestamp: time(probe.ended), age_ms: age_ms(now, probe.ended), ..probed(probe.check, &probe.outcome) }
 }

@@ -1,44 +1,70 @@
 //! The HTTP API: every agent answers for the whole mesh, from its published picture.
 
-mod connections;
+mod body;
+mod breaker_operations;
+mod breakers;
+mod changes;
+mod discovery;
 mod events;
+mod failures;
+mod freshness;
+mod guard;
 mod health;
+mod health_forms;
 mod instances;
+mod kubernetes;
+pub mod limits;
 mod members;
+mod openapi;
+mod operating;
+mod operation;
+mod operations;
+mod parameters;
+mod pick;
+pub mod probed;
+mod pushing;
 mod refusal;
+mod registering;
+mod reports;
+mod request_id;
+pub mod server;
+mod status_page;
 mod this_agent;
+pub mod tls;
+mod votes;
 pub mod words;
 
+use crate::access::{Channel, Gate};
+use crate::agent::audit::Audit;
+use crate::agent::callers::Callers;
+use crate::agent::drive::Ask;
 use crate::agent::event_log::EventLog;
+use crate::agent::failures::Failures;
 use crate::agent::probes::LocalProbes;
 use crate::agent::published::Published;
+use crate::agent::pushes::Pushes;
+use crate::agent::registrar::Registrar;
+use crate::agent::reload::Reloader;
 use crate::answers::ViewAnswer;
+use crate::history::History;
 use crate::metrics::Metrics;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use connections::Bounded;
+use axum::middleware;
+use limits::{MAX_EVENT_STREAMS, MAX_WAITING};
+use operations::OPERATIONS;
 use quorate_core::{UnixMs, Zone};
 use quorate_mesh::MeshView;
 use quorate_probe::ProbeStats;
 use quorate_transport::TransportMetrics;
 use refusal::Refusal;
-use std::net::TcpListener;
+use request_id::RequestIds;
+use server::{Bounds, Entrance};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc};
 use words::{milliseconds, time};
 
-/// Longest time for one answer; streams of events go on after it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest body of a request; none is needed.
-const MAX_BODY_BYTES: u64 = 64 * 1024;
-/// Streams of events at once.
-const MAX_EVENT_STREAMS: usize = 64;
 /// Before the listener is tried again after the server broke off.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -52,7 +78,7 @@ pub struct About {
     /// How often it has been started.
     pub boot: u32,
     /// Where others dial it.
-    pub address: String,
+    pub address: SocketAddr,
     /// Where it listens.
     pub listen: String,
     /// Where the API is.
@@ -72,14 +98,37 @@ pub struct About {
 /// Reads the transport's and the prober's counters.
 pub type Counters = (Box<dyn Fn() -> TransportMetrics + Send + Sync>, Box<dyn Fn() -> ProbeStats + Send + Sync>);
 
+/// What lets changes in, notes them and carries them out.
+pub struct Control {
+    /// Who may do what.
+    pub gate: Arc<Gate>,
+    /// Notes changes.
+    pub audit: Audit,
+    /// Reads anew.
+    pub reloader: Arc<Reloader>,
+    /// Asks the engine.
+    pub asks: mpsc::Sender<Ask>,
+    /// Registers instances.
+    pub registrar: Arc<Registrar>,
+    /// What has been, if it is kept.
+    pub history: Option<Arc<History>>,
+    /// Takes what instances say of themselves.
+    pub pushes: Pushes,
+}
+
 struct Inner {
     about: About,
     published: Arc<Published>,
     events: Arc<EventLog>,
     local: Arc<LocalProbes>,
+    failures: Arc<Failures>,
+    callers: Arc<Callers>,
     metrics: Arc<Metrics>,
     counters: Counters,
     streams: Arc<Semaphore>,
+    waiting: Semaphore,
+    request_ids: RequestIds,
+    control: Control,
 }
 
 /// What the API answers from. Cheap to clone.
@@ -92,12 +141,25 @@ impl Service {
         about: About,
         published: Arc<Published>,
         events: Arc<EventLog>,
-        local: Arc<LocalProbes>,
+        (local, failures, callers): (Arc<LocalProbes>, Arc<Failures>, Arc<Callers>),
         metrics: Arc<Metrics>,
         counters: Counters,
+        control: Control,
     ) -> Self {
-        let streams = Arc::new(Semaphore::new(MAX_EVENT_STREAMS));
-        Self(Arc::new(Inner { about, published, events, local, metrics, counters, streams }))
+        Self(Arc::new(Inner {
+            about,
+            published,
+            events,
+            local,
+            failures,
+            callers,
+            metrics,
+            counters,
+            streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
+            waiting: Semaphore::new(MAX_WAITING),
+            request_ids: RequestIds::default(),
+            control,
+        }))
     }
 
     fn picture(&self) -> Picture {
@@ -113,6 +175,7 @@ impl Service {
             quorate_since: time(view.quorate_since),
             alive: view.alive,
             roster: view.roster,
+            epoch: view.epoch,
             settled: view.settled,
             stale_instances: view.instances.values().filter(|instance| instance.stale_since.is_some()).count(),
         };
@@ -127,53 +190,39 @@ struct Picture {
     now: UnixMs,
 }
 
-/// Every route; their metric labels too.
-const ROUTES: [&str; 11] = [
-    "/v1/health",
-    "/v1/services",
-    "/v1/services/{service}",
-    "/v1/instances",
-    "/v1/instances/{instance}",
-    "/v1/members",
-    "/v1/events",
-    "/v1/agent",
-    "/livez",
-    "/readyz",
-    "/metrics",
-];
-
 fn router(service: Service) -> Router {
-    Router::new()
-        .route("/v1/health", get(health::health))
-        .route("/v1/services", get(health::services))
-        .route("/v1/services/{service}", get(health::service))
-        .route("/v1/instances", get(instances::instances))
-        .route("/v1/instances/{instance}", get(instances::instance))
-        .route("/v1/members", get(members::members))
-        .route("/v1/events", get(events::events))
-        .route("/v1/agent", get(this_agent::agent))
-        .route("/livez", get(this_agent::livez))
-        .route("/readyz", get(this_agent::readyz))
-        .route("/metrics", get(this_agent::metrics))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(service.clone(), bounded))
+    let routes =
+        OPERATIONS.iter().fold(Router::new(), |router, operation| router.route(operation.path, (operation.handler)()));
+    routes
+        .fallback(guard::unknown_path)
+        .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
         .with_state(service)
+}
+
+/// How requests come in by a listener that speaks no TLS.
+///
+/// # Errors
+/// When the listener has no address.
+pub fn in_the_clear(listener: &TcpListener) -> std::io::Result<Entrance> {
+    let local = listener.local_addr()?.ip().is_loopback();
+    Ok(Entrance::Clear(if local { Channel::Local } else { Channel::Open }))
 }
 
 /// Serves on `listener` as long as the process lives. A fault in here ends an answer, never the agent.
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub fn serve(listener: TcpListener, service: Service) -> std::io::Result<()> {
+pub fn serve(listener: TcpListener, service: Service, entrance: Entrance) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let first = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
     tokio::spawn(async move {
         let mut next = Some(first);
         loop {
             if let Some(listener) = next.take() {
-                let router = router(service.clone());
-                let ended = tokio::spawn(async move { axum::serve(Bounded::new(listener), router).await }).await;
+                let (router, metrics) = (router(service.clone()), Arc::clone(&service.0.metrics));
+                let run = server::run(listener, router, metrics, Bounds::default(), entrance.clone());
+                let ended = tokio::spawn(run).await;
                 tracing::error!(?ended, "the API broke off; it is started again");
             }
             tokio::time::sleep(RESTART_DELAY).await;
@@ -183,55 +232,24 @@ pub fn serve(listener: TcpListener, service: Service) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Bounds every request in size and time, and counts it.
-async fn bounded(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let route = route_of(request.uri().path());
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let too_large = length.is_some_and(|length| length.parse::<u64>().map_or(true, |bytes| bytes > MAX_BODY_BYTES));
-    let response = if too_large {
-        let detail = format!("the request's body is larger than {MAX_BODY_BYTES} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail, "send no body").into_response()
-    } else {
-        match timeout(ANSWER_TIMEOUT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let detail = format!("no answer within {ANSWER_TIMEOUT:?}");
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail, "ask again; the agent may be overloaded")
-                    .into_response()
-            }
-        }
-    };
-    service.0.metrics.request(route, response.status().as_u16());
-    response
-}
-
-/// The route of a path, as a label: what was asked is no part of it.
-fn route_of(path: &str) -> &'static str {
-    let below = |route: &&&str| {
-        let fixed = route.split('{').next().unwrap_or(route);
-        fixed.len() < route.len() && path.starts_with(fixed) && !path[fixed.len()..].contains('/')
-    };
-    let exact = ROUTES.iter().find(|route| **route == path);
-    exact.or_else(|| ROUTES.iter().find(below)).copied().unwrap_or("other")
-}
-
-async fn unknown_path(request: Request) -> Refusal {
-    let path: String = request.uri().path().chars().take(200).collect();
-    let nearest = crate::spelling::nearest(&path, ROUTES, 3);
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        "unknown_path",
-        format!("there is no {path}"),
-        "docs/http-api.md lists the paths",
-    )
-    .nearest(nearest)
-}
-
-async fn method_not_allowed(request: Request) -> Refusal {
-    let detail = format!("{} is not allowed here", request.method());
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail, "use GET")
-}
-
 #[cfg(test)]
 #[path = "api_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+pub mod fixture;
+
+#[cfg(test)]
+mod guard_tests;
+
+#[cfg(test)]
+mod registering_tests;
+
+#[cfg(test)]
+mod convention_tests;
+
+#[cfg(test)]
+mod document_tests;
+
+#[cfg(test)]
+mod breaker_tests;

@@ -1,13 +1,15 @@
-//! What an agent says of itself: `/v1/agent`, `/livez`, `/readyz`, `/metrics`.
+//! What an agent says of itself: `/v1/agent`, `/metrics`.
 
+use super::health_forms::FORMAT;
+use super::parameters::Parameters;
 use super::words::{age_ms, time};
 use super::{Picture, Refusal, Service};
-use crate::answers::{AgentAnswer, ProbeAnswer};
-use crate::metrics::{CONTENT_TYPE, Sources, render};
+use crate::answers::AgentAnswer;
+use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, Sources, open_metrics, render};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use quorate_core::UnixMs;
 
 /// Who am I?
@@ -20,7 +22,7 @@ pub async fn agent(State(service): State<Service>) -> Json<AgentAnswer> {
         view: answer,
         zone: about.zone.clone(),
         boot: about.boot,
-        address: about.address.clone(),
+        address: about.address.to_string(),
         listen: about.listen.clone(),
         api: about.api.clone(),
         data_dir: about.data_dir.clone(),
@@ -36,24 +38,12 @@ pub async fn agent(State(service): State<Service>) -> Json<AgentAnswer> {
     })
 }
 
-fn probe(reasons: Vec<String>) -> impl IntoResponse {
-    let (code, status) =
-        if reasons.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failed") };
-    (code, Json(ProbeAnswer { status: status.to_owned(), reasons }))
-}
-
-/// Does the process work?
-pub async fn livez(State(service): State<Service>) -> impl IntoResponse {
-    probe(service.0.published.faults())
-}
-
-/// May others rely on it?
-pub async fn readyz(State(service): State<Service>) -> impl IntoResponse {
-    probe(service.0.published.not_ready())
-}
-
 /// Prometheus.
-pub async fn metrics(State(service): State<Service>) -> Result<impl IntoResponse, Refusal> {
+pub async fn metrics(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
     let inner = &service.0;
     let view = inner.published.view();
     let sources = Sources {
@@ -61,6 +51,7 @@ pub async fn metrics(State(service): State<Service>) -> Result<impl IntoResponse
         view: &view,
         view_age: inner.published.age(),
         local: &inner.local,
+        callers: &inner.callers,
         transport: (inner.counters.0)(),
         probes: (inner.counters.1)(),
         ready: inner.published.not_ready().is_empty(),
@@ -68,5 +59,11 @@ pub async fn metrics(State(service): State<Service>) -> Result<impl IntoResponse
         certificate_expires_unix_s: inner.about.certificate_expires_unix_s,
     };
     let text = render(&sources).map_err(|error| Refusal::internal(error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let open = match parameters.has(FORMAT.name) {
+        true => parameters.admits(FORMAT.name, "openmetrics"),
+        false => accept.contains("application/openmetrics-text"),
+    };
+    let (media, text) = if open { (OPEN_METRICS, open_metrics(&text)) } else { (CONTENT_TYPE, text) };
+    Ok(([(header::CONTENT_TYPE, media), (header::VARY, "accept")], text).into_response())
 }

@@ -33,6 +33,16 @@ pub fn membership(state: MemberState) -> Membership {
     }
 }
 
+/// The same as a word.
+pub fn membership_word(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Alive => "alive",
+        MemberState::Suspect => "suspect",
+        MemberState::Failed => "failed",
+        MemberState::Left => "left",
+    }
+}
+
 /// How many of `instances` have each verdict.
 pub fn verdict_counts<'a>(instances: impl IntoIterator<Item = &'a InstanceView>) -> VerdictCounts {
     let mut counts: VerdictCounts = Verdict::ALL.iter().map(|verdict| (*verdict, 0)).collect();

@@ -80,6 +80,12 @@ pub fn failure(phase: Option<Phase>, cause: Option<Cause>) -> String {
         Some(Cause::Status) => "the status was not an expected one",
         Some(Cause::Content) => "the content was not the expected one",
         Some(Cause::TooMuch) => "there was more than allowed",
+        Some(Cause::Slow) => "the answer came too late to be of use",
+        Some(Cause::Threshold) => "a number was beyond its limit",
+        Some(Cause::Stopped) => "it is not running",
+        Some(Cause::OutOfMemory) => "it was killed because memory ran out",
+        Some(Cause::RestartLoop) => "it was restarted too often",
+        Some(Cause::Resources) => "it uses more of its host than it should",
         Some(Cause::Local) => "the observer itself could not run the probe",
         None => "the probe failed",
     };

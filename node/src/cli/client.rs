@@ -1,17 +1,22 @@
-//! Asks an agent's HTTP API: plain HTTP/1.1, one request per connection, with a limit on time and on size.
+//! Asks an agent's HTTP API: HTTP/1.1, in the clear or over TLS, one request per connection, with a limit on time and on size.
 
+use super::credentials;
 use crate::answers::ErrorAnswer;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Request, Response, StatusCode};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,7 +29,11 @@ const ANSWER_MAX_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Client {
     address: String,
+    secure: bool,
 }
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// An answer, as it came and as it was understood.
 #[derive(Debug, Clone)]
@@ -45,8 +54,20 @@ pub enum AskError {
         /// What happened.
         detail: String,
     },
+    /// There is no encrypted connection to it.
+    Distrusted {
+        /// Where.
+        address: String,
+        /// What happened.
+        detail: String,
+    },
+    /// What this command was given for agents elsewhere cannot be used.
+    Unusable {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The agent answered with an error.
-    Refused(StatusCode, ErrorAnswer),
+    Refused(StatusCode, Box<ErrorAnswer>),
     /// What answered is not an agent of this version.
     Unreadable {
         /// Where.
@@ -65,6 +86,12 @@ impl fmt::Display for AskError {
                  Start one on this host with `quorate init --data-dir DIR` and `quorate agent --data-dir DIR`,\n\
                  or name the API of a running one with --addr HOST:PORT or QUORATE_ADDR."
             ),
+            Self::Distrusted { address, detail } => write!(
+                f,
+                "no trusted connection to {address}: {detail}.\n\
+                 Name whom to believe with --ca or QUORATE_CA: a PEM file, or this host's data directory for the agents of its mesh."
+            ),
+            Self::Unusable { detail } => f.write_str(detail),
             Self::Refused(status, error) => {
                 write!(f, "the agent refuses ({}, {}): {}", status.as_u16(), error.error, error.detail)?;
                 if !error.remedy.is_empty() {
@@ -93,16 +120,20 @@ impl AskError {
 }
 
 impl Client {
-    /// An agent's API at `host:port`; a leading `http://` and a trailing `/` are forgiven.
+    /// An agent's API at `host:port`, in the clear, or with a leading `https://` over TLS; a leading `http://` and a trailing `/` are forgiven.
     ///
     /// # Errors
     /// When it is not an address, in words.
     pub fn new(address: &str) -> Result<Self, String> {
-        let bare = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+        let (bare, secure) = match address.strip_prefix("https://") {
+            Some(rest) => (rest, true),
+            None => (address.strip_prefix("http://").unwrap_or(address), false),
+        };
+        let bare = bare.trim_end_matches('/');
         let port = bare.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
         match port {
-            Some(Ok(port)) if port > 0 => Ok(Self { address: bare.to_owned() }),
-            _ => Err(format!("{address:?} is not HOST:PORT, such as 127.0.0.1:7701")),
+            Some(Ok(port)) if port > 0 => Ok(Self { address: bare.to_owned(), secure }),
+            _ => Err(format!("{address:?} is not HOST:PORT, such as 127.0.0.1:7701 or https://host-a:7702")),
         }
     }
 
@@ -117,6 +148,10 @@ impl Client {
     /// See [`AskError`].
     pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Reply<T>, AskError> {
         let (status, body) = self.text(path).await?;
+        self.read(path, status, body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, status: StatusCode, body: String) -> Result<Reply<T>, AskError> {
         if !status.is_success() {
             return Err(self.refusal(status, &body));
         }
@@ -131,8 +166,30 @@ impl Client {
     /// # Errors
     /// When there is no complete answer.
     pub async fn text(&self, path: &str) -> Result<(StatusCode, String), AskError> {
+        self.whole(Request::get(path), String::new()).await
+    }
+
+    /// Has something changed, with a body in JSON unless it is empty, and reads the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<Reply<T>, AskError> {
+        let mut request = Request::builder().method(method).uri(path);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let (status, body) = self.whole(request, body).await?;
+        self.read(path, status, body)
+    }
+
+    async fn whole(&self, request: Builder, body: String) -> Result<(StatusCode, String), AskError> {
         let whole = async {
-            let response = self.open(path, None).await?;
+            let response = self.open(request, body).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
             let body = body.map_err(|error| self.unreachable(error))?.to_bytes();
@@ -149,7 +206,8 @@ impl Client {
     /// # Errors
     /// When the agent does not begin one.
     pub async fn stream(&self, path: &str, last: &str) -> Result<Incoming, AskError> {
-        let response = timeout(ANSWER_TIMEOUT, self.open(path, Some(last))).await;
+        let request = Request::get(path).header("accept", "text/event-stream").header("last-event-id", last);
+        let response = timeout(ANSWER_TIMEOUT, self.open(request, String::new())).await;
         let response = response.map_err(|_| self.unreachable("no answer in time"))??;
         let status = response.status();
         if status.is_success() {
@@ -159,27 +217,43 @@ impl Client {
         Err(self.refusal(status, &String::from_utf8_lossy(&body.unwrap_or_default())))
     }
 
-    async fn open(&self, path: &str, last: Option<&str>) -> Result<Response<Incoming>, AskError> {
-        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(error)),
-            Err(_) => return Err(self.unreachable(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))),
-        };
+    async fn open(&self, request: Builder, body: String) -> Result<Response<Incoming>, AskError> {
+        let stream = self.connect().await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
         tokio::spawn(connection);
-        let mut request = Request::get(path).header("host", &self.address);
-        if let Some(last) = last {
-            request = request.header("accept", "text/event-stream").header("last-event-id", last);
+        let mut request = request.header("host", &self.address);
+        if let Some(token) = credentials::token().map_err(|error| self.unusable(&error))? {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.unreadable(error))?;
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreadable(error))?;
         let response = sender.send_request(request).await.map_err(|error| self.unreadable(error))?;
         Ok(response)
     }
 
+    async fn connect(&self) -> Result<Box<dyn Wire>, AskError> {
+        let late = || self.unreachable(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()));
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await.map_err(|_| late())?;
+        let stream = stream.map_err(|error| self.unreachable(error))?;
+        if !self.secure {
+            return Ok(Box::new(stream));
+        }
+        let host = self.address.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| self.unreachable(error))?;
+        let tls = TlsConnector::from(credentials::tls().map_err(|error| self.unusable(&error))?);
+        let stream = timeout(CONNECT_TIMEOUT, tls.connect(name, stream)).await.map_err(|_| late())?;
+        let stream = stream
+            .map_err(|error| AskError::Distrusted { address: self.address.clone(), detail: error.to_string() })?;
+        Ok(Box::new(stream))
+    }
+
+    fn unusable(&self, error: &anyhow::Error) -> AskError {
+        AskError::Unusable { detail: format!("{error:#}") }
+    }
+
     fn refusal(&self, status: StatusCode, body: &str) -> AskError {
         match serde_json::from_str(body) {
-            Ok(error) => AskError::Refused(status, error),
+            Ok(error) => AskError::Refused(status, Box::new(error)),
             Err(_) => self.unreadable(format!("status {status}")),
         }
     }

@@ -2,10 +2,11 @@
 
 use super::client::{AskError, path_part};
 use super::lists::membership_word;
-use super::question::{Format, Source, print, tell_once};
+use super::question::{Format, Source, print, tell_once, yaml};
 use super::span;
 use super::sse::Reader;
 use super::style::{self, Ink, clean};
+use crate::agent::event_log::HELD;
 use crate::answers::{ChangeAnswer, EventAnswer, EventWhat, EventsAnswer};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -45,6 +46,8 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn held(args: &Args, count: usize) -> anyhow::Result<ExitCode> {
+    // An agent holds no more.
+    let count = count.clamp(1, HELD);
     let since = path_part(args.since.as_deref().unwrap_or("0"));
     let reply =
         args.source.addr.ask::<EventsAnswer>(&format!("/v1/events?format=json&since={since}&limit={count}")).await?;
@@ -101,9 +104,12 @@ async fn copy(mut body: Incoming, last: &mut String, format: Format) -> anyhow::
 fn print_event(json: &str, format: Format) -> anyhow::Result<()> {
     match (format, serde_json::from_str::<EventAnswer>(json)) {
         (Format::Json, _) => print(&format!("{json}\n")),
-        (Format::Table, Ok(event)) => print(&style::render(&lines(&event), style::colour_wanted())),
+        (Format::Yaml, _) => print(&format!("---\n{}", yaml(json)?)),
+        (Format::Table | Format::Wide | Format::Name, Ok(event)) => {
+            print(&style::render(&lines(&event), style::colour_wanted()))
+        }
         // A newer agent may tell of things that this program has no words for.
-        (Format::Table, Err(_)) => print(&format!("{}\n", clean(json))),
+        (Format::Table | Format::Wide | Format::Name, Err(_)) => print(&format!("{}\n", clean(json))),
     }
 }
 
@@ -128,6 +134,26 @@ pub fn lines(event: &EventAnswer) -> String {
         EventWhat::Quorate { quorate, alive, roster } => {
             let (ink, word) = if *quorate { (Ink::Green, "quorate") } else { (Ink::Red, "NOT quorate") };
             vec![format!("{}: {alive} of {roster} members alive", ink.on(word))]
+        }
+        EventWhat::Roster { epoch, roster, admitted, removed } => {
+            let names = |sign: char, agents: &[quorate_core::AgentId]| {
+                agents.iter().map(|agent| format!(" {sign}{agent}")).collect::<String>()
+            };
+            vec![format!("roster {epoch}: {roster} count{}{}", names('+', admitted), names('-', removed))]
+        }
+        EventWhat::Breaker { service, instance, state, cause, first, zone } => {
+            let zone = zone.as_ref().map(|zone| format!(" for zone {}", clean(zone.as_str()))).unwrap_or_default();
+            let (service, instance) = (clean(service.as_str()), clean(instance.as_str()));
+            let state = Ink::of_breaker(*state).on(state.as_str());
+            vec![format!(
+                "breaker of {service} before {instance}: {state}{zone} ({}, first seen by {first})",
+                cause.as_str()
+            )]
+        }
+        EventWhat::Override { service, instance, mode, owner, reason } => {
+            let (service, instance) = (clean(service.as_str()), clean(instance.as_str()));
+            let reason = clean(reason);
+            vec![format!("breaker of {service} before {instance}: {} by {owner}: {reason}", mode.as_str())]
         }
         EventWhat::Stalled { late_ms } => vec![Ink::Yellow.on(&format!("held up for {}", span::words(*late_ms)))],
         EventWhat::IdentityConflict { detail } => vec![Ink::Red.on(&format!("identity conflict: {detail}"))],

@@ -1,6 +1,7 @@
 //! `quorate explain`: why an instance has the verdict it has, in sentences.
 
 use super::advice;
+use super::breakers;
 use super::client::{AskError, Client, path_part};
 use super::lists::told_class;
 use super::question::Question;
@@ -28,8 +29,12 @@ impl Question for Explain {
         &answer.view
     }
 
+    fn names(&self, answer: &InstanceAnswer) -> Vec<String> {
+        vec![answer.summary.instance.to_string()]
+    }
+
     fn text(&self, answer: &InstanceAnswer) -> String {
-        let parts = [conclusion(answer), fault(answer), votes(answer), proof(answer), check(answer)];
+        let parts = [conclusion(answer), fault(answer), votes(answer), proof(answer), check(answer), breaker(answer)];
         parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("\n")
     }
 }
@@ -75,6 +80,10 @@ fn pick(text: &str, instances: &InstancesAnswer, members: &MembersAnswer) -> Res
         [one] => Ok((*one).clone()),
         many => Err(many.iter().map(ToString::to_string).collect()),
     }
+}
+
+fn breaker(answer: &InstanceAnswer) -> String {
+    answer.breaker.as_ref().map(|breaker| breakers::sentence(breaker, &answer.view.at)).unwrap_or_default()
 }
 
 /// What is concluded, since when, and how sure that is.

@@ -68,8 +68,10 @@ fn what_an_id_may_mean() {
         instance("api@10.0.0.2:2", Verdict::Up, Class::Healthy),
     ];
     let host = instance("quorate-agent@000000000000000b", Verdict::Up, Class::Healthy);
-    let instances = InstancesAnswer { view: view(), instances: [api.as_slice(), &[web, host]].concat() };
-    let members = MembersAnswer { view: view(), counts: Default::default(), members: vec![member()] };
+    let instances =
+        InstancesAnswer { view: view(), instances: [api.as_slice(), &[web, host]].concat(), total: 0, next: None };
+    let members =
+        MembersAnswer { view: view(), counts: Default::default(), members: vec![member()], total: 1, next: None };
     let pick = |text| pick(text, &instances, &members).map(|id| id.to_string());
     for text in ["web@10.0.0.2:8080", "web", "we"] {
         assert_eq!(pick(text).as_deref(), Ok("web@10.0.0.2:8080"), "{text}");

@@ -28,6 +28,7 @@ pub fn view() -> ViewAnswer {
         quorate_since: "2026-11-21T06:00:00.000Z".into(),
         alive: 5,
         roster: 5,
+        epoch: 5,
         settled: true,
         stale_instances: 0,
     }
@@ -67,6 +68,9 @@ pub fn instance(id: &str, verdict: Verdict, class: Class) -> InstanceSummary {
         folded_under: None,
         assigned: 5,
         quorum: 3,
+        weight: 100,
+        tags: Vec::new(),
+        intent: None,
         votes: VoteCounts { pass: 5 - fail, fail, ..VoteCounts::default() },
     }
 }
@@ -131,6 +135,7 @@ pub fn explained(summary: InstanceSummary, votes: &[&str], certificate: Option<C
         observers: votes.iter().zip(0xa..).map(|(vote, number)| observer(number, vote)).collect(),
         certificate,
         local: None,
+        breaker: None,
     }
 }
 
@@ -145,6 +150,7 @@ pub fn member() -> MemberAnswer {
         version: "0.1.0".into(),
         boot: 2,
         state: Membership::Failed,
+        in_roster: true,
         since: SINCE.into(),
         age_ms: 5_000,
         host: Verdict::Down,

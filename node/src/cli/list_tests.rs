@@ -69,8 +69,8 @@ fn instances_tell_votes_and_notes() {
     let instances = vec![instance("api@10.0.0.1:80", Verdict::Up, Class::Healthy), folded, stale];
     let question = Instances { service: None, verdict: Some(Verdict::Down), hosts: true };
     assert_eq!(question.path(), "/v1/instances?verdict=down&hosts=true");
-    check("instances", &question, &InstancesAnswer { view: view(), instances });
-    check("instances_none", &question, &InstancesAnswer { view: view(), instances: Vec::new() });
+    check("instances", &question, &InstancesAnswer { view: view(), instances, total: 0, next: None });
+    check("instances_none", &question, &InstancesAnswer { view: view(), instances: Vec::new(), total: 0, next: None });
 }
 
 #[test]
@@ -84,7 +84,11 @@ fn members_tell_states() {
         ..member()
     };
     let counts = MemberCounts { alive: 1, failed: 1, ..MemberCounts::default() };
-    check("members", &Members, &MembersAnswer { view: view(), counts, members: vec![this, member()] });
+    check(
+        "members",
+        &Members,
+        &MembersAnswer { view: view(), counts, members: vec![this, member()], total: 2, next: None },
+    );
 }
 
 #[test]
@@ -112,6 +116,7 @@ fn events_read_as_lines() {
         r#""type":"vote","instance":"web@10.0.0.1:8080","observation":{"vote":{"fail":{"phase":"connect","cause":"refused"}},
            "detail":"refused","since":1}"#,
         r#""type":"quorate","quorate":false,"alive":2,"roster":5"#,
+        r#""type":"roster","epoch":6,"roster":5,"admitted":["000000000000000b"],"removed":["000000000000000c"]"#,
         r#""type":"stalled","late_ms":1200"#,
         r#""type":"withdrawn","instance":"web@10.0.0.1:8080""#,
         r#""type":"reset","detail":"older events are gone""#,

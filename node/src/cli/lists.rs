@@ -26,8 +26,12 @@ impl Question for Health {
         &answer.view
     }
 
+    fn names(&self, answer: &HealthAnswer) -> Vec<String> {
+        answer.services.iter().map(|service| service.service.to_string()).collect()
+    }
+
     fn text(&self, answer: &HealthAnswer) -> String {
-        let status = Ink::of_status(answer.status).on(status_word(answer.status));
+        let status = Ink::of_status(answer.status).on(answer.status.as_str());
         let mut text = format!("The mesh is {status}: {}.\n\n", in_words(&answer.verdicts));
         text.push_str(&services(&answer.services));
         if !answer.hosts.is_empty() {
@@ -64,6 +68,10 @@ impl Question for Services {
         &answer.view
     }
 
+    fn names(&self, answer: &ServicesAnswer) -> Vec<String> {
+        answer.services.iter().map(|service| service.service.to_string()).collect()
+    }
+
     fn text(&self, answer: &ServicesAnswer) -> String {
         services(&answer.services)
     }
@@ -94,14 +102,36 @@ impl Question for Instances {
         &answer.view
     }
 
+    fn names(&self, answer: &InstancesAnswer) -> Vec<String> {
+        answer.instances.iter().map(|instance| instance.instance.to_string()).collect()
+    }
+
+    fn wide(&self, answer: &InstancesAnswer) -> String {
+        if answer.instances.is_empty() {
+            return self.text(answer);
+        }
+        let headings = [&INSTANCE_HEADINGS[..], &["ZONE", "ADDRESS", "CHECK", "TERM", "QUORUM"]].concat();
+        let rows = answer.instances.iter().map(|instance| {
+            let mut row = instance_row(instance);
+            row.push(cell(instance.zone.as_str()));
+            row.push(cell(&instance.address));
+            row.push(cell(&instance.check));
+            row.push(instance.term.to_string());
+            row.push(format!("{}/{}", instance.quorum, instance.assigned));
+            row
+        });
+        layout(&headings, &[INSTANCE_HEADINGS.len() + 3], rows.collect())
+    }
+
     fn text(&self, answer: &InstancesAnswer) -> String {
         if answer.instances.is_empty() {
             return nothing("No such instance.");
         }
-        let headings = ["INSTANCE", "SERVICE", "HOME", "VERDICT", "FOR", "CLASS", "VOTES", "NOTES"];
-        layout(&headings, &[], answer.instances.iter().map(instance_row).collect())
+        layout(&INSTANCE_HEADINGS, &[], answer.instances.iter().map(instance_row).collect())
     }
 }
+
+const INSTANCE_HEADINGS: [&str; 8] = ["INSTANCE", "SERVICE", "HOME", "VERDICT", "FOR", "CLASS", "VOTES", "NOTES"];
 
 /// `quorate members`
 pub struct Members;
@@ -115,6 +145,10 @@ impl Question for Members {
 
     fn view<'a>(&self, answer: &'a MembersAnswer) -> &'a ViewAnswer {
         &answer.view
+    }
+
+    fn names(&self, answer: &MembersAnswer) -> Vec<String> {
+        answer.members.iter().map(|member| member.name.clone()).collect()
     }
 
     fn text(&self, answer: &MembersAnswer) -> String {
@@ -131,7 +165,7 @@ fn services(services: &[ServiceSummary]) -> String {
     let rows = services.iter().map(|service| {
         vec![
             cell(service.service.as_str()),
-            Ink::of_status(service.status).on(status_word(service.status)),
+            Ink::of_status(service.status).on(service.status.as_str()),
             service.total.to_string(),
             in_words(&service.verdicts),
             notes(&[("folded", service.folded), ("stale", service.stale), ("flapping", service.flapping)]),
@@ -210,17 +244,6 @@ fn member_row(member: &MemberAnswer) -> Vec<String> {
         member.instances.to_string(),
         cell(&member.version),
     ]
-}
-
-/// The word of a status.
-pub fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::Up => "up",
-        Status::Starting => "starting",
-        Status::Degraded => "degraded",
-        Status::Unknown => "unknown",
-        Status::Down => "down",
-    }
 }
 
 /// The word of a member's state.

@@ -1,22 +1,34 @@
 //! The commands that ask a running agent.
 
 mod advice;
+mod breakers;
+mod check;
 pub mod client;
+pub mod credentials;
+mod doctor;
 mod events;
 mod explain;
 mod lists;
+mod operate;
 pub mod question;
+mod reload;
+mod report;
+pub mod shell;
 pub mod span;
 mod sse;
 pub mod style;
 pub mod table;
+mod top;
+mod wait;
 
 #[cfg(test)]
 pub mod fabricated;
 #[cfg(test)]
 mod list_tests;
 
+use crate::answers::Wish;
 use clap::Subcommand;
+use operate::Maintenance;
 use question::{Source, Watch, ask};
 use quorate_core::{ServiceName, Verdict};
 use std::process::ExitCode;
@@ -65,6 +77,17 @@ pub enum Ask {
         #[command(flatten)]
         watch: Watch,
     },
+    /// Breakers that callers share: what stands open, why, and who may try
+    Breakers {
+        /// Only of this service
+        service: Option<ServiceName>,
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Trip, reset or disable a breaker on all hosts; takes a token with the scope `operate`
+    Breaker(breakers::Args),
     /// Why an instance is down, or what else it is: votes, causes, times and signatures in sentences
     Explain {
         /// An instance, the beginning of one, a service with one instance, or an agent's name for its host
@@ -76,6 +99,42 @@ pub enum Ask {
     },
     /// Follow what happens, as the agent sees it; Ctrl-C ends with 0
     Events(events::Args),
+    /// Wait until a service or an instance is as wished
+    Wait(wait::Args),
+    /// One service in one line and an exit code, for other monitoring
+    Check(check::Args),
+    /// Go through what must be right for the mesh to be relied on
+    Doctor(doctor::Args),
+    /// The mesh at a glance, drawn again and again; Ctrl-C ends with 0
+    Top(top::Args),
+    /// What has been of a service: uptime, probes, incidents
+    Report(report::Args),
+    /// Take instances out of service: no new traffic, what runs may end
+    Drain {
+        #[command(flatten)]
+        which: operate::Which,
+        #[command(flatten)]
+        why: operate::Why,
+    },
+    /// Put drained instances back into service
+    Undrain {
+        #[command(flatten)]
+        which: operate::Which,
+    },
+    /// Say that instances are worked on, or no longer are
+    Maintenance {
+        #[command(subcommand)]
+        action: operate::Maintenance,
+    },
+    /// Give up an agent that failed and will not come back: it no longer counts
+    Forget {
+        /// Its id or name
+        agent: String,
+        #[command(flatten)]
+        at: operate::At,
+    },
+    /// Have an agent read its certificate and configuration anew; takes a token with the scope `operate`
+    Reload(reload::Args),
 }
 
 /// Asks and prints.
@@ -92,11 +151,26 @@ pub fn run(question: Ask) -> anyhow::Result<ExitCode> {
                 ask(&lists::Instances { service, verdict, hosts }, &source, watch).await
             }
             Ask::Members { source, watch } => ask(&lists::Members, &source, watch).await,
+            Ask::Breakers { service, source, watch } => ask(&breakers::Breakers { service }, &source, watch).await,
+            Ask::Breaker(args) => breakers::run(args).await,
             Ask::Explain { id, source, watch } => {
                 let question = explain::find(&source.addr, &id).await?;
                 ask(&question, &source, watch).await
             }
             Ask::Events(args) => events::run(&args).await,
+            Ask::Wait(args) => wait::run(&args).await,
+            Ask::Check(args) => check::run(&args).await,
+            Ask::Doctor(args) => doctor::run(&args).await,
+            Ask::Top(args) => top::run(&args).await,
+            Ask::Report(args) => report::run(&args).await,
+            Ask::Drain { which, why } => operate::want(&which, Wish::Draining, &why).await,
+            Ask::Undrain { which } => operate::want_no_more(&which).await,
+            Ask::Maintenance { action: Maintenance::On { which, why } } => {
+                operate::want(&which, Wish::Maintenance, &why).await
+            }
+            Ask::Maintenance { action: Maintenance::Off { which } } => operate::want_no_more(&which).await,
+            Ask::Forget { agent, at } => operate::forget(&agent, &at).await,
+            Ask::Reload(args) => reload::run(&args).await,
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Asks one question, once or again and again, and prints the answer as a table or as the agent's own JSON.
 
 use super::client::{AskError, Client, Reply};
-use super::style::{self, Ink};
+use super::style::{self, Ink, clean};
 use super::table;
 use crate::answers::ViewAnswer;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ pub struct Source {
     /// The agent's API
     #[arg(long, value_name = "HOST:PORT", env = "QUORATE_ADDR", default_value = "127.0.0.1:7701", value_parser = Client::new)]
     pub addr: Client,
-    /// How to print the answer; `json` is the API's own
+    /// How to print the answer; `json` is the API's own, `name` one name per line
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub output: Format,
 }
@@ -36,8 +36,14 @@ pub struct Watch {
 pub enum Format {
     /// For people.
     Table,
+    /// For people with wide screens.
+    Wide,
     /// For programs.
     Json,
+    /// The same as YAML.
+    Yaml,
+    /// The names alone.
+    Name,
 }
 
 /// Something that can be asked, and how its answer reads.
@@ -53,6 +59,14 @@ pub trait Question {
 
     /// The answer for people, without banner and footer; inked.
     fn text(&self, answer: &Self::Answer) -> String;
+
+    /// The answer for people, with all there is to tell.
+    fn wide(&self, answer: &Self::Answer) -> String {
+        self.text(answer)
+    }
+
+    /// The names of what the answer lists.
+    fn names(&self, answer: &Self::Answer) -> Vec<String>;
 
     /// What the command ends with; success unless the question says otherwise.
     fn exit(&self, _answer: &Self::Answer) -> ExitCode {
@@ -72,12 +86,12 @@ pub async fn ask<Q: Question>(question: &Q, source: &Source, watch: Watch) -> an
         };
     }
     let reply = source.addr.ask(&question.path()).await?;
-    print(&page(question, &reply, source.output))?;
+    print(&page(question, &reply, source.output)?)?;
     Ok(question.exit(&reply.answer))
 }
 
 async fn keep_asking<Q: Question>(question: &Q, source: &Source) -> anyhow::Result<ExitCode> {
-    let redraw = source.output == Format::Table && std::io::stdout().is_terminal();
+    let redraw = matches!(source.output, Format::Table | Format::Wide) && std::io::stdout().is_terminal();
     let mut printed = String::new();
     let mut mark = None;
     let mut lost = false;
@@ -86,7 +100,7 @@ async fn keep_asking<Q: Question>(question: &Q, source: &Source) -> anyhow::Resu
             Ok(reply) => {
                 lost = false;
                 let now = Some(standing(question.view(&reply.answer)));
-                let text = page(question, &reply, source.output);
+                let text = page(question, &reply, source.output)?;
                 // On a terminal ages move too; elsewhere only news is worth a line.
                 let news = if redraw { text != printed } else { now != mark };
                 if news {
@@ -114,17 +128,34 @@ pub fn tell_once(lost: &mut bool, error: &AskError) {
     }
 }
 
-fn page<Q: Question>(question: &Q, reply: &Reply<Q::Answer>, format: Format) -> String {
-    match format {
+fn page<Q: Question>(question: &Q, reply: &Reply<Q::Answer>, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
         Format::Json => format!("{}\n", reply.body.trim_end()),
+        Format::Yaml => yaml(&reply.body)?,
+        Format::Name => question.names(&reply.answer).iter().map(|name| format!("{}\n", clean(name))).collect(),
         Format::Table => style::render(&inked(question, &reply.answer), style::colour_wanted()),
-    }
+        Format::Wide => {
+            let body = question.wide(&reply.answer);
+            style::render(&around(question.view(&reply.answer), &body), style::colour_wanted())
+        }
+    })
+}
+
+/// JSON as YAML.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn yaml(json: &str) -> anyhow::Result<String> {
+    Ok(serde_saphyr::to_string(&serde_json::from_str::<serde_json::Value>(json)?)?)
 }
 
 /// Banner, answer, footer.
 pub fn inked<Q: Question>(question: &Q, answer: &Q::Answer) -> String {
-    let view = question.view(answer);
-    format!("{}{}\n{}", table::banner(view), question.text(answer), table::footer(view))
+    around(question.view(answer), &question.text(answer))
+}
+
+fn around(view: &ViewAnswer, body: &str) -> String {
+    format!("{}{body}\n{}", table::banner(view), table::footer(view))
 }
 
 /// Prints to standard output; a reader that went away is an end, not an error.

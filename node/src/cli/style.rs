@@ -4,7 +4,7 @@
 //! the marks become escape sequences on a terminal, and nothing elsewhere. What comes from a peer is cleaned first: it can neither bring
 //! marks of its own nor control the terminal.
 
-use crate::answers::{Membership, Status};
+use crate::answers::{BreakerState, Membership, Status};
 use quorate_core::Verdict;
 use std::io::IsTerminal;
 
@@ -65,6 +65,15 @@ impl Ink {
             Membership::Suspect => Self::Yellow,
             Membership::Failed => Self::Red,
             Membership::Left => Self::Dim,
+        }
+    }
+
+    /// The ink of a breaker's state.
+    pub fn of_breaker(state: BreakerState) -> Self {
+        match state {
+            BreakerState::Closed => Self::Green,
+            BreakerState::HalfOpen => Self::Yellow,
+            BreakerState::Open => Self::Red,
         }
     }
 }

@@ -1,8 +1,12 @@
-//! `quorate config`: checks a file, lists the keys.
+//! `quorate config`: checks and shows a configuration, lists the keys.
 
+use super::document::{Texts, as_table};
+use super::settings::defaults;
 use super::{file, keys};
-use std::path::PathBuf;
+use crate::usage::usage;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use toml::{Table, Value};
 
 /// What to do with configuration.
 #[derive(Debug, clap::Args)]
@@ -13,11 +17,22 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Check a configuration file and tell every error in it.
+    /// Check a configuration and tell every error in it.
     Check {
-        /// The file.
+        /// The file, or a directory of files.
         file: PathBuf,
     },
+    /// Show what the files and the environment say together. Variables in texts stay as they are written: they may hold secrets.
+    Show {
+        /// The file, or a directory of files.
+        #[arg(env = "QUORATE_CONFIG")]
+        file: Option<PathBuf>,
+        /// With the defaults of all that they do not say.
+        #[arg(long)]
+        resolved: bool,
+    },
+    /// Print a JSON Schema of configurations, for editors.
+    Schema,
     /// List every key.
     #[command(hide = true)]
     Keys,
@@ -26,10 +41,15 @@ enum Action {
 /// Runs the command.
 ///
 /// # Errors
-/// None of its own: a file that is wrong is an answer.
+/// When there is nothing to show: a file that is wrong is an answer.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Check { file } => Ok(check(&file)),
+        Action::Show { file, resolved } => show(file.as_deref(), resolved),
+        Action::Schema => {
+            println!("{:#}", super::schema::schema());
+            Ok(ExitCode::SUCCESS)
+        }
         Action::Keys => {
             keys::all().iter().for_each(|key| println!("{key}"));
             Ok(ExitCode::SUCCESS)
@@ -37,8 +57,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn check(path: &std::path::Path) -> ExitCode {
-    match file::load(path) {
+fn check(path: &Path) -> ExitCode {
+    match file::load(Some(path)) {
         Ok(settings) => {
             let instances: usize = settings.services.iter().map(|service| service.instances.len()).sum();
             println!("{}: ok, {} services, {instances} instances", path.display(), settings.services.len());
@@ -49,6 +69,28 @@ fn check(path: &std::path::Path) -> ExitCode {
             let count = errors.count();
             eprintln!("{count} error{}", if count == 1 { "" } else { "s" });
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(path: Option<&Path>, resolved: bool) -> anyhow::Result<ExitCode> {
+    let wrong = |errors: super::errors::ConfigErrors| usage(errors.to_string());
+    let texts = path.map_or_else(|| Ok(Texts::default()), Texts::read).map_err(wrong)?.environment(std::env::vars());
+    // Not what the variables hold.
+    let said = as_table(&texts.document(|name| Some(format!("${{{name}}}"))).map_err(wrong)?);
+    let mut shown = if resolved { defaults() } else { Table::new() };
+    overlay(&mut shown, said);
+    print!("{}", toml::to_string_pretty(&shown)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn overlay(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of a configuration file: all of them at once, each with its place, its key and what to do.
+//! Errors of a configuration: all of them at once, each with its place, its key and what to do.
 
 use std::fmt;
 
@@ -13,28 +13,34 @@ pub struct ConfigError {
     pub message: String,
 }
 
-/// All errors of one file.
+/// All errors of one configuration.
 #[derive(Debug)]
 pub struct ConfigErrors {
     lines: Vec<String>,
+    said: Vec<String>,
 }
 
 impl ConfigErrors {
-    /// The errors of the file shown as `file`, whose content is `text`; in the order of their places, each once.
-    pub fn new(file: &str, text: &str, mut errors: Vec<ConfigError>) -> Self {
+    /// These errors, each with the place that `placed` gives for its offset; in the order of their places, each once.
+    pub fn new(mut errors: Vec<ConfigError>, placed: impl Fn(usize) -> String) -> Self {
         errors.sort();
         errors.dedup();
-        let line = |error: &ConfigError| {
-            let (line, column) = place(text, error.offset);
-            let key = if error.key.is_empty() { String::new() } else { format!("{}: ", error.key) };
-            format!("{file}:{line}:{column}: {key}{}", error.message)
+        let said = |error: &ConfigError| match error.key.as_str() {
+            "" => error.message.clone(),
+            key => format!("{key}: {}", error.message),
         };
-        Self { lines: errors.iter().map(line).collect() }
+        let line = |error: &ConfigError| format!("{}: {}", placed(error.offset), said(error));
+        Self { lines: errors.iter().map(line).collect(), said: errors.iter().map(said).collect() }
     }
 
     /// An error of the file as a whole.
     pub fn whole(file: &str, message: impl fmt::Display) -> Self {
-        Self { lines: vec![format!("{file}: {message}")] }
+        Self { lines: vec![format!("{file}: {message}")], said: vec![message.to_string()] }
+    }
+
+    /// Each without its place.
+    pub fn said(&self) -> &[String] {
+        &self.said
     }
 
     /// How many there are.
@@ -52,7 +58,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Line and column (in characters), both from one.
-fn place(text: &str, offset: usize) -> (usize, usize) {
+pub fn place(text: &str, offset: usize) -> (usize, usize) {
     let mut end = offset.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

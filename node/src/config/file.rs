@@ -1,37 +1,26 @@
-//! Reads a configuration file.
+//! Reads a configuration.
 
-use super::errors::{ConfigError, ConfigErrors};
-use super::keys::{AGENT, API, LOG, PROBE, ROOT};
-use super::reader::{Faults, Section};
+use super::api;
+use super::document::{Texts, as_table};
+use super::errors::ConfigErrors;
+use super::keys::{AGENT, DNS, HISTORY, PROBE, RECORD, ROOT};
+use super::log;
+use super::reader::{Faults, Section, Targets};
 use super::services;
-use super::settings::{FileSettings, LogFormat, ProbeSettings, check_advertised, check_join, check_name};
+use super::settings::{FileSettings, RecordSettings, check_advertised, check_join, check_name};
 use quorate_core::Zone;
-use std::fs::File;
-use std::io::Read;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
-use toml::de::DeTable;
-use tracing_subscriber::EnvFilter;
 
-/// Largest file.
-pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Reads and checks a file.
+/// Reads and checks a file, or the files of a directory, and what the environment says of single keys.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn load(path: &Path) -> Result<FileSettings, ConfigErrors> {
-    let shown = path.display().to_string();
-    let whole = |message: &dyn std::fmt::Display| ConfigErrors::whole(&shown, message);
-    // Not by its size: a device or a pipe has none.
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| whole(&error))?;
-    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| whole(&error))?;
-    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
-        return Err(whole(&format!("is too large; at most {MAX_FILE_BYTES} bytes")));
-    }
-    let mut settings = parse(&shown, &text)?;
-    settings.path = Some(path.to_path_buf());
+pub fn load(path: Option<&Path>) -> Result<FileSettings, ConfigErrors> {
+    let texts = path.map_or_else(|| Ok(Texts::default()), Texts::read)?.environment(std::env::vars());
+    let mut settings = read(&texts, |name| std::env::var(name).ok())?;
+    settings.path = path.map(Path::to_path_buf);
     Ok(settings)
 }
 
@@ -40,29 +29,30 @@ pub fn load(path: &Path) -> Result<FileSettings, ConfigErrors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(file: &str, text: &str) -> Result<FileSettings, ConfigErrors> {
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    if !syntax.is_empty() {
-        let error = |error: &toml::de::Error| ConfigError {
-            offset: error.span().map_or(0, |span| span.start),
-            key: String::new(),
-            message: error.message().to_owned(),
-        };
-        return Err(ConfigErrors::new(file, text, syntax.iter().map(error).collect()));
-    }
+    read(&Texts::of(file, text), |name| std::env::var(name).ok())
+}
+
+fn read(texts: &Texts, variable: impl Fn(&str) -> Option<String>) -> Result<FileSettings, ConfigErrors> {
+    let document = texts.document(variable)?;
     let mut faults = Faults::default();
-    let root = Section::open("", 0, document.get_ref(), &ROOT, &mut faults);
-    let mut settings = FileSettings::default();
+    let root = Section::open("", 0, &document, &ROOT, &mut faults);
+    let mut settings = FileSettings { document: as_table(&document), ..FileSettings::default() };
     agent(&root, &mut settings, &mut faults);
-    api(&root, &mut settings, &mut faults);
-    probe(&root, &mut settings.probe, &mut faults);
-    log(&root, &mut settings, &mut faults);
+    api::read(&root, &mut settings, &mut faults);
+    probe(&root, &mut settings, &mut faults);
+    settings.log = log::read(&root, &mut faults);
+    record(&root, &mut settings, &mut faults);
+    settings.dns = dns(&root, settings.allow_remote, &mut faults);
+    settings.history_bytes = history(&root, &mut faults);
     settings.services = services::read(&root, &mut faults);
+    let programs = settings.services.iter().filter_map(|service| service.program.clone());
+    settings.own.programs = programs.map(|program| (program.key(), program)).collect();
     let faults = faults.into_inner();
-    if faults.is_empty() { Ok(settings) } else { Err(ConfigErrors::new(file, text, faults)) }
+    if faults.is_empty() { Ok(settings) } else { Err(texts.errors(faults)) }
 }
 
 /// A text of the section that `read` understands; what it says against it is noted.
-fn parsed<T>(
+pub fn parsed<T>(
     section: &Section<'_>,
     name: &str,
     faults: &mut Faults,
@@ -78,7 +68,8 @@ fn parsed<T>(
     }
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
+/// `IP:PORT`.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is not IP:PORT, such as \"0.0.0.0:7700\""))
 }
 
@@ -96,33 +87,18 @@ fn agent(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     settings.join = parsed(&section, "join", faults, |text| check_join(text).map(|()| text.to_owned()));
 }
 
-fn api(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
-    let mut place = root.table("agent", &AGENT, &mut Faults::default()).map(|agent| agent.place("api"));
-    if let Some(section) = root.table("api", &API, faults) {
-        settings.allow_remote = section.take("allow_remote", faults).is_some_and(|found| found.value);
-        if section.has("listen") {
-            if settings.api.is_some() {
-                let message = "says the same as `agent.api`; keep one of them";
-                faults.add(section.key_place("listen"), section.key("listen"), message);
-            }
-            settings.api = parsed(&section, "listen", faults, socket_address);
-            place = Some(section.place("listen"));
-        }
-    }
-    if let (Some(address), Some((at, key))) = (settings.api, place)
-        && !address.ip().is_loopback()
-        && !settings.allow_remote
-    {
-        let message = format!(
-            "{address} is not a loopback address, and the API has no authentication yet; if only trusted hosts reach it, \
-             set `allow_remote = true` under [api]"
-        );
-        faults.add(at, key, message);
-    }
-}
-
-fn probe(root: &Section<'_>, probe: &mut ProbeSettings, faults: &mut Faults) {
+fn probe(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     let Some(section) = root.table("probe", &PROBE, faults) else { return };
+    let (probe, own) = (&mut settings.probe, &mut settings.own);
+    if let Some(found) = section.take::<String>("secrets_dir", faults) {
+        own.secrets_dir = Some(found.value.into());
+    }
+    if let Some(found) = section.take::<String>("container_socket", faults) {
+        own.container_socket = Some(found.value.into());
+    }
+    if let Some(found) = section.take::<Targets>("allow_targets", faults) {
+        own.allowed = found.value.0;
+    }
     for (name, target) in [("max_concurrent", &mut probe.max_concurrent), ("max_per_host", &mut probe.max_per_host)] {
         let Some(found) = section.take::<u32>(name, faults) else { continue };
         if (1..=MAX_PROBES).contains(&found.value) {
@@ -142,24 +118,62 @@ fn probe(root: &Section<'_>, probe: &mut ProbeSettings, faults: &mut Faults) {
 /// Most probes at once: each holds a socket.
 const MAX_PROBES: u32 = 10_000;
 
-fn log(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
-    let Some(section) = root.table("log", &LOG, faults) else { return };
-    settings.log_level = parsed(&section, "level", faults, |text| check_level(text).map(|()| text.to_owned()));
-    settings.log_format = parsed(&section, "format", faults, |text| match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("{text:?} is not a format; use \"text\" or \"json\"")),
-    });
+fn dns(root: &Section<'_>, allow_remote: bool, faults: &mut Faults) -> Option<SocketAddr> {
+    let section = root.table("dns", &DNS, faults)?;
+    let address = parsed(&section, "listen", faults, socket_address)?;
+    if !address.ip().is_loopback() && !allow_remote {
+        let (at, key) = section.place("listen");
+        let message = format!(
+            "{address} is not a loopback address; if everyone who can reach it may know where services are, set `allow_remote = true` under [api]"
+        );
+        faults.add(at, key, message);
+    }
+    Some(address)
 }
 
-/// A level, or directives as `tracing` reads them: `target=level`, with commas between.
-pub fn check_level(text: &str) -> Result<(), String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let fine = |part: &str| part.contains('=') || LEVELS.contains(&part.trim().to_lowercase().as_str());
-    if text.split(',').all(fine) && EnvFilter::builder().parse(text).is_ok() {
-        return Ok(());
+/// Sizes of the history's file.
+const HISTORY_BYTES: RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024 * 1024;
+/// Months of hundreds of instances.
+const DEFAULT_HISTORY_BYTES: u64 = 256 * 1024 * 1024;
+
+fn history(root: &Section<'_>, faults: &mut Faults) -> Option<u64> {
+    let Some(section) = root.table("history", &HISTORY, faults) else { return Some(DEFAULT_HISTORY_BYTES) };
+    let enabled = section.take::<bool>("enabled", faults).is_none_or(|found| found.value);
+    let mut bytes = DEFAULT_HISTORY_BYTES;
+    if let Some(found) = section.take::<i128>("max_bytes", faults) {
+        match u64::try_from(found.value).ok().filter(|bytes| HISTORY_BYTES.contains(bytes)) {
+            Some(found) => bytes = found,
+            None => {
+                let (least, most) = (HISTORY_BYTES.start(), HISTORY_BYTES.end());
+                let message = format!("{} is not allowed; use {least} to {most}", found.value);
+                faults.add(found.at, section.key("max_bytes"), message);
+            }
+        }
     }
-    Err(format!("{text:?} is not a level; use error, warn, info, debug or trace, or such as \"info,quorate=debug\""))
+    enabled.then_some(bytes)
+}
+
+fn record(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
+    let Some(section) = root.table("record", &RECORD, faults) else { return };
+    let path = parsed(&section, "path", faults, |text| match Path::new(text).file_name() {
+        Some(_) => Ok(text.into()),
+        None => Err(format!("{text:?} is not the name of a file")),
+    });
+    let mut max_bytes = RecordSettings::DEFAULT_BYTES;
+    if let Some(found) = section.take::<i128>("max_bytes", faults) {
+        let allowed = RecordSettings::LEAST_BYTES..=RecordSettings::MOST_BYTES;
+        match u64::try_from(found.value).ok().filter(|bytes| allowed.contains(bytes)) {
+            Some(bytes) => max_bytes = bytes,
+            None => {
+                let message = format!("{} is not allowed; use {} to {}", found.value, allowed.start(), allowed.end());
+                faults.add(found.at, section.key("max_bytes"), message);
+            }
+        }
+    }
+    if !section.has("path") {
+        faults.add(section.at, section.key("path"), "is missing; name the file to record to, such as \"recording\"");
+    }
+    settings.record = path.map(|path| RecordSettings { path, max_bytes });
 }
 
 #[cfg(test)]

@@ -1,7 +1,13 @@
 //! Every invalid file of the test data gives exactly the messages beside it; `UPDATE_EXPECT=1` writes them anew.
 
 use super::parse;
-use quorate_core::{CheckKind, Expect};
+use quorate_core::check::{
+    Bad, BasicAuth, ContainerCheck, DnsCheck, DnsTransport, GrpcCheck, IcmpCheck, MetricCheck, PostgresCheck,
+    PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls, UdpCheck, UnixCheck, Value,
+};
+use quorate_core::{
+    Assertion, CheckKind, Condition, Expect, Grade, HttpVersion, Level, Subject, TlsOptions, TlsVersion,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,6 +115,206 @@ fn everything_is_read() {
 }
 
 #[test]
+fn each_setting_of_an_answer_is_read() {
+    let text = r#"
+        [[service]]
+        name = "web"
+        [service.check]
+        protocol = "https"
+        http_version = "2"
+        protected_status_codes = []
+        degraded_status_codes = ["5xx"]
+        min_tls_version = "1.3"
+        certificate_warning = "3days"
+        certificate_critical = "1day"
+        max_response_time = "1s"
+        critical_response_time = "2s"
+        [[service.check.assert]]
+        json = "$.depth"
+        above = 10.5
+        negate = true
+        severity = "warn"
+        [[service.check.assert]]
+        header = "X-A"
+        exists = false
+        [[service.check.assert]]
+        matches = "a+"
+        [[service.instance]]
+    "#;
+    let settings = parse("x", text).unwrap();
+    let check = &settings.services[0].check;
+    let seconds = Duration::from_secs;
+    assert_eq!((check.max_response_time, check.critical_response_time), (seconds(1), Some(seconds(2))));
+    let CheckKind::Http(http) = &check.kind else { panic!("{check:?}") };
+    assert_eq!(http.version, HttpVersion::Http2);
+    assert!(
+        http.protected_status.is_empty() && http.degraded_status.contains(503) && !http.degraded_status.contains(429)
+    );
+    let days = |n: u64| Some(seconds(n * 24 * 3600));
+    let tls = TlsOptions {
+        min_version: TlsVersion::V1_3,
+        expiry_warning: days(3),
+        expiry_critical: days(1),
+        ..TlsOptions::default()
+    };
+    assert_eq!(http.tls, tls);
+    let assertion = |subject, condition, negated, otherwise| Assertion { subject, condition, negated, otherwise };
+    let level = Condition::Above(Level::new(10.5).unwrap());
+    assert_eq!(
+        http.assertions,
+        [
+            assertion(Subject::Json("$.depth".into()), level, true, Grade::Warn),
+            assertion(Subject::Header("X-A".into()), Condition::Exists, true, Grade::Fail),
+            assertion(Subject::Body, Condition::Matches("a+".into()), false, Grade::Fail),
+        ]
+    );
+}
+
+#[test]
+fn each_pace_is_read() {
+    let read = |settings: &str| {
+        let text = format!("[[service]]\nname = \"x\"\ncheck = {{ {settings} }}\ninstance = [{{}}]\n");
+        let check = parse("x", &text).unwrap().services[0].check.clone();
+        (check.period, check.fast_interval, check.down_interval)
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(read("interval = '10s', fast_interval = '200ms', down_interval = '1min'"), {
+        (ms(10_000), Some(ms(200)), Some(ms(60_000)))
+    });
+    assert_eq!(read("fast_interval_seconds = 2"), (ms(30_000), Some(ms(2000)), None));
+}
+
+#[test]
+fn secrets_are_named_and_targets_allowed() {
+    let secret = |prefix: &str, source| Secret { prefix: prefix.into(), source };
+    let settings = "headers = { A = 'x', B = { file = 'token', prefix = 'Bearer ' }, C = { env = 'KEY' } }, \
+                    basic_auth = { user = 'me', password = { file = 'pass' } }";
+    let CheckKind::Http(http) = read_check(settings).0 else { panic!() };
+    let bearer = secret("Bearer ", SecretSource::File("token".into()));
+    let key = secret("", SecretSource::Env("KEY".into()));
+    let password = secret("", SecretSource::File("pass".into()));
+    let auth = Value::Basic(BasicAuth { user: "me".into(), password: password.clone() });
+    let headers =
+        [("A", Value::from("x")), ("B", Value::Secret(bearer)), ("C", Value::Secret(key)), ("Authorization", auth)];
+    assert_eq!(http.headers, headers.map(|(name, value)| (name.to_owned(), value)));
+    let (CheckKind::Redis(redis), _) = read_check("protocol = 'redis', password = { file = 'pass' }") else { panic!() };
+    assert_eq!(redis.password, Some(password));
+    let own =
+        parse("x", "[probe]\nsecrets_dir = \"/s\"\nallow_targets = [\"10.0.0.0/8\", \".internal\"]\n").unwrap().own;
+    assert_eq!(own.secrets_dir, Some(PathBuf::from("/s")));
+    assert_eq!(own.allowed, ["10.0.0.0/8", ".internal"].map(|text| quorate_probe::Allowed::parse(text).unwrap()));
+}
+
+/// The check of a service whose settings are `settings`, and the port of its instance.
+fn read_check(settings: &str) -> (CheckKind, u16) {
+    let text = format!("[[service]]\nname = \"x\"\ncheck = {{ {settings} }}\ninstance = [{{}}]\n");
+    let found = parse("x", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    (found.services[0].check.kind.clone(), found.services[0].instances[0].port)
+}
+
+#[test]
+fn each_setting_of_a_services_own_protocol_is_read() {
+    let tls = Some(TlsOptions { ca_file: Some("ca".into()), ..TlsOptions::default() });
+    let udp = UdpCheck {
+        send: vec![0, 255],
+        expect_answer: true,
+        expect: Some(Expect::Contains(b"x".to_vec())),
+        max_read_bytes: 9,
+    };
+    let read = read_check("protocol = 'udp', probe_data_hex = '00ff', expected_response = 'x', max_read_bytes = 9");
+    assert_eq!(read, (CheckKind::Udp(udp), 8000));
+    let (CheckKind::Udp(udp), _) = read_check("protocol = 'udp', expect_answer = false") else { panic!() };
+    assert!(!udp.expect_answer);
+    let redis = RedisCheck { password: None, tls: tls.clone() };
+    assert_eq!(read_check("protocol = 'redis', tls = true, ca_file = 'ca'"), (CheckKind::Redis(redis), 6379));
+    let postgres = PostgresCheck { user: "u".into(), database: "d".into(), tls: tls.clone() };
+    let read = read_check("protocol = 'postgres', user = 'u', database = 'd', tls = true, ca_file = 'ca'");
+    assert_eq!(read, (CheckKind::Postgres(postgres), 5432));
+    let dns = DnsCheck {
+        name: "n".into(),
+        record_type: RecordType::Mx,
+        transport: DnsTransport::Tcp,
+        rcodes: vec![3, 9],
+        expect: Some(Expect::Regex("a".into())),
+    };
+    let read = read_check(
+        "protocol = 'dns', query_name = 'n', query_type = 'mx', transport = 'tcp', rcodes = ['nxdomain', 9], expected_answer_regex = 'a'",
+    );
+    assert_eq!(read, (CheckKind::Dns(dns), 53));
+    let (CheckKind::Dns(dns), _) = read_check("protocol = 'dns', query_name = 'n', expected_answer = 'a'") else {
+        panic!()
+    };
+    assert_eq!(dns.expect, Some(Expect::Contains(b"a".to_vec())));
+    let metadata = vec![("x-a".to_owned(), Value::from("b"))];
+    let grpc = GrpcCheck { service: "s".into(), host: Some("h".into()), metadata, tls };
+    let read = read_check(
+        "protocol = 'grpc', grpc_service = 's', host = 'h', metadata = { 'x-a' = 'b' }, tls = true, ca_file = 'ca', port = 1",
+    );
+    assert_eq!(read, (CheckKind::Grpc(grpc), 1));
+    let (CheckKind::Tls(tls), _) = read_check("protocol = 'tls', starttls = 'imap'") else { panic!() };
+    assert_eq!(tls.starttls, Some(StartTls::Imap));
+    let icmp = IcmpCheck { payload_bytes: 99 };
+    assert_eq!(read_check("protocol = 'icmp', payload_bytes = 99").0, CheckKind::Icmp(icmp));
+}
+
+#[test]
+fn each_setting_of_a_home_check_is_read() {
+    let text = "[probe]\ncontainer_socket = '/run/docker.sock'\n[[service]]\nname = \"x\"\ninstance = [{}]\n[service.check]\n\
+        protocol = 'exec'\ncommand = ['/bin/a', 'b']\ndirectory = '/tmp'\nenvironment = { A = '1' }\nmax_output_bytes = 9\nwarning = 2\n";
+    let found = parse("x", text).unwrap();
+    assert_eq!(found.own.container_socket, Some(PathBuf::from("/run/docker.sock")));
+    let CheckKind::Exec(exec) = &found.services[0].check.kind else { panic!() };
+    let program = &found.own.programs[&exec.command];
+    assert_eq!((program.path.as_path(), program.arguments.as_slice()), (Path::new("/bin/a"), &["b".to_owned()][..]));
+    assert_eq!((program.directory.as_deref(), program.environment["A"].as_str()), (Some(Path::new("/tmp")), "1"));
+    let measure = exec.measure.as_ref().unwrap();
+    assert_eq!(
+        (exec.max_output_bytes, &measure.reading, measure.warning),
+        (9, &Reading::Json("$".into()), Level::new(2.0))
+    );
+    let read = read_check(
+        "protocol = 'unix', socket = '/run/a', probe_data = 'x', expected_response = 'y', max_read_bytes = 7",
+    );
+    let expect = Some(Expect::Contains(b"y".to_vec()));
+    let unix = UnixCheck { path: "/run/a".into(), send: b"x".to_vec(), expect, max_read_bytes: 7 };
+    assert_eq!(read.0, CheckKind::Unix(unix));
+    let container = ContainerCheck {
+        container: "web".into(),
+        max_cpu_percent: Level::new(50.0),
+        max_memory_percent: Level::new(60.0),
+        max_restart_count: 2,
+        restart_window: Duration::from_secs(60),
+    };
+    let read = read_check(
+        "protocol = 'container', container = 'web', max_cpu_percent = 50, max_memory_percent = 60, max_restart_count = 2, restart_window = '1m'",
+    );
+    assert_eq!(read.0, CheckKind::Container(container));
+    let token = Secret { prefix: String::new(), source: SecretSource::Env("T".into()) };
+    let push = PushCheck { ttl: Duration::from_secs(5), token };
+    assert_eq!(read_check("protocol = 'push', ttl = '5s', token = { env = 'T' }").0, CheckKind::Push(push));
+}
+
+#[test]
+fn each_setting_of_a_metric_is_read() {
+    let metric = |settings: &str| match read_check(&format!("protocol = 'metric', {settings}")).0 {
+        CheckKind::Metric(metric) => metric,
+        other => panic!("{other:?}"),
+    };
+    let level = |number| Level::new(number);
+    let found = metric("prometheus = 'a', preset = 'cache_hit_rate'");
+    let limits = |found: &MetricCheck| (found.measure.bad, found.measure.warning, found.measure.critical);
+    assert_eq!(limits(&found), (Bad::Low, level(0.8), level(0.6)));
+    assert_eq!((found.http.path.as_str(), found.measure.reading), ("/metrics", Reading::Prometheus("a".into())));
+    let found =
+        metric("json = '$.a', per_prometheus = 'b', preset = 'queue_depth', warning = 1, critical = 2.5, path = '/x'");
+    assert_eq!(limits(&found), (Bad::High, level(1.0), level(2.5)));
+    assert_eq!((found.http.path.as_str(), found.measure.reading), ("/x", Reading::Json("$.a".into())));
+    assert_eq!(found.measure.per, Some(Reading::Prometheus("b".into())));
+    let found = metric("json = '$.a', per_json = '$.b', bad = 'low', warning = 5");
+    assert_eq!((found.measure.bad, found.measure.per), (Bad::Low, Some(Reading::Json("$.b".into()))));
+}
+
+#[test]
 fn an_address_that_is_another_host_for_everyone_is_refused() {
     for address in ["0.0.0.0:80", "0.0.0.0", "[::]:80", "::"] {
         let text = format!("[[service]]\nname = \"web\"\n[[service.instance]]\naddress = \"{address}\"\n");
@@ -122,6 +328,6 @@ fn an_address_that_is_another_host_for_everyone_is_refused() {
 
 #[test]
 fn a_file_without_an_end_is_refused() {
-    let errors = super::load(std::path::Path::new("/dev/zero")).unwrap_err().to_string();
+    let errors = super::load(Some(std::path::Path::new("/dev/zero"))).unwrap_err().to_string();
     assert!(errors.contains("is too large"), "{errors}");
 }

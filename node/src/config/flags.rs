@@ -8,8 +8,8 @@ use std::path::PathBuf;
 /// Flags of `quorate agent`; each has an environment variable.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
-    /// Configuration file (TOML); none is needed
-    #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG")]
+    /// Configuration file (TOML, or YAML by its name), or a directory of them; none is needed
+    #[arg(long, value_name = "PATH", env = "QUORATE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where identity and state are kept [default: /var/lib/quorate for root, else ~/.local/state/quorate]
     #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR")]

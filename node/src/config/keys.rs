@@ -29,8 +29,19 @@ const fn alias(name: &'static str, aliases: &'static [&'static str]) -> Key {
 }
 
 /// The top of the file.
-pub const ROOT: SectionKeys =
-    SectionKeys { path: "", keys: &[key("agent"), key("api"), key("probe"), key("log"), key("service")] };
+pub const ROOT: SectionKeys = SectionKeys {
+    path: "",
+    keys: &[
+        key("agent"),
+        key("api"),
+        key("probe"),
+        key("log"),
+        key("record"),
+        key("history"),
+        key("dns"),
+        key("service"),
+    ],
+};
 
 /// `[agent]`
 pub const AGENT: SectionKeys = SectionKeys {
@@ -39,23 +50,65 @@ pub const AGENT: SectionKeys = SectionKeys {
 };
 
 /// `[api]`
-pub const API: SectionKeys = SectionKeys { path: "api", keys: &[key("listen"), key("allow_remote")] };
+pub const API: SectionKeys = SectionKeys {
+    path: "api",
+    keys: &[
+        key("listen"),
+        key("agent_check"),
+        key("allow_remote"),
+        key("tls_listen"),
+        key("tls_cert_file"),
+        key("tls_key_file"),
+        key("rate_limit"),
+    ],
+};
 
 /// `[probe]`
 pub const PROBE: SectionKeys = SectionKeys {
     path: "probe",
-    keys: &[key("max_concurrent"), key("max_per_host"), key("dns_cache_ttl"), key("keepalive")],
+    keys: &[
+        key("max_concurrent"),
+        key("max_per_host"),
+        key("dns_cache_ttl"),
+        key("keepalive"),
+        key("secrets_dir"),
+        key("container_socket"),
+        key("allow_targets"),
+    ],
 };
 
 /// `[log]`
-pub const LOG: SectionKeys = SectionKeys { path: "log", keys: &[key("level"), key("format")] };
+pub const LOG: SectionKeys = SectionKeys {
+    path: "log",
+    keys: &[
+        key("level"),
+        key("format"),
+        key("access"),
+        key("file"),
+        key("error_file"),
+        key("max_bytes"),
+        key("max_files"),
+    ],
+};
+
+/// `[record]`
+pub const RECORD: SectionKeys = SectionKeys { path: "record", keys: &[key("path"), key("max_bytes")] };
+
+/// `[history]`
+pub const HISTORY: SectionKeys = SectionKeys { path: "history", keys: &[key("enabled"), key("max_bytes")] };
+
+/// `[dns]`
+pub const DNS: SectionKeys = SectionKeys { path: "dns", keys: &[key("listen")] };
 
 /// `[[service]]`
-pub const SERVICE: SectionKeys =
-    SectionKeys { path: "service", keys: &[key("name"), key("observers"), key("check"), key("instance")] };
+pub const SERVICE: SectionKeys = SectionKeys {
+    path: "service",
+    keys: &[key("name"), key("observers"), key("check"), key("detection"), key("instance")],
+};
 
 /// `[[service.instance]]`
-pub const INSTANCE: SectionKeys = SectionKeys { path: "service.instance", keys: &[key("address"), key("id")] };
+pub const INSTANCE: SectionKeys =
+    SectionKeys { path: "service.instance", keys: &[key("address"), key("id"), key("weight"), key("tags")] };
 
 /// `[service.check]`
 pub const CHECK: SectionKeys = SectionKeys {
@@ -70,7 +123,9 @@ pub const CHECK: SectionKeys = SectionKeys {
         key("headers"),
         key("body"),
         key("expected_status_codes"),
-        alias("period", &["period_seconds"]),
+        alias("period", &["period_seconds", "interval"]),
+        alias("fast_interval", &["fast_interval_seconds"]),
+        alias("down_interval", &["down_interval_seconds"]),
         alias("timeout", &["timeout_seconds"]),
         alias("initial_delay", &["initial_delay_seconds"]),
         key("failure_threshold"),
@@ -90,33 +145,176 @@ pub const CHECK: SectionKeys = SectionKeys {
         key("expected_response"),
         key("expected_regex"),
         key("max_read_bytes"),
+        key("http_version"),
+        key("protected_status_codes"),
+        key("degraded_status_codes"),
+        key("assert"),
+        alias("min_tls_version", &["min_ssl_version"]),
+        key("certificate_warning"),
+        key("certificate_critical"),
+        key("max_response_time"),
+        key("critical_response_time"),
+        key("tls"),
+        key("basic_auth"),
+        key("password"),
+        key("expect_answer"),
+        key("user"),
+        key("database"),
+        key("query_name"),
+        key("query_type"),
+        key("transport"),
+        key("rcodes"),
+        key("expected_answer"),
+        key("expected_answer_regex"),
+        key("grpc_service"),
+        key("metadata"),
+        key("starttls"),
+        key("payload_bytes"),
+        key("json"),
+        key("prometheus"),
+        key("per_json"),
+        key("per_prometheus"),
+        key("preset"),
+        key("bad"),
+        key("warning"),
+        key("critical"),
+        key("command"),
+        key("directory"),
+        key("environment"),
+        key("max_output_bytes"),
+        key("socket"),
+        key("container"),
+        key("max_cpu_percent"),
+        key("max_memory_percent"),
+        key("max_restart_count"),
+        key("restart_window"),
+        alias("ttl", &["ttl_seconds"]),
+        key("token"),
     ],
 };
 
-/// Keys of `[service.check]` that mean something for HTTP alone.
-pub const HTTP_ONLY: &[&str] = &[
-    "scheme",
-    "path",
-    "host",
-    "method",
-    "headers",
-    "body",
-    "expected_status_codes",
-    "follow_redirects",
-    "max_redirects",
-    "verify_ssl",
-    "server_name",
-    "ca_file",
-    "client_cert_file",
-    "max_body_bytes",
-    "reuse_connection",
+/// `[service.detection]`
+pub const DETECTION: SectionKeys = SectionKeys {
+    path: "service.detection",
+    keys: &[
+        alias("window", &["failure_rate_window"]),
+        key("max_error_rate_percent"),
+        key("min_volume"),
+        key("consecutive_failure_limit"),
+        key("deadlock_rounds"),
+        key("memory_leak_window"),
+        key("flap_percent"),
+        key("severities"),
+    ],
+};
+
+/// `[[service.check.assert]]`
+pub const ASSERT: SectionKeys = SectionKeys {
+    path: "service.check.assert",
+    keys: &[
+        key("header"),
+        key("json"),
+        key("exists"),
+        key("equals"),
+        key("contains"),
+        key("matches"),
+        key("above"),
+        key("below"),
+        key("negate"),
+        key("severity"),
+    ],
+};
+
+/// Keys of `[service.check]` that mean something for some protocols only.
+const FAMILIES: &[(&[&str], &[&str])] = &[
+    (
+        &["http", "metric"],
+        &[
+            "scheme",
+            "path",
+            "method",
+            "headers",
+            "basic_auth",
+            "body",
+            "expected_status_codes",
+            "protected_status_codes",
+            "degraded_status_codes",
+            "follow_redirects",
+            "max_redirects",
+            "max_body_bytes",
+            "reuse_connection",
+            "http_version",
+            "assert",
+        ],
+    ),
+    (&["http", "metric", "grpc"], &["host"]),
+    (
+        &["http", "metric", "tls", "redis", "postgres", "grpc"],
+        &[
+            "verify_ssl",
+            "server_name",
+            "ca_file",
+            "client_cert_file",
+            "min_tls_version",
+            "certificate_warning",
+            "certificate_critical",
+        ],
+    ),
+    (&["redis", "postgres", "grpc"], &["tls"]),
+    (
+        &["tcp", "udp", "unix"],
+        &["probe_data", "probe_data_hex", "expected_response", "expected_regex", "max_read_bytes"],
+    ),
+    (&["udp"], &["expect_answer"]),
+    (&["redis"], &["password"]),
+    (&["postgres"], &["user", "database"]),
+    (&["dns"], &["query_name", "query_type", "transport", "rcodes", "expected_answer", "expected_answer_regex"]),
+    (&["grpc"], &["grpc_service", "metadata"]),
+    (&["tls"], &["starttls"]),
+    (&["icmp"], &["payload_bytes"]),
+    (
+        &["metric", "exec"],
+        &["json", "prometheus", "per_json", "per_prometheus", "preset", "bad", "warning", "critical"],
+    ),
+    (&["exec"], &["command", "directory", "environment", "max_output_bytes"]),
+    (&["unix"], &["socket"]),
+    (&["container"], &["container", "max_cpu_percent", "max_memory_percent", "max_restart_count", "restart_window"]),
+    (&["push"], &["ttl", "token"]),
 ];
 
-/// Keys of `[service.check]` that mean something for TCP alone.
-pub const TCP_ONLY: &[&str] =
-    &["probe_data", "probe_data_hex", "expected_response", "expected_regex", "max_read_bytes"];
+/// Every such key, with its protocols.
+pub fn only_for() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    FAMILIES.iter().flat_map(|(of, names)| names.iter().map(|name| (*name, *of)))
+}
 
-const SECTIONS: &[&SectionKeys] = &[&AGENT, &API, &PROBE, &LOG, &SERVICE, &INSTANCE, &CHECK];
+/// Every protocol; `https` is `http` with a scheme.
+pub fn protocols() -> impl Iterator<Item = &'static str> {
+    [
+        "http",
+        "tcp",
+        "tls",
+        "udp",
+        "redis",
+        "postgres",
+        "dns",
+        "grpc",
+        "icmp",
+        "metric",
+        "exec",
+        "unix",
+        "container",
+        "push",
+    ]
+    .into_iter()
+}
+
+const SECTIONS: &[&SectionKeys] =
+    &[&AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &SERVICE, &INSTANCE, &CHECK, &DETECTION, &ASSERT];
+
+/// Every section below the top.
+pub fn sections() -> impl Iterator<Item = &'static SectionKeys> {
+    SECTIONS.iter().copied()
+}
 
 /// Every key that can be set, by its full path, aliases included; tables that only hold keys are left out.
 pub fn all() -> Vec<String> {
@@ -140,7 +338,11 @@ pub fn suggestion(section: &SectionKeys, found: &str) -> Option<String> {
     }
     let elsewhere =
         SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.name == found || key.aliases.contains(&found)))?;
-    let brackets = if matches!(elsewhere.path, "service" | "service.instance") { ("[[", "]]") } else { ("[", "]") };
+    let brackets = if matches!(elsewhere.path, "service" | "service.instance" | "service.check.assert") {
+        ("[[", "]]")
+    } else {
+        ("[", "]")
+    };
     Some(format!("it belongs in {}{}{}", brackets.0, elsewhere.path, brackets.1))
 }
 
@@ -157,8 +359,9 @@ mod tests {
 
     #[test]
     fn keys_of_one_protocol_exist() {
-        for name in HTTP_ONLY.iter().chain(TCP_ONLY) {
-            assert!(CHECK.keys.iter().any(|key| key.name == *name), "{name}");
+        for (name, of) in only_for() {
+            assert!(CHECK.keys.iter().any(|key| key.name == name), "{name}");
+            assert!(of.iter().all(|one| protocols().any(|protocol| protocol == *one)), "{of:?}");
         }
     }
 }

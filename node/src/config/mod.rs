@@ -3,18 +3,29 @@
 //! The file is read key by key, so that all its errors are told at once. Defaults stand in [`settings`], and for checks in
 //! `quorate_core::check`.
 
+mod api;
 mod check;
 mod command;
+mod detection;
+mod document;
 mod errors;
 mod file;
 mod flags;
 mod keys;
+mod log;
 mod reader;
+pub mod request;
+mod schema;
 mod services;
 mod settings;
 
 pub use command::{Args, run};
-pub use file::{check_level, load};
+pub use document::flattened;
+pub use file::load;
 pub use flags::Flags;
+pub use log::check_level;
+pub use services::MAX_INSTANCES;
 
-pub use settings::{FileSettings, LogFormat, LogSettings, Settings, check_advertised, default_data_dir, host_name};
+pub use settings::{
+    FileSettings, LogFormat, LogSettings, RecordSettings, Settings, check_advertised, default_data_dir, host_name,
+};

@@ -2,6 +2,9 @@
 
 use super::errors::ConfigError;
 use super::keys::{SectionKeys, suggestion};
+use quorate_core::Level;
+use quorate_core::check::{BasicAuth, Secret, SecretSource, Value};
+use quorate_probe::Allowed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use toml::Spanned;
@@ -179,6 +182,13 @@ impl FromToml for bool {
     }
 }
 
+impl FromToml for Vec<String> {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let items = value.as_array().ok_or_else(|| not("a list of texts such as [\"a\", \"b\"]", value))?;
+        items.iter().map(|item| String::from_toml(item.get_ref())).collect()
+    }
+}
+
 impl FromToml for i128 {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
         let integer = value.as_integer().ok_or_else(|| not("an integer", value))?;
@@ -198,6 +208,17 @@ impl FromToml for u16 {
         let number = i128::from_toml(value)?;
         let port = Self::try_from(number).ok().filter(|port| *port > 0);
         port.ok_or_else(|| format!("{number} is not a port; use 1 to 65535"))
+    }
+}
+
+impl FromToml for Level {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let number = match value {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(_) => i128::from_toml(value)?.to_string().parse().ok(),
+            other => return Err(not("a number, without quotes", other)),
+        };
+        number.and_then(Self::new).ok_or_else(|| "is not a finite number".to_owned())
     }
 }
 
@@ -225,19 +246,114 @@ impl FromToml for Duration {
 
 /// Header names with their values, in the order of the names.
 #[derive(Debug, Clone)]
-pub struct Headers(pub Vec<(String, String)>);
+pub struct Headers(pub Vec<(String, Value)>);
 
 impl FromToml for Headers {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
         let table = value.as_table().ok_or_else(|| not("a table such as { X-Key = \"value\" }", value))?;
         let mut headers = Vec::new();
         for (name, value) in table.iter() {
-            let text = value.get_ref().as_str().ok_or_else(|| {
-                format!("the value of {:?} {}", name.get_ref(), not("a text in quotes", value.get_ref()))
-            })?;
-            headers.push((name.get_ref().to_string(), text.to_owned()));
+            let read = match value.get_ref() {
+                DeValue::Table(_) => Secret::from_toml(value.get_ref()).map(Value::Secret),
+                DeValue::String(text) => Ok(Value::Plain(text.to_string())),
+                other => Err(not("a text in quotes", other)),
+            };
+            let value = read.map_err(|why| format!("the value of {:?} {why}", name.get_ref()))?;
+            headers.push((name.get_ref().to_string(), value));
         }
         Ok(Self(headers))
+    }
+}
+
+impl FromToml for Secret {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        const EXPECTED: &str = "a table such as { file = \"NAME\" } or { env = \"NAME\" }";
+        let table = value.as_table().ok_or_else(|| not(EXPECTED, value))?;
+        let (mut prefix, mut sources) = (String::new(), Vec::new());
+        for (name, value) in table.iter() {
+            let text =
+                String::from_toml(value.get_ref()).map_err(|why| format!("has a `{}` that {why}", name.get_ref()))?;
+            match name.get_ref().as_ref() {
+                "prefix" => prefix = text,
+                "file" => sources.push(SecretSource::File(text)),
+                "env" => sources.push(SecretSource::Env(text)),
+                other => return Err(format!("knows no `{other}`; it must be {EXPECTED}, perhaps with `prefix`")),
+            }
+        }
+        match (sources.pop(), sources.pop()) {
+            (Some(source), None) => Ok(Self { prefix, source }),
+            _ => Err(format!("must be {EXPECTED}")),
+        }
+    }
+}
+
+impl FromToml for BasicAuth {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        const EXPECTED: &str = "a table such as { user = \"name\", password = { file = \"NAME\" } }";
+        let table = value.as_table().ok_or_else(|| not(EXPECTED, value))?;
+        let (mut user, mut password) = (None, None);
+        for (name, value) in table.iter() {
+            match name.get_ref().as_ref() {
+                "user" => user = Some(String::from_toml(value.get_ref())?),
+                "password" => {
+                    password = Some(Secret::from_toml(value.get_ref()).map_err(|why| format!("its password {why}"))?)
+                }
+                other => return Err(format!("knows no `{other}`; it must be {EXPECTED}")),
+            }
+        }
+        match (user, password) {
+            (Some(user), Some(password)) => Ok(Self { user, password }),
+            _ => Err(format!("must be {EXPECTED}")),
+        }
+    }
+}
+
+/// Texts in their order.
+#[derive(Debug, Clone)]
+pub struct Strings(pub Vec<String>);
+
+impl FromToml for Strings {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let items = value.as_array().ok_or_else(|| not("a list such as [\"/usr/bin/true\", \"argument\"]", value))?;
+        items.iter().map(|item| plain(item.get_ref())).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Names with their values.
+#[derive(Debug, Clone)]
+pub struct Variables(pub BTreeMap<String, String>);
+
+impl FromToml for Variables {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let table = value.as_table().ok_or_else(|| not("a table such as { NAME = \"value\" }", value))?;
+        let mut variables = BTreeMap::new();
+        for (name, value) in table.iter() {
+            let name = name.get_ref().to_string();
+            if name.is_empty() || name.contains(['=', '\0']) {
+                return Err(format!("holds {name:?}, which is not the name of a variable"));
+            }
+            let value = plain(value.get_ref()).map_err(|why| format!("the value of {name:?} {why}"))?;
+            variables.insert(name, value);
+        }
+        Ok(Self(variables))
+    }
+}
+
+/// A text that a program can be given.
+fn plain(value: &DeValue<'_>) -> Result<String, String> {
+    let text = String::from_toml(value)?;
+    if text.contains('\0') { Err("holds a zero byte".to_owned()) } else { Ok(text) }
+}
+
+/// Networks, addresses and names.
+#[derive(Debug, Clone)]
+pub struct Targets(pub Vec<Allowed>);
+
+impl FromToml for Targets {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        let items = value.as_array().ok_or_else(|| not("a list such as [\"10.0.0.0/8\", \".internal\"]", value))?;
+        let read = |item: &Spanned<DeValue<'_>>| Allowed::parse(&String::from_toml(item.get_ref())?);
+        items.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 }
 

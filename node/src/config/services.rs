@@ -1,10 +1,12 @@
 //! Services and the instances on this host, as settings and as registrations.
 
 use super::check::{self, ReadCheck};
+use super::detection;
 use super::keys::{CHECK, INSTANCE, SERVICE};
 use super::reader::{Faults, Section};
 use quorate_core::registration::host_and_port;
-use quorate_core::{Check, InstanceId, Registration, ServiceName, quorum};
+use quorate_core::{Check, InstanceId, Placement, Registration, ServiceName, quorum};
+use quorate_probe::Program;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,6 +24,8 @@ pub struct Service {
     pub observers: u32,
     /// How its instances are probed.
     pub check: Check,
+    /// The program that the check runs, if it does.
+    pub program: Option<Program>,
     /// Its instances here.
     pub instances: Vec<Instance>,
 }
@@ -35,6 +39,8 @@ pub struct Instance {
     pub port: u16,
     /// Its name; `<service>@<host:port>` when absent.
     pub id: Option<InstanceId>,
+    /// What is told about it beside its health.
+    pub placement: Placement,
 }
 
 impl Service {
@@ -56,7 +62,14 @@ impl Service {
             None => InstanceId::new(format!("{}@{address}", self.name)).map_err(|error| error.to_string())?,
         };
         let (service, check) = (self.name.clone(), self.check.clone());
-        Ok(Registration { instance: id, service, address, check, observers: self.observers })
+        Ok(Registration {
+            instance: id,
+            service,
+            address,
+            check,
+            observers: self.observers,
+            placement: instance.placement.clone(),
+        })
     }
 }
 
@@ -87,7 +100,8 @@ fn read_service(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -
     let observers = section.take::<u32>("observers", faults).map_or(quorum::DEFAULT_OBSERVERS, |found| found.value);
     let check = section.table("check", &CHECK, faults);
     let check = check.unwrap_or_else(|| Section::absent(section.key("check"), section.at));
-    let ReadCheck { check, port } = check::read(&check, faults);
+    let ReadCheck { mut check, port, program } = check::read(&check, faults);
+    check.detection = detection::read(section, faults);
     let sections = section.tables("instance", &INSTANCE, faults);
     if sections.is_empty() && !section.has("instance") {
         let message = "has no instance: add [[service.instance]]; without an address it is this host's own copy";
@@ -96,7 +110,7 @@ fn read_service(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -
     // Without a usable name the rest is still checked, under a stand-in.
     let named = name.is_some();
     let name = name.or_else(|| ServiceName::new("unnamed").ok())?;
-    let mut service = Service { name, observers, check, instances: Vec::new() };
+    let mut service = Service { name, observers, check, program, instances: Vec::new() };
     for instance in &sections {
         let read = read_instance(instance, port, faults);
         examine(&service, &read, (section, instance), named, taken, faults);
@@ -128,7 +142,7 @@ fn read_name(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -> O
 }
 
 fn read_instance(section: &Section<'_>, default_port: u16, faults: &mut Faults) -> Instance {
-    let mut instance = Instance { host: None, port: default_port, id: None };
+    let mut instance = Instance { host: None, port: default_port, id: None, placement: Placement::default() };
     if let Some(address) = section.take::<String>("address", faults) {
         match split(&address.value) {
             Some((host, _)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) => {
@@ -153,6 +167,14 @@ fn read_instance(section: &Section<'_>, default_port: u16, faults: &mut Faults) 
             Ok(name) => instance.id = Some(name),
             Err(error) => faults.add(id.at, section.key("id"), error.to_string()),
         }
+    }
+    if let Some(weight) = section.take("weight", faults) {
+        instance.placement.weight = weight.value;
+    }
+    if let Some(tags) = section.take::<Vec<String>>("tags", faults) {
+        instance.placement.tags = tags.value;
+        instance.placement.tags.sort();
+        instance.placement.tags.dedup();
     }
     instance
 }
@@ -188,6 +210,8 @@ fn examine(
     for error in registration.validate() {
         let (at, key) = match error.key {
             "address" => of_instance.place("address"),
+            "weight" => of_instance.place("weight"),
+            "tags" => of_instance.place("tags"),
             "observers" => of_service.place("observers"),
             "name" if of_instance.has("id") => of_instance.place("id"),
             "name" => of_service.place("name"),

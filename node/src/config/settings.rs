@@ -1,11 +1,13 @@
 //! The resolved settings of an agent, and every default in one place.
 
+use super::api::{ApiSettings, in_the_clear};
 use super::flags::Flags;
 use super::services::Service;
 use crate::usage::usage;
 use anyhow::Context;
 use quorate_core::Zone;
 use quorate_core::registration::host_and_port;
+use quorate_probe::Own;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,14 +25,28 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// TCP address of the HTTP API.
     pub api: SocketAddr,
+    /// How the API is reached otherwise, and who is let in.
+    pub api_access: ApiSettings,
+    /// TCP address that answers HAProxy's agent-checks, if any.
+    pub agent_check: Option<SocketAddr>,
     /// Where identity and state are kept.
     pub data_dir: PathBuf,
     /// `HOST:PORT` of a member.
     pub join: Option<String>,
     /// Limits of the probes.
     pub probe: ProbeSettings,
+    /// What of this host the probes may use.
+    pub own: Own,
+    /// UDP and TCP address of the name server, if any.
+    pub dns: Option<SocketAddr>,
+    /// How large the history may become, if one is kept.
+    pub history_bytes: Option<u64>,
+    /// The recording of the engine's inputs, if there is to be one.
+    pub record: Option<RecordSettings>,
     /// Services with an instance here.
     pub services: Vec<Service>,
+    /// What the files and the environment said.
+    pub document: toml::Table,
     /// The file all this came from.
     pub config_file: Option<PathBuf>,
 }
@@ -48,6 +64,24 @@ pub struct ProbeSettings {
     pub keepalive: Duration,
 }
 
+/// A recording of the engine's inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// Where; when it is relative, within the data directory.
+    pub path: PathBuf,
+    /// How large it may become, both files together.
+    pub max_bytes: u64,
+}
+
+impl RecordSettings {
+    /// Hours to days of a small mesh.
+    pub const DEFAULT_BYTES: u64 = 64 * 1024 * 1024;
+    /// Room for the state of a small mesh and what happens within minutes.
+    pub const LEAST_BYTES: u64 = 1024 * 1024;
+    /// A replay reads a file whole.
+    pub const MOST_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
@@ -55,6 +89,16 @@ pub struct LogSettings {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Are there lines about requests?
+    pub access: bool,
+    /// Where lines go; standard error when absent.
+    pub file: Option<PathBuf>,
+    /// Where errors go besides.
+    pub error_file: Option<PathBuf>,
+    /// How large a file may become.
+    pub max_bytes: u64,
+    /// How many full files are kept.
+    pub max_files: u32,
 }
 
 /// How a log line looks.
@@ -62,8 +106,10 @@ pub struct LogSettings {
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For machines.
+    /// For machines: `time`, `level`, `msg`, `request_id`.
     Json,
+    /// For machines, under the names of Pino: `timestamp`, `level` as a number, `message`, `correlationId`.
+    Pino,
 }
 
 /// The limits of the monitoring guide the project began from.
@@ -93,14 +139,45 @@ impl ProbeSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            access: false,
+            file: None,
+            error_file: None,
+            // Ten megabytes, and twenty of them: as the project's forerunners had it.
+            max_bytes: 10 * 1024 * 1024,
+            max_files: 20,
+        }
     }
 }
 
 /// All interfaces: others must be able to reach it.
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:7700";
-/// Loopback alone: there is no authentication yet.
+/// Loopback alone: whoever reaches it may read.
 pub const DEFAULT_API: &str = "127.0.0.1:7701";
+
+/// Every default of the sections that stand once, by its key.
+pub fn defaults() -> toml::Table {
+    let (probe, log, access) = (ProbeSettings::default(), LogSettings::default(), ApiSettings::default());
+    let span = |span: Duration| humantime::format_duration(span).to_string();
+    let defaults = serde_json::json!({
+        "agent": {
+            "name": host_name(), "zone": Zone::default().as_str(), "listen": DEFAULT_LISTEN,
+            "data_dir": default_data_dir().display().to_string(),
+        },
+        "api": { "listen": DEFAULT_API, "allow_remote": false, "rate_limit": access.rate_limit },
+        "probe": {
+            "max_concurrent": probe.max_concurrent, "max_per_host": probe.max_per_host,
+            "dns_cache_ttl": span(probe.dns_cache_ttl), "keepalive": span(probe.keepalive), "allow_targets": [],
+        },
+        "log": {
+            "level": log.level, "format": "text", "access": log.access, "max_bytes": log.max_bytes,
+            "max_files": log.max_files,
+        },
+    });
+    toml::Table::try_from(defaults).unwrap_or_default()
+}
 
 /// What the file says, checked; absent where it says nothing.
 #[derive(Debug, Default)]
@@ -119,16 +196,28 @@ pub struct FileSettings {
     pub join: Option<String>,
     /// `api.listen`
     pub api: Option<SocketAddr>,
+    /// `api.agent_check`
+    pub agent_check: Option<SocketAddr>,
     /// `api.allow_remote`
     pub allow_remote: bool,
+    /// The rest of `[api]`
+    pub api_access: ApiSettings,
     /// `[probe]`
     pub probe: ProbeSettings,
-    /// `log.level`
-    pub log_level: Option<String>,
-    /// `log.format`
-    pub log_format: Option<LogFormat>,
+    /// What of this host the probes may use.
+    pub own: Own,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `dns.listen`
+    pub dns: Option<SocketAddr>,
+    /// `[history]`
+    pub history_bytes: Option<u64>,
+    /// `[record]`
+    pub record: Option<RecordSettings>,
     /// `[[service]]`
     pub services: Vec<Service>,
+    /// All of it, as it was said.
+    pub document: toml::Table,
     /// Where it was read.
     pub path: Option<PathBuf>,
 }
@@ -145,10 +234,7 @@ impl Settings {
             None => default(DEFAULT_API)?,
         };
         if !api.ip().is_loopback() && !file.allow_remote {
-            return Err(usage(format!(
-                "the API cannot listen on {api}: it has no authentication yet, and this is not a loopback address. \
-                 If only trusted hosts reach it, set `allow_remote = true` under [api] in the configuration"
-            )));
+            return Err(usage(in_the_clear(api)));
         }
         let listen = match flags.listen.or(file.listen) {
             Some(address) => address,
@@ -170,10 +256,17 @@ impl Settings {
             listen,
             advertise: flags.advertise.clone().or(file.advertise),
             api,
+            api_access: file.api_access,
+            agent_check: file.agent_check,
             data_dir: flags.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir),
             join: flags.join.clone().or(file.join),
             probe: file.probe,
+            own: file.own,
+            dns: file.dns,
+            history_bytes: file.history_bytes,
+            record: file.record,
             services: file.services,
+            document: file.document,
             config_file: file.path,
         })
     }
@@ -182,11 +275,8 @@ impl Settings {
 impl LogSettings {
     /// Flags and environment over the file over the defaults.
     pub fn resolve(file: &FileSettings, flags: &Flags) -> Self {
-        let default = Self::default();
-        Self {
-            level: flags.log.clone().or_else(|| file.log_level.clone()).unwrap_or(default.level),
-            format: flags.log_format.or(file.log_format).unwrap_or(default.format),
-        }
+        let file = file.log.clone();
+        Self { level: flags.log.clone().unwrap_or(file.level), format: flags.log_format.unwrap_or(file.format), ..file }
     }
 }
 

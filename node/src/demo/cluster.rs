@@ -174,6 +174,8 @@ pub struct Cluster {
     pub agents: Vec<Agent>,
     /// Its services.
     pub services: Vec<Service>,
+    /// How soon after a failure the next probe comes; none: a period later.
+    pub fast_interval: Option<Duration>,
     // Dropped last, when no process writes to it any more.
     folder: Folder,
 }
@@ -184,7 +186,8 @@ impl Cluster {
     /// # Errors
     /// When a service cannot be started.
     pub async fn new(services: &[(String, Kind)], agents: usize) -> anyhow::Result<Self> {
-        let mut cluster = Self { agents: Vec::new(), services: Vec::new(), folder: Folder::new()? };
+        let mut cluster =
+            Self { agents: Vec::new(), services: Vec::new(), fast_interval: None, folder: Folder::new()? };
         for (place, (name, kind)) in services.iter().enumerate() {
             cluster.start_service(name, *kind, place % agents).await?;
         }
@@ -266,9 +269,11 @@ impl Cluster {
         let mut text = format!("[agent]\nname = \"{name}\"\nlisten = \"{mesh}\"\n\n[api]\nlisten = \"{api}\"\n");
         for service in self.services.iter().filter(|service| service.home == self.agents.len()) {
             let path = if service.kind == Kind::Http { "path = \"/health\"\n" } else { "" };
+            let fast = self.fast_interval.map(|fast| format!("fast_interval = \"{}ms\"\n", fast.as_millis()));
+            let fast = fast.unwrap_or_default();
             let _infallible = write!(
                 text,
-                "\n[[service]]\nname = \"{}\"\n[service.check]\nprotocol = \"{}\"\n{path}period = \"1s\"\ntimeout = \"500ms\"\n\
+                "\n[[service]]\nname = \"{}\"\n[service.check]\nprotocol = \"{}\"\n{path}{fast}period = \"1s\"\ntimeout = \"500ms\"\n\
                  initial_delay = \"0s\"\nfailure_threshold = 3\n[[service.instance]]\naddress = \"{}\"\n",
                 service.name,
                 service.kind.word(),

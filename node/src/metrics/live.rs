@@ -1,10 +1,16 @@
 //! What counts as it happens.
 
 use super::{CATALOGUE, Described};
+use crate::access::Denied;
+use crate::access::tokens::TokenFault;
+use crate::api::limits::Limit;
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
-use quorate_core::{Outcome, ProbeResult};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use quorate_core::detection::Severity;
+use quorate_core::{FailureType, Outcome, ProbeResult, UnixMs};
 use quorate_mesh::EventKind;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Counters and histograms of one process.
@@ -14,16 +20,64 @@ pub struct Metrics {
     probe_duration: HistogramVec,
     probe_results: IntCounterVec,
     probe_errors: IntCounterVec,
+    call_duration: HistogramVec,
+    calls: IntCounterVec,
+    call_errors: IntCounterVec,
+    rejects: IntCounterVec,
+    /// Pairs of service and operation that callers have named.
+    named: Mutex<BTreeSet<(String, String)>>,
     probe_panics: IntCounterVec,
     timer_lateness: HistogramVec,
     persist_duration: HistogramVec,
     persist_failures: IntCounterVec,
     persisted_bytes: IntGauge,
+    recording: IntGauge,
+    recorded_bytes: IntGauge,
+    recording_failures: IntCounterVec,
     events: IntCounterVec,
+    failure_events: IntCounterVec,
     verdict_changes: IntCounterVec,
-    api_requests: IntCounterVec,
-    api_event_streams: IntGauge,
+    http_duration: HistogramVec,
+    http_requests: IntCounterVec,
+    http_errors: IntCounterVec,
+    http_in_flight: IntGaugeVec,
+    sse_connections: IntCounterVec,
+    sse_active: IntGauge,
+    sse_events: IntCounterVec,
+    api_waiting: IntGauge,
+    api_connections: IntGauge,
+    api_limits_hit: IntCounterVec,
+    agent_checks: IntCounterVec,
+    api_tls_failures: IntCounterVec,
+    auth_requests: IntCounterVec,
+    auth_failures: IntCounterVec,
+    ratelimit_requests: IntCounterVec,
+    ratelimit_rejected: IntCounterVec,
+    dns_answers: IntCounterVec,
+    history_bytes: IntGauge,
+    history_failures: IntCounterVec,
+    reload_successful: IntGauge,
+    reload_timestamp: IntGauge,
 }
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// It was served.
+    Success,
+    /// It proves nothing.
+    Neutral,
+    /// It failed, and how.
+    Error(&'static str),
+}
+
+/// Most pairs of service and operation that callers may name.
+const MAX_NAMED: usize = 2_000;
+/// What stands for all others.
+const OTHER: &str = "other";
+
+/// From an answer that was at hand to the longest one.
+const ANSWER_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// From half a millisecond, a probe within a rack, to the longest timeouts.
 const PROBE_SECONDS: &[f64] =
@@ -63,24 +117,72 @@ impl Metrics {
             let metric = described(name)?;
             register(&registry, IntGauge::with_opts(Opts::new(metric.name, metric.help))?)
         };
+        let gauges = |name| {
+            let metric = described(name)?;
+            register(&registry, IntGaugeVec::new(Opts::new(metric.name, metric.help), metric.labels)?)
+        };
         let metrics = Self {
-            probe_duration: histogram("quorate_probe_duration_seconds", PROBE_SECONDS)?,
+            probe_duration: histogram("health_check_response_time_seconds", PROBE_SECONDS)?,
             probe_results: counter("quorate_probe_results_total")?,
-            probe_errors: counter("quorate_probe_errors_total")?,
+            probe_errors: counter("health_check_errors_total")?,
+            call_duration: histogram("external_call_duration_seconds", PROBE_SECONDS)?,
+            calls: counter("external_calls_total")?,
+            call_errors: counter("external_call_errors_total")?,
+            rejects: counter("circuit_breaker_rejects_total")?,
+            named: Mutex::default(),
             probe_panics: counter("quorate_probe_panics_total")?,
             timer_lateness: histogram("quorate_timer_lateness_seconds", LATE_SECONDS)?,
             persist_duration: histogram("quorate_persist_duration_seconds", PERSIST_SECONDS)?,
             persist_failures: counter("quorate_persist_failures_total")?,
             persisted_bytes: gauge("quorate_persisted_bytes")?,
+            recording: gauge("quorate_recording")?,
+            recorded_bytes: gauge("quorate_recorded_bytes")?,
+            recording_failures: counter("quorate_recording_failures_total")?,
             events: counter("quorate_events_total")?,
+            failure_events: counter("quorate_failure_events_total")?,
             verdict_changes: counter("quorate_verdict_changes_total")?,
-            api_requests: counter("quorate_api_requests_total")?,
-            api_event_streams: gauge("quorate_api_event_streams")?,
+            http_duration: histogram("http_request_duration_seconds", ANSWER_SECONDS)?,
+            http_requests: counter("http_requests_total")?,
+            http_errors: counter("http_request_errors_total")?,
+            http_in_flight: gauges("http_requests_in_flight")?,
+            sse_connections: counter("sse_connections_total")?,
+            sse_active: gauge("sse_connections_active")?,
+            sse_events: counter("sse_events_sent_total")?,
+            api_waiting: gauge("quorate_api_waiting")?,
+            api_connections: gauge("quorate_api_connections")?,
+            api_limits_hit: counter("quorate_api_limits_hit_total")?,
+            agent_checks: counter("quorate_agent_checks_total")?,
+            api_tls_failures: counter("quorate_api_tls_failures_total")?,
+            auth_requests: counter("auth_requests_total")?,
+            auth_failures: counter("auth_failures_total")?,
+            ratelimit_requests: counter("ratelimit_requests_total")?,
+            ratelimit_rejected: counter("ratelimit_rejected_total")?,
+            dns_answers: counter("quorate_dns_answers_total")?,
+            history_bytes: gauge("quorate_history_bytes")?,
+            history_failures: counter("quorate_history_failures_total")?,
+            reload_successful: gauge("quorate_config_last_reload_successful")?,
+            reload_timestamp: gauge("quorate_config_last_reload_success_timestamp_seconds")?,
             registry: registry.clone(),
         };
         // Series without labels are there from the start.
-        for counter in [&metrics.probe_panics, &metrics.persist_failures] {
+        for counter in [
+            &metrics.probe_panics,
+            &metrics.persist_failures,
+            &metrics.recording_failures,
+            &metrics.sse_connections,
+            &metrics.api_tls_failures,
+            &metrics.auth_requests,
+            &metrics.history_failures,
+            &metrics.ratelimit_requests,
+            &metrics.ratelimit_rejected,
+        ] {
             counter.with_label_values::<&str>(&[]).inc_by(0);
+        }
+        for fault in TokenFault::ALL {
+            metrics.auth_failures.with_label_values(&[fault.as_str()]).inc_by(0);
+        }
+        for limit in Limit::ALL {
+            metrics.api_limits_hit.with_label_values(&[limit.as_str()]).inc_by(0);
         }
         Ok(metrics)
     }
@@ -90,18 +192,59 @@ impl Metrics {
         &self.registry
     }
 
-    /// A probe by `check` ended.
-    pub fn probe_ended(&self, check: &str, outcome: &Outcome) {
+    /// A probe of an instance of `service` by `check` ended.
+    pub fn probe_ended(&self, service: &str, check: &str, outcome: &Outcome) {
+        let operation = format!("probe:{check}");
         let result = match &outcome.result {
             ProbeResult::Pass => "pass",
+            ProbeResult::Protected(_) => "protected",
             ProbeResult::Warn(_) => "warn",
             ProbeResult::Fail(failure) => {
-                self.probe_errors.with_label_values(&[failure.category().as_str()]).inc();
+                let error = failure.category().as_str();
+                let code = outcome.status_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+                self.probe_errors.with_label_values(&[service, error, &code]).inc();
+                self.call_errors.with_label_values(&[service, &operation, error]).inc();
                 "fail"
             }
         };
         self.probe_results.with_label_values(&[check, result]).inc();
-        self.probe_duration.with_label_values(&[check]).observe(outcome.timings.total.as_secs_f64());
+        let (success, status) = if result == "fail" { ("false", "error") } else { ("true", "success") };
+        let seconds = outcome.timings.total.as_secs_f64();
+        self.probe_duration.with_label_values(&[service, check, success]).observe(seconds);
+        self.call_duration.with_label_values(&[service, &operation]).observe(seconds);
+        self.calls.with_label_values(&[service, &operation, status]).inc();
+    }
+
+    /// A probe gave a failure event.
+    pub fn failure_event(&self, service: &str, failure: FailureType, severity: Severity) {
+        self.failure_events.with_label_values(&[service, failure.as_str(), severity.as_str()]).inc();
+    }
+
+    /// A call that somebody on this host reported has ended. Operations beyond [`MAX_NAMED`] pairs are told together as `other`.
+    pub fn call_ended(&self, service: &str, operation: &str, end: CallEnd, took: Option<Duration>) {
+        let known = {
+            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+            let pair = (service.to_owned(), operation.to_owned());
+            named.contains(&pair) || (named.len() < MAX_NAMED && named.insert(pair))
+        };
+        let (service, operation) = if known { (service, operation) } else { (OTHER, OTHER) };
+        if let Some(took) = took {
+            self.call_duration.with_label_values(&[service, operation]).observe(took.as_secs_f64());
+        }
+        let status = match end {
+            CallEnd::Success => "success",
+            CallEnd::Neutral => "neutral",
+            CallEnd::Error(kind) => {
+                self.call_errors.with_label_values(&[service, operation, kind]).inc();
+                "error"
+            }
+        };
+        self.calls.with_label_values(&[service, operation, status]).inc();
+    }
+
+    /// A call of this host was rejected by its breaker.
+    pub fn call_rejected(&self, service: &str) {
+        self.rejects.with_label_values(&[service]).inc();
     }
 
     /// A probe broke off.
@@ -140,19 +283,153 @@ impl Metrics {
             EventKind::Withdrawn { .. } => "withdrawn",
             EventKind::Vote { .. } => "vote",
             EventKind::Quorate { .. } => "quorate",
+            EventKind::Roster { .. } => "roster",
+            EventKind::Breaker { .. } => "breaker",
+            EventKind::Override { .. } => "override",
             EventKind::Stalled { .. } => "stalled",
             EventKind::IdentityConflict { .. } => "identity_conflict",
         };
         self.events.with_label_values(&[word]).inc();
     }
 
-    /// A request was answered; `path` is the route, never what was asked.
-    pub fn request(&self, path: &str, code: u16) {
-        self.api_requests.with_label_values(&[path, &code.to_string()]).inc();
+    /// A recording of the engine's inputs began, or ended.
+    pub fn recording(&self, runs: bool) {
+        self.recording.set(i64::from(runs));
     }
 
-    /// A stream of events began, or ended.
-    pub fn event_streams(&self, change: i64) {
-        self.api_event_streams.add(change);
+    /// The recording has so many bytes.
+    pub fn recorded(&self, bytes: u64) {
+        self.recorded_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The recording could not be begun, or not continued.
+    pub fn recording_failed(&self) {
+        self.recording.set(0);
+        self.recording_failures.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// A request begins; `route` is the route's template, never what was asked.
+    pub fn request_begins(&self, method: &'static str, route: &'static str) -> Request<'_> {
+        let in_flight = Counted::new(&self.http_in_flight.with_label_values(&[method, route]));
+        Request { metrics: self, method, route, _in_flight: in_flight }
+    }
+
+    /// A stream of events, as long as what is returned lives.
+    pub fn event_stream(&self) -> Counted {
+        self.sse_connections.with_label_values::<&str>(&[]).inc();
+        Counted::new(&self.sse_active)
+    }
+
+    /// An event was sent on one.
+    pub fn event_sent(&self, kind: &str) {
+        self.sse_events.with_label_values(&[kind]).inc();
+    }
+
+    /// A request that waits for news, likewise.
+    pub fn waiting(&self) -> Counted {
+        Counted::new(&self.api_waiting)
+    }
+
+    /// A connection, likewise.
+    pub fn connection(&self) -> Counted {
+        Counted::new(&self.api_connections)
+    }
+
+    /// HAProxy was told about a server.
+    pub fn agent_check(&self, answer: &str) {
+        self.agent_checks.with_label_values(&[answer]).inc();
+    }
+
+    /// A connection of the API did not become TLS.
+    pub fn tls_failed(&self) {
+        self.api_tls_failures.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// A request was let in or turned away; with a token, or without.
+    pub fn request_judged(&self, with_token: bool, limited: bool, denied: Option<&Denied>) {
+        let count = |counter: &IntCounterVec| counter.with_label_values::<&str>(&[]).inc();
+        if with_token {
+            count(&self.auth_requests);
+        }
+        if limited {
+            count(&self.ratelimit_requests);
+        }
+        match denied {
+            Some(Denied::Token(fault)) => self.auth_failures.with_label_values(&[fault.as_str()]).inc(),
+            Some(Denied::Rate(_)) => count(&self.ratelimit_rejected),
+            _ => {}
+        }
+    }
+
+    /// The name server answered.
+    pub fn dns_answered(&self, code: &str) {
+        self.dns_answers.with_label_values(&[code]).inc();
+    }
+
+    /// The history's file has so many bytes.
+    pub fn history_bytes(&self, bytes: u64) {
+        self.history_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Something of the history was lost.
+    pub fn history_failed(&self) {
+        self.history_failures.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// What can be read anew was, at this time, or could not be.
+    pub fn reloaded(&self, at: Option<UnixMs>) {
+        self.reload_successful.set(i64::from(at.is_some()));
+        if let Some(at) = at {
+            self.reload_timestamp.set(i64::try_from(at.0 / 1000).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A limit of the API was hit.
+    pub fn limit_hit(&self, limit: Limit) {
+        self.api_limits_hit.with_label_values(&[limit.as_str()]).inc();
+    }
+
+    /// How often it was.
+    #[cfg(test)]
+    pub fn limit_hits(&self, limit: Limit) -> u64 {
+        self.api_limits_hit.with_label_values(&[limit.as_str()]).get()
+    }
+}
+
+/// A request being answered.
+pub struct Request<'a> {
+    metrics: &'a Metrics,
+    method: &'static str,
+    route: &'static str,
+    _in_flight: Counted,
+}
+
+impl Request<'_> {
+    /// It was answered.
+    pub fn ended(self, status: u16, took: Duration) {
+        let status = status.to_string();
+        let labels = [self.method, self.route, status.as_str()];
+        self.metrics.http_duration.with_label_values(&labels).observe(took.as_secs_f64());
+        self.metrics.http_requests.with_label_values(&labels).inc();
+        if status.starts_with('5') {
+            self.metrics.http_errors.with_label_values(&labels).inc();
+        }
+    }
+}
+
+/// Counts one in a gauge as long as it lives.
+#[derive(Debug)]
+pub struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

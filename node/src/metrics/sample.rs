@@ -2,8 +2,10 @@
 
 use super::live::Metrics;
 use super::sheet::Sheet;
+use crate::agent::callers::Callers;
 use crate::agent::probes::{LocalProbes, is_healthy};
-use quorate_core::{UnixMs, Verdict};
+use quorate_breaker::State;
+use quorate_core::{ServiceName, UnixMs, Verdict};
 use quorate_mesh::{InstanceView, MemberState, MeshView, Stats};
 use quorate_probe::ProbeStats;
 use quorate_transport::TransportMetrics;
@@ -20,6 +22,8 @@ pub struct Sources<'a> {
     pub view_age: Duration,
     /// The last probe of each instance.
     pub local: &'a LocalProbes,
+    /// The breakers of this host.
+    pub callers: &'a Callers,
     /// The transport's counters.
     pub transport: TransportMetrics,
     /// The prober's counters.
@@ -45,6 +49,7 @@ pub fn render(sources: &Sources<'_>) -> prometheus::Result<String> {
     local_probes(&mut sheet, sources.local);
     prober(&mut sheet, &sources.probes);
     transport(&mut sheet, &sources.transport);
+    breakers(&mut sheet, sources.callers);
     sheet.text(sources.live.registry())
 }
 
@@ -62,10 +67,24 @@ fn seconds(at: UnixMs) -> f64 {
     Duration::from_millis(at.0).as_secs_f64()
 }
 
+fn breakers(sheet: &mut Sheet, callers: &Callers) {
+    let mut best: BTreeMap<ServiceName, State> = BTreeMap::new();
+    for (key, state) in callers.states() {
+        let value = f64::from(state as u8);
+        sheet.put("circuit_breaker_instance_state", &[key.service.as_str(), key.instance.as_str()], value);
+        best.entry(key.service).and_modify(|best| *best = (*best).min(state)).or_insert(state);
+    }
+    for (service, state) in best {
+        sheet.put("circuit_breaker_state", &[service.as_str()], f64::from(state as u8));
+    }
+    sheet.set("circuit_breaker_unguarded_total", float(callers.unguarded()));
+}
+
 fn agent(sheet: &mut Sheet, sources: &Sources<'_>) {
     sheet.put("quorate_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
     sheet.set("quorate_start_time_seconds", seconds(sources.started));
     sheet.set("quorate_ready", f64::from(u8::from(sources.ready)));
+    sheet.set("quorate_log_lines_lost_total", float(crate::logging::rotation::lost_lines()));
     let expiry = u64::try_from(sources.certificate_expires_unix_s).unwrap_or(0);
     sheet.set("quorate_certificate_expiry_timestamp_seconds", float(expiry));
 }
@@ -74,6 +93,7 @@ fn mesh(sheet: &mut Sheet, view: &MeshView, age: Duration) {
     sheet.set("quorate_quorate", f64::from(u8::from(view.quorate)));
     sheet.set("quorate_settled", f64::from(u8::from(view.settled)));
     sheet.set("quorate_roster_members", size(view.roster));
+    sheet.set("quorate_roster_epoch", view.epoch as f64);
     sheet.set("quorate_view_age_seconds", age.as_secs_f64());
     sheet.set("quorate_view_index", float(view.index));
     let states = [
@@ -114,7 +134,8 @@ fn own_instances(sheet: &mut Sheet, view: &MeshView) {
 fn local_probes(sheet: &mut Sheet, local: &LocalProbes) {
     for (instance, probe) in local.all() {
         let labels = [probe.service.as_str(), instance.as_str()];
-        sheet.put("quorate_probe_success", &labels, f64::from(u8::from(is_healthy(&probe.outcome))));
+        let healthy = f64::from(u8::from(is_healthy(&probe.outcome)));
+        sheet.put("health_check_status", &[labels[0], labels[1], probe.check], healthy);
         sheet.put("quorate_probe_last_duration_seconds", &labels, probe.outcome.timings.total.as_secs_f64());
         sheet.put("quorate_probe_last_timestamp_seconds", &labels, seconds(probe.ended));
     }
@@ -130,9 +151,12 @@ fn engine(sheet: &mut Sheet, stats: &Stats) {
         ("quorate_engine_certificates_refused_total", stats.certificates_refused),
         ("quorate_engine_roll_calls_total", stats.roll_calls),
         ("quorate_engine_roll_calls_quorate_total", stats.roll_calls_quorate),
+        ("quorate_engine_epoch_attempts_total", stats.epoch_attempts),
         ("quorate_engine_stalls_total", stats.stalls),
         ("quorate_engine_probes_total", stats.probes),
         ("quorate_engine_probes_inconclusive_total", stats.probes_inconclusive),
+        ("quorate_engine_second_opinions_asked_total", stats.second_opinions_asked),
+        ("quorate_engine_second_opinions_given_total", stats.second_opinions_given),
         ("quorate_engine_renewals_total", stats.renewals),
         ("quorate_engine_undead_filtered_total", stats.undead_filtered),
         ("quorate_engine_swim_probes_failed_total", stats.swim_probes_failed),
@@ -140,6 +164,7 @@ fn engine(sheet: &mut Sheet, stats: &Stats) {
         ("quorate_engine_batches_refused_total", stats.batches_refused),
         ("quorate_engine_packets_malformed_total", stats.packets_malformed),
         ("quorate_engine_packets_refused_total", stats.packets_refused),
+        ("quorate_engine_syncs_spared_total", stats.syncs_spared),
         ("quorate_engine_limits_hit_total", stats.limits_hit),
         ("quorate_engine_local_health", u64::from(stats.local_health)),
     ];

@@ -7,7 +7,7 @@ use crate::time::SimTime;
 use crate::truth::{Probed, Truth};
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
 use quorate_core::{AgentId, Cause, Class, InstanceId, Phase, ServiceName, UnixMs, Verdict, Vote, Zone};
-use quorate_mesh::{InstanceView, MemberState, MemberView, MeshView, ObserverView, Stats};
+use quorate_mesh::{Glance, InstanceView, MemberState, ObserverView, Standing, Stats};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,14 @@ impl Bench {
         let mut truth = Truth::new(Scenario::new("t", &plan, 1).unwrap());
         (0..5).for_each(|agent| truth.started(agent));
         Self { truth }
+    }
+
+    /// The same with callers of api@1, whose breaker a person holds open from 60 s to 120 s.
+    pub fn with_calls() -> Self {
+        Self::new(
+            "[[calls]]\ninstance = \"api@1\"\nfrom = \"20s\"\nto = \"200s\"\n\
+             [[calls.words]]\nat = \"60s\"\nthrough = 1\nmode = \"forced-open\"\n",
+        )
     }
 
     pub fn at(&mut self, secs: u64) {
@@ -71,7 +79,12 @@ impl Bench {
         };
         let endorse = |signer: &usize| {
             let agent = &self.truth.scenario.agents[*signer];
-            Endorsement { agent: agent.id, vote, signed_at: UnixMs(agent.wall_ms + ms), signature: Vec::new() }
+            Endorsement {
+                agent: agent.id,
+                vote,
+                signed_at: UnixMs(agent.clock.calendar(SimTime::from_ms(ms)).0),
+                signature: Vec::new(),
+            }
         };
         Certificate {
             decision: Decision { instance, incarnation: 0, term: 1, verdict, observers },
@@ -117,35 +130,21 @@ impl Bench {
         }
     }
 
-    pub fn mesh_view(&self, agent: usize, quorate: bool, instances: &[InstanceView]) -> MeshView {
+    pub fn mesh_view(&self, agent: usize, quorate: bool, instances: &[InstanceView]) -> Glance {
         let this = &self.truth.scenario.agents[agent];
-        let members = self.truth.scenario.agents.iter().map(|other| {
-            let member = MemberView {
-                agent: other.id,
-                name: other.name.clone(),
-                zone: Zone::default(),
-                address: String::new(),
-                api_address: String::new(),
-                version: String::new(),
-                boot: 1,
-                state: MemberState::Alive,
-                since: UnixMs(0),
-                host: Verdict::Up,
-                instances: 0,
-            };
-            (other.id, member)
-        });
-        MeshView {
+        let standing = |other: &crate::scenario::Agent| Standing { agent: other.id, state: MemberState::Alive };
+        Glance {
             agent: this.id,
-            name: this.name.clone(),
             at: UnixMs(60_000),
             index: 1,
             quorate,
             quorate_since: UnixMs(0),
             alive: 5,
             roster: 5,
+            epoch: 1,
+            roster_digest: 1,
             settled: true,
-            members: Arc::new(members.collect()),
+            members: Arc::new(self.truth.scenario.agents.iter().map(standing).collect()),
             instances: Arc::new(instances.iter().map(|i| (i.instance.clone(), Arc::new(i.clone()))).collect()),
             stats: Stats::default(),
         }
@@ -164,8 +163,8 @@ impl Bench {
     }
 
     /// Shows a survey in which the given views are placed by their agents.
-    pub fn survey(&self, invariant: &mut dyn Invariant, views: &[&MeshView]) -> Vec<String> {
-        let mut placed: Vec<Option<&MeshView>> = vec![None; self.truth.agents()];
+    pub fn survey(&self, invariant: &mut dyn Invariant, views: &[&Glance]) -> Vec<String> {
+        let mut placed: Vec<Option<&Glance>> = vec![None; self.truth.agents()];
         for view in views {
             placed[self.number(view.agent)] = Some(view);
         }

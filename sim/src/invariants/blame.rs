@@ -36,7 +36,10 @@ impl Invariant for Blame {
             Sight::Certificate { holder, certificate, .. } if certificate.decision.verdict == Verdict::Down => {
                 let Some(subject) = truth.scenario.subject(&certificate.decision.instance) else { return };
                 for endorsement in &certificate.endorsements {
-                    let Some(signer) = truth.scenario.agent(endorsement.agent) else { continue };
+                    let signer = truth.scenario.agent(endorsement.agent);
+                    let Some(signer) = signer.filter(|signer| !truth.scenario.suspect(*signer, truth.now)) else {
+                        continue;
+                    };
                     let at = truth.moment_of(signer, endorsement.signed_at.0);
                     if let Some(wrong) = vantage(truth, subject, signer, at) {
                         let detail = format!("{} {wrong}", truth.scenario.agent_name(signer));
@@ -65,6 +68,9 @@ impl Invariant for Blame {
 fn vantage(truth: &Truth, subject: Subject, signer: usize, at: SimTime) -> Option<&'static str> {
     // Wall clocks show milliseconds, so the signature may be a little later than `at`.
     let latest = at.plus(Duration::from_millis(1));
+    if truth.scenario.doubled(signer, at.minus(VANTAGE), latest) {
+        return None;
+    }
     if !truth.awake(signer, at) && !truth.awake(signer, latest) {
         return Some("signs while it stands still");
     }

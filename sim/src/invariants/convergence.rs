@@ -1,12 +1,13 @@
 //! Promise 9, Convergence: after the last fault all live agents agree, within a bound, on the roster and on every verdict, and agree with
 //! the truth where it is plain.
 
-use super::{Finding, Invariant, Sight};
-use crate::plan::TargetMode;
+use super::detection::enough_honest;
+use super::{Finding, Invariant, Sight, observations};
+use crate::scenario::{Cut, Interval, Subject, Windows};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::{AgentId, InstanceId, Verdict, quorum};
-use quorate_mesh::{InstanceView, MemberState, MeshView};
+use quorate_mesh::{Glance, InstanceView, MemberState, Standings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +15,68 @@ use std::time::Duration;
 /// What has been so for this long is plain.
 const PLAIN: Duration = Duration::from_secs(15);
 
+/// What is decided late, such as the end of a hold-down, is known to all this soon.
+const NEWS: Duration = Duration::from_secs(2);
+
+/// So many changes may make the next one wait: others may have seen two more. A host flaps from half as many.
+const HELD_DOWN_CHANGES: u32 = 4;
+const HELD_DOWN_HOST_CHANGES: u32 = 1;
+
 /// The invariant.
 pub struct Convergence {
-    /// Since when all agree.
+    /// Since when all agree, but for moments in which news travels.
     since: Option<SimTime>,
+    /// Since when they do not.
+    lost: Option<SimTime>,
     /// Why they do not.
     complaint: Option<Finding>,
+    /// What was found in order at the last look: it need not be looked at again.
+    seen: Seen,
+}
+
+/// An agent's picture; the same one is shared until something in it changes.
+type Picture = (Arc<Standings>, Arc<BTreeMap<InstanceId, Arc<InstanceView>>>, usize);
+
+/// Pictures that were found in order, and what they were compared with.
+#[derive(Default)]
+struct Seen {
+    /// Who should count, and who of all is within reach.
+    expected: (BTreeSet<usize>, Vec<bool>),
+    model: Option<Picture>,
+    pictures: Vec<Option<Picture>>,
+}
+
+impl Seen {
+    /// Forgets what was compared with something else.
+    fn compare_with(&mut self, expected: (&BTreeSet<usize>, &[bool]), model: &Glance) {
+        let as_before = (&self.expected.0, &*self.expected.1) == expected && same(self.model.as_ref(), model);
+        if !as_before {
+            self.expected = (expected.0.clone(), expected.1.to_vec());
+            self.model = Some(picture(model));
+            self.pictures = vec![None; expected.1.len()];
+        }
+    }
+}
+
+fn picture(view: &Glance) -> Picture {
+    (Arc::clone(&view.members), Arc::clone(&view.instances), view.roster)
+}
+
+fn same(picture: Option<&Picture>, view: &Glance) -> bool {
+    picture.is_some_and(|(members, instances, roster)| {
+        Arc::ptr_eq(members, &view.members) && Arc::ptr_eq(instances, &view.instances) && *roster == view.roster
+    })
 }
 
 impl Convergence {
     /// Nobody agrees yet.
     pub fn new() -> Self {
-        Self { since: None, complaint: None }
+        Self { since: None, lost: None, complaint: None, seen: Seen::default() }
     }
 
     /// How long all have agreed.
     pub fn calm_for(&self, now: SimTime) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| now.since(since))
+        self.since.filter(|_| self.lost.is_none()).map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// How long after the last fault all agreed for good.
@@ -46,10 +92,19 @@ impl Invariant for Convergence {
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         match sight {
-            Sight::Survey { views } if truth.now >= truth.scenario.last_fault => match disagreement(truth, views) {
-                None => _ = self.since.get_or_insert(truth.now),
-                Some(complaint) => (self.since, self.complaint) = (None, Some(complaint)),
-            },
+            Sight::Survey { views } if truth.now >= truth.scenario.last_fault => {
+                match disagreement(truth, views, &mut self.seen) {
+                    None => {
+                        self.since.get_or_insert(truth.now);
+                        self.lost = None;
+                    }
+                    Some(complaint) => {
+                        let lost = *self.lost.get_or_insert(truth.now);
+                        self.since = self.since.filter(|_| truth.now.since(lost) <= NEWS);
+                        self.complaint = Some(complaint);
+                    }
+                }
+            }
             Sight::End => {
                 let bound = truth.scenario.bounds.convergence.0;
                 let late = truth.now.since(truth.scenario.last_fault) >= bound;
@@ -65,41 +120,113 @@ impl Invariant for Convergence {
 }
 
 /// What the live agents do not agree about, if anything.
-fn disagreement(truth: &Truth, views: &[Option<&MeshView>]) -> Option<Finding> {
+fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Option<Finding> {
     let now = truth.now;
-    let roster: BTreeSet<usize> = (0..truth.agents()).filter(|agent| truth.member(*agent, now)).collect();
-    let live: Vec<usize> = roster.iter().copied().filter(|agent| truth.awake(*agent, now)).collect();
+    let roster = expected(truth, views);
+    if !views.iter().flatten().any(|view| view.epoch > 0) {
+        // Every disk was lost: there is no mesh any more to which anybody could return.
+        return None;
+    }
+    let sound = |agent: &usize| truth.awake(*agent, now) && !truth.scenario.faulty(*agent, now);
+    // Whoever is lost for good need not agree: the connected part that holds more than half of the roster must.
+    let core = core(truth, &roster)?;
+    let live: Vec<usize> = roster.iter().copied().filter(|agent| core[*agent] && sound(agent)).collect();
     if !quorum::majority(live.len(), roster.len()) {
         return None;
     }
     let first = *live.first()?;
     let Some(model) = views[first] else { return Some(Finding::new(Some(first), "it has published no view")) };
+    seen.compare_with((&roster, &core), model);
+    let speaks = |agent: AgentId| truth.scenario.agent(agent).is_some_and(|agent| live.contains(&agent));
     for agent in &live {
         let complain = |detail: String| Some(Finding::new(Some(*agent), detail));
         let Some(view) = views[*agent] else { return complain("it has published no view".to_owned()) };
         if !view.quorate {
             return complain(format!("it is not quorate ({} alive of {})", view.alive, view.roster));
         }
-        if let Some(detail) = wrong_roster(truth, view, &roster) {
+        // What faulty members show is judged by the moment.
+        if truth.scenario.faulty.is_empty() && same(seen.pictures[*agent].as_ref(), view) {
+            continue;
+        }
+        if let Some(detail) = wrong_roster(truth, view, &roster, &core) {
             return complain(detail);
         }
-        if !Arc::ptr_eq(&view.instances, &model.instances)
-            && let Some(detail) = differing(&model.instances, &view.instances)
-        {
+        if let Some(detail) = differing(model, view).or_else(|| observations::differing(model, view, speaks)) {
             return complain(format!("{detail}, on {}", truth.scenario.agent_name(first)));
         }
-        if let Some(stale) = view.instances.values().find(|instance| instance.stale_since.is_some()) {
+        let stale = |instance: &&Arc<InstanceView>| {
+            instance.stale_since.is_some() && observers_left(truth, &instance.instance, &live, roster.len())
+        };
+        if let Some(stale) = view.instances.values().find(stale) {
             return complain(format!("{} is stale", stale.instance));
         }
+        seen.pictures[*agent] = Some(picture(view));
     }
-    let wrong = wrong(truth, model, &roster).map(|detail| Finding::new(Some(first), detail));
+    let pictures: Vec<&Glance> = live.iter().filter_map(|agent| views[*agent]).collect();
+    let wrong = wrong(truth, &pictures, &roster, &core).map(|detail| Finding::new(Some(first), detail));
     wrong.or_else(|| {
         live.iter().find_map(|agent| suspecting(truth, views[*agent]?, &live).map(|s| Finding::new(Some(*agent), s)))
     })
 }
 
+/// Who should count now: all that joined and did not leave, but for those that were lost and have been forgotten, and with those that left
+/// while nobody could hear it. While more than half of those that count by agreement are gone, nothing can be agreed any more, and that is how
+/// it is.
+fn expected(truth: &Truth, views: &[Option<&Glance>]) -> BTreeSet<usize> {
+    let now = truth.now;
+    let heard = |agent: usize| {
+        let id = truth.scenario.agents[agent].id;
+        views.iter().flatten().any(|view| view.members.get(&id).is_some_and(|m| m.state == MemberState::Left))
+    };
+    let counts = |agent: &usize| match truth.member(*agent, now) {
+        true => truth.counts(*agent, now) || truth.awake(*agent, now),
+        false => truth.counts(*agent, now) && !heard(*agent),
+    };
+    (0..truth.agents()).filter(counts).collect()
+}
+
+/// Are there agents enough among the live ones to make a quorum of the observers? A small mesh that has lost a few is short of them for ever.
+fn observers_left(truth: &Truth, id: &InstanceId, live: &[usize], roster: usize) -> bool {
+    let (assigned, candidates) = match truth.scenario.subject(id) {
+        None => return true,
+        Some(Subject::Host(_)) => {
+            ((quorum::DEFAULT_OBSERVERS as usize).min(roster.saturating_sub(1)), live.len().saturating_sub(1))
+        }
+        Some(Subject::Instance(index)) if truth.scenario.instances[index].registration.check.kind.home_only() => {
+            return live.contains(&truth.scenario.instances[index].home);
+        }
+        Some(Subject::Instance(index)) => {
+            ((truth.scenario.instances[index].registration.observers as usize).min(roster), live.len())
+        }
+    };
+    candidates >= quorum::of(u32::try_from(assigned).unwrap_or(u32::MAX)) as usize
+}
+
+/// The part of the mesh, connected now, that holds more than half of the roster.
+fn core(truth: &Truth, roster: &BTreeSet<usize>) -> Option<Vec<bool>> {
+    let mut seen = vec![false; truth.agents()];
+    for agent in roster {
+        if seen[*agent] {
+            continue;
+        }
+        let part = truth.part_of(*agent, truth.now);
+        let inside = |member: usize| part.get(member).is_some_and(|inside| *inside);
+        let size = roster.iter().filter(|member| inside(**member)).count();
+        let agreed: Vec<usize> = (0..truth.agents()).filter(|agent| truth.counts(*agent, truth.now)).collect();
+        let agree = agreed.iter().filter(|member| inside(**member)).count();
+        if quorum::majority(size, roster.len()) && quorum::majority(agree, agreed.len()) {
+            return Some(part);
+        }
+        part.iter().enumerate().filter(|(_, inside)| **inside).for_each(|(member, _)| seen[member] = true);
+    }
+    None
+}
+
 /// A live agent that is suspected, if any. Looked for last: suspicion alone decides nothing.
-fn suspecting(truth: &Truth, view: &MeshView, live: &[usize]) -> Option<String> {
+fn suspecting(truth: &Truth, view: &Glance, live: &[usize]) -> Option<String> {
+    if view.members.suspects() == 0 {
+        return None;
+    }
     live.iter().find_map(|agent| {
         let state = view.members.get(&truth.scenario.agents[*agent].id)?.state;
         let name = truth.scenario.agent_name(*agent);
@@ -107,7 +234,7 @@ fn suspecting(truth: &Truth, view: &MeshView, live: &[usize]) -> Option<String> 
     })
 }
 
-fn wrong_roster(truth: &Truth, view: &MeshView, roster: &BTreeSet<usize>) -> Option<String> {
+fn wrong_roster(truth: &Truth, view: &Glance, roster: &BTreeSet<usize>, core: &[bool]) -> Option<String> {
     let named: BTreeSet<AgentId> =
         view.members.values().filter(|m| m.state != MemberState::Left).map(|m| m.agent).collect();
     let expected: BTreeSet<AgentId> = roster.iter().map(|agent| truth.scenario.agents[*agent].id).collect();
@@ -121,71 +248,119 @@ fn wrong_roster(truth: &Truth, view: &MeshView, roster: &BTreeSet<usize>) -> Opt
     }
     roster.iter().find_map(|agent| {
         let state = view.members.get(&truth.scenario.agents[*agent].id)?.state;
-        let alive = truth.awake(*agent, truth.now);
-        let right = if alive {
-            matches!(state, MemberState::Alive | MemberState::Suspect)
-        } else {
-            state == MemberState::Failed
+        let alive = core[*agent];
+        if truth.scenario.faulty(*agent, truth.now) {
+            return None;
+        }
+        // A member that lies on may have it that the dead have spoken; until that is refuted by silence they are suspect.
+        let rumoured = (0..truth.agents()).any(|member| truth.scenario.faulty(member, truth.now));
+        let right = match state {
+            MemberState::Alive => alive,
+            MemberState::Suspect => alive || rumoured,
+            _ => !alive && state == MemberState::Failed,
         };
         (!right).then(|| format!("{} is {state:?} in its eyes; alive: {alive}", truth.scenario.agent_name(*agent)))
     })
 }
 
-type Instances = BTreeMap<InstanceId, Arc<InstanceView>>;
+/// What an agent says of an instance: stated, decided, and the term.
+type Told = (Verdict, Verdict, u64);
 
-fn differing(model: &Instances, view: &Instances) -> Option<String> {
-    if let Some(id) = model.keys().find(|id| !view.contains_key(*id)) {
+/// Of a host of which there is nothing to say, membership speaks.
+fn told(view: &Glance, id: &InstanceId) -> Option<Told> {
+    let known = view.instances.get(id).map(|i| (i.verdict, i.decided, i.term));
+    known.or_else(|| view.host(id.host_of()?))
+}
+
+fn differing(model: &Glance, view: &Glance) -> Option<String> {
+    if let Some(id) = model.instances.keys().find(|id| told(view, id).is_none()) {
         return Some(format!("{id} is not known"));
     }
-    view.iter().find_map(|(id, here)| {
-        let Some(there) = model.get(id) else { return Some(format!("{id} is known only here")) };
-        let told = |i: &InstanceView| (i.verdict, i.decided, i.term);
-        (told(here) != told(there)).then(|| {
-            let say = |i: &InstanceView| format!("{} (decided {}, term {})", i.verdict, i.decided, i.term);
-            format!("{id} is {} here and {} there", say(here), say(there))
-        })
+    view.instances.keys().chain(model.instances.keys()).find_map(|id| match (told(view, id), told(model, id)) {
+        (_, None) => Some(format!("{id} is known only here")),
+        (Some(here), Some(there)) if here != there => {
+            let say = |(verdict, decided, term): Told| format!("{verdict} (decided {decided}, term {term})");
+            Some(format!("{id} is {} here and {} there", say(here), say(there)))
+        }
+        _ => None,
     })
 }
 
-/// What is plainly not so, of what all agree about.
-fn wrong(truth: &Truth, view: &MeshView, roster: &BTreeSet<usize>) -> Option<String> {
-    let (from, now) = (truth.now.minus(PLAIN), truth.now);
-    for (index, instance) in truth.scenario.instances.iter().enumerate() {
-        if !roster.contains(&instance.home) {
-            continue;
-        }
-        let Some(told) = view.instances.get(&instance.id) else { return Some(format!("{} is not known", instance.id)) };
-        let held_down = told.flapping || told.changes >= 4;
-        let watched =
-            roster.iter().all(|agent| !truth.awake(*agent, now) || truth.path_clear(*agent, instance.home, from, now));
-        let home_long = truth.settled_member(instance.home, from);
-        if truth.well_throughout(index, from, now) && watched && home_long && told.decided != Verdict::Up && !held_down
-        {
-            return Some(format!("{} is well, but decided {}", instance.id, told.decided));
-        }
-        if dead_for_good(truth, index, from) && told.decided != Verdict::Down && !held_down {
-            return Some(format!("{} is dead, but decided {}", instance.id, told.decided));
-        }
-    }
-    roster.iter().find_map(|agent| {
-        let host = view.instances.get(&InstanceId::host(truth.scenario.agents[*agent].id))?;
-        let name = truth.scenario.agent_name(*agent);
-        let held_down = host.flapping || host.changes >= 4;
-        let down = host.decided == Verdict::Down;
-        if truth.awake_throughout(*agent, from, now) && down && !held_down {
-            return Some(format!("{name} lives, but its host is decided down"));
-        }
-        let gone = truth.scenario.crashes.iter().any(|c| c.agent == *agent && c.when.holds(from) && c.when.holds(now));
-        (gone && !down && !held_down).then(|| format!("{name} is gone, but its host is decided {}", host.decided))
+/// What is plainly not so, of what all agree about; `views` is what they see.
+fn wrong(truth: &Truth, views: &[&Glance], roster: &BTreeSet<usize>, core: &[bool]) -> Option<String> {
+    let instances = truth.scenario.instances.iter().enumerate();
+    let mut homed = instances.filter(|(_, instance)| roster.contains(&instance.home));
+    let of_instance = homed.find_map(|(index, _)| wrong_instance(truth, views, core, index));
+    let alive = core.iter().filter(|inside| **inside).count();
+    of_instance.or_else(|| {
+        let judged = |agent: &&usize| enough_honest(truth, Subject::Host(**agent), alive, roster.len());
+        roster.iter().filter(judged).find_map(|agent| wrong_host(truth, views, core, *agent))
     })
+}
+
+/// Was the path between `home` and everyone of the core clear all the time, or cut all the time?
+fn paths(truth: &Truth, core: &[bool], home: usize, clear: bool) -> bool {
+    let (from, now) = (truth.now.minus(PLAIN), truth.now);
+    let stops = |cut: &Cut, agent: usize| cut.stops(agent, home) || cut.stops(home, agent);
+    let lasting = |when: Windows| when.holds(from) && when.holds(now);
+    let cut = |agent: usize| truth.scenario.cuts.iter().any(|cut| lasting(cut.when) && stops(cut, agent));
+    let mut inside = (0..core.len()).filter(|agent| core[*agent]);
+    inside.all(|agent| if clear { truth.path_clear(agent, home, from, now) } else { agent != home && cut(agent) })
+}
+
+/// Does anyone have reason to let it wait for its next `up`? Whoever was cut off has missed some of its changes.
+fn held_down(views: &[&Glance], id: &InstanceId, changes: u32) -> bool {
+    views.iter().filter_map(|view| view.instances.get(id)).any(|told| told.flapping || told.changes >= changes)
+}
+
+fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize) -> Option<String> {
+    let from = truth.now.minus(PLAIN);
+    let view = views.first()?;
+    let instance = &truth.scenario.instances[index];
+    let Some(told) = view.instances.get(&instance.id) else { return Some(format!("{} is not known", instance.id)) };
+    let held_down = || held_down(views, &instance.id, HELD_DOWN_CHANGES);
+    let alive = core.iter().filter(|inside| **inside).count();
+    if !enough_honest(truth, Subject::Instance(index), alive, view.roster) {
+        return None;
+    }
+    let home_long = truth.settled_member(instance.home, from);
+    let well = || truth.well_throughout(index, from, truth.now) && paths(truth, core, instance.home, true);
+    if told.decided != Verdict::Up && home_long && well() && !held_down() {
+        return Some(format!("{} is well, but decided {}", instance.id, told.decided));
+    }
+    if instance.registration.check.kind.home_only() && !core[instance.home] {
+        // Nobody can say anything of it any more, and it is shown so.
+        let unknown = told.verdict == Verdict::Unknown;
+        return (!unknown).then(|| format!("{} cannot be seen by anyone, but is {}", instance.id, told.verdict));
+    }
+    let lost = || dead_for_good(truth, index, from) || paths(truth, core, instance.home, false);
+    (told.decided != Verdict::Down && lost()).then(|| format!("{} is dead, but decided {}", instance.id, told.decided))
+}
+
+fn wrong_host(truth: &Truth, views: &[&Glance], core: &[bool], agent: usize) -> Option<String> {
+    let view = views.first()?;
+    let (from, now) = (truth.now.minus(PLAIN), truth.now);
+    let id = truth.scenario.agents[agent].id;
+    let (_, decided, _) = view.host(id)?;
+    let held_down = || held_down(views, &InstanceId::host(id), HELD_DOWN_HOST_CHANGES);
+    if truth.scenario.faulty(agent, from) {
+        return None;
+    }
+    let (name, down) = (truth.scenario.agent_name(agent), decided == Verdict::Down);
+    let well = || truth.awake_throughout(agent, from, now) && paths(truth, core, agent, true);
+    if down && core[agent] && well() && !held_down() {
+        return Some(format!("{name} lives, but its host is decided down"));
+    }
+    let dark = || truth.scenario.crashes.iter().any(|c| c.agent == agent && c.when.holds(from) && c.when.holds(now));
+    let gone = !down && (dark() || paths(truth, core, agent, false));
+    gone.then(|| format!("{name} is gone, but its host is decided {decided}"))
 }
 
 fn dead_for_good(truth: &Truth, index: usize, from: SimTime) -> bool {
     let home = truth.scenario.instances[index].home;
-    let lasting = |when: crate::scenario::Interval| when.holds(from) && when.holds(truth.now);
-    let target = truth.scenario.targets.iter().any(|fault| {
-        fault.instance == index && fault.seen_by.is_none() && fault.mode != TargetMode::Flapping && lasting(fault.when)
-    });
+    let lasting = |when: Interval| when.holds(from) && when.holds(truth.now);
+    let target =
+        truth.scenario.targets.iter().any(|fault| fault.instance == index && fault.kills() && lasting(fault.when));
     target || truth.scenario.crashes.iter().any(|c| c.agent == home && !c.targets_survive && lasting(c.when))
 }
 
@@ -195,14 +370,14 @@ mod tests {
     use super::*;
 
     /// Surveys at 41 s and, the split having ended at 40 s, again past the bound; returns what is found at the end.
-    fn end(change: impl Fn(&mut Bench, &mut Vec<MeshView>)) -> Vec<String> {
+    fn end(change: impl Fn(&mut Bench, &mut Vec<Glance>)) -> Vec<String> {
         let mut bench = Bench::new(SPLIT);
         bench.at(71);
         let up = |bench: &Bench, name: &str| bench.instance_view(name, Verdict::Up, 1, None);
         let instances = [up(&bench, "web@0"), up(&bench, "web@4")];
-        let mut views: Vec<MeshView> = (0..5).map(|agent| bench.mesh_view(agent, true, &instances)).collect();
+        let mut views: Vec<Glance> = (0..5).map(|agent| bench.mesh_view(agent, true, &instances)).collect();
         change(&mut bench, &mut views);
-        let views: Vec<Option<&MeshView>> = views.iter().map(Some).collect();
+        let views: Vec<Option<&Glance>> = views.iter().map(Some).collect();
         let mut convergence = Convergence::new();
         let mut found = Vec::new();
         convergence.look(&bench.truth, &Sight::Survey { views: &views }, &mut found);

@@ -1,4 +1,5 @@
-//! Promise 7, Detection: what is dead is `down` on every agent within `failure_threshold x period + timeout + dissemination`.
+//! Promise 7, Detection: what is dead is `down` on every agent within `failure_threshold x period + timeout + dissemination`;
+//! with a fast interval, that counts for the period between failures.
 
 use super::Finding;
 use crate::scenario::{Interval, Subject};
@@ -17,6 +18,11 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         let began = trial.when.from;
         let bound = bound(truth, &trial);
         let by = began.plus(bound);
+        // What only its own host can check is not seen any more when that host is gone.
+        let unseen = |index: usize| truth.scenario.instances[index].registration.check.kind.home_only();
+        if trial.dark.is_some() && matches!(trial.subject, Subject::Instance(index) if unseen(index)) {
+            continue;
+        }
         if by >= trial.when.to
             || by > truth.now
             || !trial.undisturbed(truth, began, by)
@@ -25,7 +31,8 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
             continue;
         }
         for agent in 0..truth.agents() {
-            let watched = truth.settled_member(agent, began) && truth.awake_throughout(agent, began, by);
+            let honest = !truth.scenario.suspect(agent, truth.now);
+            let watched = honest && truth.settled_member(agent, began) && truth.awake_throughout(agent, began, by);
             let held = timeline.held(trial.subject, agent, began);
             if !watched || held != Some(Verdict::Up) {
                 continue;
@@ -56,18 +63,30 @@ fn bound(truth: &Truth, trial: &Trial) -> Duration {
     let bounds = &truth.scenario.bounds;
     let probes = match trial.subject {
         Subject::Host(_) => return bounds.host_detection.0,
-        Subject::Instance(index) => {
-            let check = &truth.scenario.instances[index].registration.check;
-            check.period * check.failure_threshold + check.timeout
-        }
+        Subject::Instance(index) => truth.scenario.instances[index].registration.check.detection_span(),
     };
     probes + if trial.dark.is_some() { bounds.host_detection.0 } else { bounds.detection.0 }
 }
 
-/// After the fault, is more than half of the roster alive?
-fn majority_left(truth: &Truth, trial: &Trial) -> bool {
+/// After the fault, is more than half of the roster alive, and are honest observers enough?
+pub fn majority_left(truth: &Truth, trial: &Trial) -> bool {
     let at = trial.when.from;
-    let roster = (0..truth.agents()).filter(|agent| truth.member(*agent, at)).count();
-    let alive = (0..truth.agents()).filter(|agent| truth.awake(*agent, at) && trial.dark != Some(*agent)).count();
-    quorum::majority(alive, roster)
+    let roster = (0..truth.agents()).filter(|agent| truth.counts(*agent, at)).count();
+    let alive = (0..truth.agents())
+        .filter(|agent| truth.counts(*agent, at) && truth.awake(*agent, at) && trial.dark != Some(*agent))
+        .count();
+    quorum::majority(alive, roster) && enough_honest(truth, trial.subject, alive, roster)
+}
+
+/// Do the honest observers of `subject` make a quorum without the faulty ones, when only `alive` of the `roster` remain?
+pub fn enough_honest(truth: &Truth, subject: Subject, alive: usize, roster: usize) -> bool {
+    let faulty = (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count();
+    let observers = match subject {
+        Subject::Host(_) => (quorum::DEFAULT_OBSERVERS as usize).min(roster.saturating_sub(1)),
+        Subject::Instance(index) => {
+            (truth.scenario.instances[index].registration.wanted_observers() as usize).min(roster)
+        }
+    };
+    let honest = observers.min(alive).saturating_sub(faulty);
+    faulty == 0 || honest >= quorum::of(u32::try_from(observers).unwrap_or(u32::MAX)) as usize
 }

@@ -22,7 +22,9 @@ impl Invariant for Minority {
                 for endorsement in &certificate.endorsements {
                     let Some(signer) = truth.scenario.agent(endorsement.agent) else { continue };
                     let at = truth.moment_of(signer, endorsement.signed_at.0);
-                    if truth.minority_throughout(signer, at.minus(SILENCE), at) {
+                    if !truth.scenario.suspect(signer, truth.now)
+                        && truth.minority_throughout(signer, at.minus(SILENCE), at)
+                    {
                         let name = truth.scenario.agent_name(signer);
                         let detail = format!("{name} signs while it reaches half of the roster or less");
                         found.push(Finding::about(truth, certificate, Some(*holder), detail));
@@ -32,10 +34,18 @@ impl Invariant for Minority {
             Sight::Survey { views } => {
                 let bound = truth.scenario.bounds.quorate.0;
                 let now = truth.now;
-                for (agent, view) in views.iter().enumerate() {
+                // Without a cut all that are awake are in one part.
+                let parted = truth.scenario.cuts.iter().any(|cut| cut.when.holds(now));
+                let mut whole = None;
+                let mut cornered = |agent: usize| match parted {
+                    true => truth.cornered(agent, now),
+                    false => *whole.get_or_insert_with(|| truth.cornered(agent, now)),
+                };
+                for (agent, view) in views.iter().enumerate().filter(|(agent, _)| !truth.scenario.suspect(*agent, now))
+                {
                     let claims =
                         view.is_some_and(|view| view.quorate) && truth.awake_throughout(agent, now.minus(bound), now);
-                    if claims && truth.cornered(agent, now) && truth.cornered_throughout(agent, now.minus(bound), now) {
+                    if claims && cornered(agent) && truth.cornered_throughout(agent, now.minus(bound), now) {
                         let detail = format!("it holds itself quorate on the smaller side for {bound:?}");
                         found.push(Finding::new(Some(agent), detail));
                     }

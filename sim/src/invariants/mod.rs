@@ -3,21 +3,33 @@
 //! An invariant is shown what happens and says what is wrong with it. It never influences the run.
 
 pub mod blame;
+pub mod calls;
 pub mod convergence;
+pub mod cost;
 pub mod detection;
+pub mod determinism;
+pub mod epochs;
+pub mod flapping;
+pub mod forged;
+pub mod identity;
 pub mod minority;
+mod observations;
+pub mod one_side;
 pub mod order;
+pub mod quiet;
 pub mod quorum;
 pub mod recovery;
+pub mod terms;
 pub mod truth_wins;
 pub mod unwatched;
 
 #[cfg(test)]
 pub mod bench;
 
+use crate::calls::CallSight;
 use crate::truth::Truth;
 use quorate_core::verdict::Certificate;
-use quorate_mesh::{EventKind, InstanceView, MeshView};
+use quorate_mesh::{EventKind, Glance, InstanceView};
 
 /// Something that can be seen.
 pub enum Sight<'a> {
@@ -49,7 +61,16 @@ pub enum Sight<'a> {
     /// Five times a second: what everybody knows.
     Survey {
         /// By agent; none for one without a process.
-        views: &'a [Option<&'a MeshView>],
+        views: &'a [Option<&'a Glance>],
+    },
+    /// Somebody calls.
+    Call {
+        /// From which agent's host.
+        agent: usize,
+        /// Which of the plan's calls.
+        calls: usize,
+        /// What came of it.
+        call: CallSight,
     },
     /// The run is over.
     End,
@@ -104,5 +125,17 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(truth_wins::TruthWins),
         Box::new(unwatched::Unwatched),
         Box::new(order::Order),
+        Box::new(epochs::Epochs::default()),
+        Box::new(forged::Forged::default()),
+        Box::new(one_side::OneSide::default()),
+        Box::new(cost::Cost::default()),
+        Box::new(quiet::Quiet::default()),
+        Box::new(terms::OneWord::default()),
+        Box::new(flapping::Flapping::default()),
+        Box::new(identity::Identity::default()),
+        Box::new(calls::late::LateResults),
+        Box::new(calls::trials::BoundedTrials::default()),
+        Box::new(calls::one_caller::OneCaller::default()),
+        Box::new(calls::words::Words),
     ]
 }

@@ -1,4 +1,5 @@
-//! Part of promise 8: within one run of its process, an agent sees an instance's verdicts in the order of their terms, none twice.
+//! Part of promise 8: within one run of its process, an agent sees an instance's verdicts in the order of their terms, none twice; and of
+//! two certificates of one term it never goes back to the one that yields.
 
 use super::{Finding, Invariant, Sight};
 use crate::truth::Truth;
@@ -14,17 +15,22 @@ impl Invariant for Order {
 
     fn look(&mut self, _truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         if let Sight::Instance { agent, before: Some(before), after } = sight
-            && let (Some(old), Some(new)) = (place(before), place(after))
+            && let (Some(old), Some(new)) = (rank(before), rank(after))
             && new < old
         {
-            let detail = format!("{}: incarnation and term go from {old:?} back to {new:?}", after.instance);
+            let detail = format!(
+                "{}: incarnation, term and standing go from {:?} back to {:?}",
+                after.instance,
+                (old.0, old.1, old.2),
+                (new.0, new.1, new.2)
+            );
             found.push(Finding::new(Some(*agent), detail));
         }
     }
 }
 
-fn place(view: &InstanceView) -> Option<(u64, u64)> {
-    view.certificate.as_ref().map(|certificate| (certificate.decision.incarnation, certificate.decision.term))
+fn rank(view: &InstanceView) -> Option<(u64, u64, u8, u64)> {
+    view.certificate.as_ref().map(|certificate| certificate.rank())
 }
 
 #[cfg(test)]
@@ -34,18 +40,18 @@ mod tests {
     use quorate_core::Verdict;
 
     #[test]
-    fn a_term_that_goes_back_is_found() {
+    fn a_term_or_a_standing_that_goes_back_is_found() {
         let mut bench = Bench::new("");
         bench.at(30);
-        let view = |term| {
-            let mut certificate = bench.certificate("web@0", Verdict::Up, &[0, 1, 2], 29_000);
+        let view = |verdict, term| {
+            let mut certificate = bench.certificate("web@0", verdict, &[0, 1, 2], 29_000);
             certificate.decision.term = term;
-            bench.instance_view("web@0", Verdict::Up, term, Some(certificate))
+            bench.instance_view("web@0", verdict, term, Some(certificate))
         };
-        let (third, second) = (view(3), view(2));
-        let back = Sight::Instance { agent: 1, before: Some(&third), after: &second };
-        assert!(bench.look(&mut Order, &back)[0].contains("(0, 3) back to (0, 2)"));
-        let on = Sight::Instance { agent: 1, before: Some(&second), after: &third };
-        assert!(bench.look(&mut Order, &on).is_empty());
+        let (third, second, down) = (view(Verdict::Up, 3), view(Verdict::Up, 2), view(Verdict::Down, 2));
+        let look = |before, after| bench.look(&mut Order, &Sight::Instance { agent: 1, before: Some(before), after });
+        assert!(look(&third, &second)[0].contains("(0, 3, 3) back to (0, 2, 3)"));
+        assert!(look(&second, &down)[0].contains("(0, 2, 3) back to (0, 2, 0)"));
+        assert!(look(&second, &third).is_empty() && look(&down, &second).is_empty());
     }
 }

@@ -5,13 +5,19 @@ use super::{Finding, Invariant, Sight};
 use crate::scenario::Subject;
 use crate::time::SimTime;
 use crate::truth::Truth;
+use quorate_core::signing::SIGNATURE_LIFE;
 use quorate_core::verdict::{Certificate, Endorsement};
 use quorate_core::{Verdict, quorum};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// A certificate is seen this soon after it was signed; the roster may have changed in between.
+const MOMENT_OF_SIGNING: Duration = Duration::from_secs(2);
+
 /// Added to an instance's period and timeout: how old a failed probe may be that supports a vote.
 const SLACK: Duration = Duration::from_secs(2);
+/// Wall clocks show milliseconds.
+const CLOCK: Duration = Duration::from_millis(1);
 /// How long ago a host must at the latest have been silent for a vote against it.
 const HOST_MEMORY: Duration = Duration::from_secs(3);
 
@@ -57,17 +63,43 @@ fn examine(truth: &Truth, certificate: &Certificate) -> Result<(), String> {
     if observers < assigned {
         return Err(format!("it counts {observers} observers where {assigned} are assigned"));
     }
-    certificate.endorsements.iter().try_for_each(|endorsement| supported(truth, subject, endorsement))
+    one_moment(truth, certificate)?;
+    // What a faulty member sees, or whether it answers, is for it to say.
+    if matches!(subject, Subject::Host(agent) if truth.scenario.suspect(agent, truth.now)) {
+        return Ok(());
+    }
+    let honest =
+        |e: &&Endorsement| truth.scenario.agent(e.agent).is_none_or(|agent| !truth.scenario.suspect(agent, truth.now));
+    certificate.endorsements.iter().filter(honest).try_for_each(|endorsement| supported(truth, subject, endorsement))
 }
 
-/// How many observers are assigned at least: as many as wanted, or the others that have long been members.
+/// A signature counts for a second from when its proposer asked for it, so that no two in one certificate are further apart.
+fn one_moment(truth: &Truth, certificate: &Certificate) -> Result<(), String> {
+    let honest = |agent: &usize| !truth.scenario.suspect(*agent, truth.now);
+    let moments = certificate.endorsements.iter().filter_map(|endorsement| {
+        let agent = truth.scenario.agent(endorsement.agent).filter(honest)?;
+        Some(truth.moment_of(agent, endorsement.signed_at.0))
+    });
+    let (mut first, mut last) = (SimTime::NEVER, SimTime::START);
+    for moment in moments {
+        (first, last) = (first.min(moment), last.max(moment));
+    }
+    let apart = last.since(first.min(last));
+    if apart > SIGNATURE_LIFE + CLOCK { Err(format!("its signatures are {apart:?} apart")) } else { Ok(()) }
+}
+
+/// How many observers are assigned at least: as many as wanted, or the others that counted a moment ago.
 fn assigned(truth: &Truth, subject: Subject) -> u32 {
     let (wanted, itself) = match subject {
-        Subject::Instance(index) => (truth.scenario.instances[index].registration.observers, None),
+        Subject::Instance(index) => (truth.scenario.instances[index].registration.wanted_observers(), None),
         Subject::Host(agent) => (quorum::DEFAULT_OBSERVERS, Some(agent)),
     };
-    let others = (0..truth.agents()).filter(|agent| Some(*agent) != itself && truth.settled_member(*agent, truth.now));
-    wanted.min(u32::try_from(others.count()).unwrap_or(u32::MAX))
+    let recent = truth.rosters.between(truth.now.minus(MOMENT_OF_SIGNING), truth.now);
+    let others = recent.map(|roster| roster.iter().filter(|agent| Some(**agent) != itself).count()).min();
+    let others = others.unwrap_or_else(|| {
+        (0..truth.agents()).filter(|a| Some(*a) != itself && truth.settled_member(*a, truth.now)).count()
+    });
+    wanted.min(u32::try_from(others).unwrap_or(u32::MAX))
 }
 
 fn supported(truth: &Truth, subject: Subject, endorsement: &Endorsement) -> Result<(), String> {
@@ -90,11 +122,13 @@ fn saw_failure(truth: &Truth, subject: Subject, observer: usize, at: SimTime) ->
             let check = &truth.scenario.instances[index].registration.check;
             let oldest = at.minus(check.period + check.timeout + SLACK);
             // Wall clocks show milliseconds: what happened in the signature's own millisecond may have come after it.
-            let known =
-                || truth.probes(observer, index).filter(|probe| probe.finished <= at.plus(Duration::from_millis(1)));
-            let failed = known().any(|probe| !probe.passed && probe.finished >= oldest);
-            let passed_since = known().rfind(|probe| probe.finished <= at).is_some_and(|probe| probe.passed);
-            failed && !(passed_since && check.success_threshold == 1)
+            let known = |to: SimTime| truth.probes(observer, index).filter(move |probe| probe.finished <= to);
+            let latest = at.plus(CLOCK);
+            let failed = known(latest).any(|probe| !probe.passed && probe.finished >= oldest);
+            let passed_last = |to| known(to).next_back().is_some_and(|probe| probe.passed);
+            // Of two processes with one identity each has its own last probe.
+            let two = truth.scenario.doubled(observer, oldest, at);
+            failed && (two || !(passed_last(at) && passed_last(latest) && check.success_threshold == 1))
         }
     }
 }

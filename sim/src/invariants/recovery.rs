@@ -1,7 +1,7 @@
 //! Promise 8, Recovery: what lives again is `up` on every agent within `success_threshold x period + timeout + dissemination`.
 
 use super::Finding;
-use super::detection::describe;
+use super::detection::{describe, majority_left};
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
 use crate::timeline::{Timeline, trials};
@@ -18,16 +18,17 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
     for trial in trials(truth).into_iter().filter(|trial| trial.dark.is_none()) {
         let Subject::Instance(index) = trial.subject else { continue };
         let check = &truth.scenario.instances[index].registration.check;
-        let bound = check.period * check.success_threshold + check.timeout + truth.scenario.bounds.recovery.0;
+        let bound = check.recovery_span() + truth.scenario.bounds.recovery.0;
         let ended = trial.when.to;
         let by = ended.plus(bound);
         let faults = truth.scenario.targets.iter().filter(|fault| fault.instance == index);
         let again = faults.filter(|fault| fault.when.meets(ended, by)).count() > 0;
-        if by > truth.now || again || !trial.undisturbed(truth, ended, by) {
+        if by > truth.now || again || !trial.undisturbed(truth, ended, by) || !majority_left(truth, &trial) {
             continue;
         }
         for agent in 0..truth.agents() {
-            let watched = truth.settled_member(agent, ended) && truth.awake_throughout(agent, ended, by);
+            let honest = !truth.scenario.suspect(agent, truth.now);
+            let watched = honest && truth.settled_member(agent, ended) && truth.awake_throughout(agent, ended, by);
             if !watched || timeline.held(trial.subject, agent, ended) != Some(Verdict::Down) {
                 continue;
             }

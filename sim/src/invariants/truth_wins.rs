@@ -10,6 +10,7 @@ use crate::truth::Truth;
 use quorate_core::verdict::Certificate;
 use quorate_core::{Verdict, quorum};
 use quorate_mesh::InstanceView;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Whoever reaches an instance for this long, or for a probe and a second, must know it.
@@ -32,8 +33,9 @@ impl Invariant for TruthWins {
             && certificate.decision.verdict == Verdict::Down
         {
             let reach = reaching(truth, instance, certificate);
-            if reach >= quorum::of(certificate.decision.observers) {
-                let detail = format!("{reach} of its {} observers reach it all along", certificate.decision.observers);
+            let watching = watching(instance, certificate);
+            if reach >= quorum::of(watching) {
+                let detail = format!("{reach} of its {watching} observers reach it all along");
                 found.push(Finding::about(truth, certificate, Some(*holder), detail));
             }
             // A sole observer decides by what it alone sees: that was asked for.
@@ -82,26 +84,48 @@ fn reaches(truth: &Truth, observer: usize, subject: Subject, from: SimTime, to: 
 fn plain(truth: &Truth, certificate: &Certificate) -> bool {
     let to = decided(truth, certificate);
     let Some(subject) = truth.scenario.subject(&certificate.decision.instance) else { return false };
-    truth.split_clean(to.minus(window(truth, subject)), to)
+    let (from, home) = (to.minus(window(truth, subject)), home(truth, subject));
+    // A host whose agent stands still has paths, too.
+    let same = |agent: usize| truth.path_clear(agent, home, from, to) || truth.path_cut(agent, home, from, to);
+    truth.split_clean(from, to) && (truth.awake(home, to) || (0..truth.agents()).all(same))
+}
+
+/// How many watch: those assigned, the home agent, which watches in addition, former observers whose votes are held, and whoever signed as an
+/// observer in the eyes of its proposer, if no more in those of the holder.
+fn watching(instance: &InstanceView, certificate: &Certificate) -> u32 {
+    let held = instance.observers.iter().map(|observer| observer.agent);
+    let all: BTreeSet<_> = held.chain(certificate.endorsements.iter().map(|e| e.agent)).collect();
+    certificate.decision.observers.max(u32::try_from(all.len()).unwrap_or(u32::MAX))
 }
 
 /// How many of the observers, as the first holder of the certificate names them, reached the subject all along.
 fn reaching(truth: &Truth, instance: &InstanceView, certificate: &Certificate) -> u32 {
     let Some(subject) = truth.scenario.subject(&certificate.decision.instance) else { return 0 };
-    let to = decided(truth, certificate);
-    let from = to.minus(window(truth, subject));
-    if truth.scenario.worst_loss(from, to) > LOST_WORDS {
+    if of_a_faulty_host(truth, subject) {
         return 0;
     }
+    let to = decided(truth, certificate);
+    let from = to.minus(window(truth, subject));
     let signers: Vec<usize> = certificate.endorsements.iter().filter_map(|e| truth.scenario.agent(e.agent)).collect();
     let lossy = truth.scenario.lossy(from, to);
     let heard = |observer: usize| {
         let certain = !lossy || home(truth, subject) != observer;
-        certain && signers.iter().all(|signer| truth.path_clear(observer, *signer, from, to))
+        let clear = |signer: usize| {
+            truth.path_clear(observer, signer, from, to)
+                && truth.scenario.worst_between(observer, signer, from, to) <= LOST_WORDS
+        };
+        certain && signers.iter().all(|signer| clear(*signer))
     };
     let assigned = instance.observers.iter().filter_map(|observer| truth.scenario.agent(observer.agent));
-    let reaching = assigned.filter(|observer| heard(*observer) && reaches(truth, *observer, subject, from, to));
+    let reaching = assigned
+        .filter(|observer| !truth.scenario.suspect(*observer, truth.now))
+        .filter(|observer| heard(*observer) && reaches(truth, *observer, subject, from, to));
     u32::try_from(reaching.count()).unwrap_or(u32::MAX)
+}
+
+/// A faulty member may condemn its own host: nobody is harmed but itself.
+fn of_a_faulty_host(truth: &Truth, subject: Subject) -> bool {
+    matches!(subject, Subject::Host(agent) if truth.scenario.suspect(agent, truth.now))
 }
 
 /// Does the certificate call something down that was well and within reach of more than half of the roster?
@@ -113,11 +137,14 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
     let to = decided(truth, certificate);
     let from = to.minus(window(truth, subject));
     let home = home(truth, subject);
+    if of_a_faulty_host(truth, subject) {
+        return false;
+    }
     let well = match subject {
         Subject::Instance(index) => truth.well_throughout(index, from, to),
         Subject::Host(agent) => truth.awake_throughout(agent, from, to),
     };
-    let members = (0..truth.agents()).filter(|agent| truth.member(*agent, to));
+    let members = (0..truth.agents()).filter(|agent| truth.counts(*agent, to));
     let (mut roster, mut reach) = (0, 0);
     for member in members {
         roster += 1;

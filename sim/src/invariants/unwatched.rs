@@ -4,7 +4,7 @@ use super::{Finding, Invariant, Sight};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::Verdict;
-use quorate_mesh::{InstanceView, MeshView};
+use quorate_mesh::{Glance, InstanceView};
 
 /// Looked at in every fifth survey: once a second.
 const EVERY_NS: u64 = 1_000_000_000;
@@ -32,6 +32,7 @@ impl Invariant for Unwatched {
                 && view.quorate
                 && view.at.0.saturating_sub(view.quorate_since.0) >= SETTLED_MS
                 && truth.awake(agent, truth.now)
+                && !truth.scenario.suspect(agent, truth.now)
             {
                 judge(truth, agent, view, found);
             }
@@ -39,7 +40,7 @@ impl Invariant for Unwatched {
     }
 }
 
-fn judge(truth: &Truth, agent: usize, view: &MeshView, found: &mut Vec<Finding>) {
+fn judge(truth: &Truth, agent: usize, view: &Glance, found: &mut Vec<Finding>) {
     let from = truth.now.minus(truth.scenario.bounds.unwatched.0);
     for instance in view.instances.values().filter(|instance| instance.verdict == Verdict::Up) {
         // Hosts are not watched while nothing is wrong; membership does that.

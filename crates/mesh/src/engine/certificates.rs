@@ -1,14 +1,16 @@
 //! Certificates: what they say is broken, when they are believed, how they spread, and when they are stale.
 
+use super::assigning::SPARE_PLACES;
 use super::instance::Instance;
 use super::{Engine, limits};
 use crate::api::VerdictChange;
 use crate::gossip::News;
+use crate::sabotage::Defect;
 use quorate_core::opinion::Voter;
 use quorate_core::verdict::{Certificate, Pattern};
 use quorate_core::{AgentId, Class, Evidence, InstanceId, Verdict, quorum};
-use quorate_wire::{Packet, encode_value};
-use std::collections::BTreeSet;
+use quorate_wire::{Packet, Sealed, encode_value};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +18,8 @@ use std::time::Duration;
 const TELL_ALL_UP_TO: usize = 64;
 /// How long after a decision, beside one round of probes, its class is the one read at the decision.
 const RIPENING: Duration = Duration::from_secs(1);
-/// Places beyond the assigned ones from which a signature is believed: rosters and failures look a little different to everyone.
-const SPARE_SIGNERS: usize = 16;
+/// Hosts whose certificates are shown to their observers at a time.
+const MAX_CONTESTED: usize = 16;
 /// Changes remembered for the flap flag.
 const MAX_CHANGES: usize = 64;
 
@@ -92,11 +94,19 @@ impl Engine {
     pub(super) fn take_certificate(&mut self, certificate: Arc<Certificate>, origin: Origin) {
         let id = certificate.decision.instance.clone();
         let decision = &certificate.decision;
+        if self.holds_as_good(&certificate) {
+            return;
+        }
         let sane = decision.term <= limits::MAX_INCARNATION && decision.incarnation <= limits::MAX_INCARNATION;
-        if !sane || certificate.check().is_err() || encode_value(&certificate).len() > limits::MAX_CERTIFICATE_BYTES {
+        if !sane || self.flawed(&certificate) || encode_value(&certificate).len() > limits::MAX_CERTIFICATE_BYTES {
             self.stats.certificates_refused += 1;
             return;
         }
+        if let Some(host) = id.host_of() {
+            self.rouse_host(host);
+        }
+        // Whom it may be signed by depends on the roster of this moment.
+        self.assign();
         let Some(instance) = self.instances.get(&id).filter(|instance| instance.incarnation >= decision.incarnation)
         else {
             self.keep_orphan(id, certificate);
@@ -105,29 +115,72 @@ impl Engine {
         let held = instance.certificate.as_ref().map(|held| held.rank());
         let news = certificate.decision.incarnation == instance.incarnation
             && held.is_none_or(|rank| rank < certificate.rank());
-        if !news {
+        if !news && !self.takes_any_term(&id, &certificate) {
             return;
         }
-        let enough = certificate.endorsements.len() >= quorum::of(instance.assigned) as usize;
         // An old `down` must not come back to life where a later verdict has been forgotten.
         let old = held.is_none() && certificate.decision.term <= instance.signer.certified;
         let overtaken = old && certificate.decision.verdict == Verdict::Down;
         let signers = self.plausible_signers(instance);
-        let genuine = certificate.endorsements.iter().all(|e| {
-            self.roster_ever(e.agent)
-                && signers.as_ref().is_none_or(|signers| signers.contains(&e.agent))
+        // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
+        let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
+        let genuine = known.iter().all(|e| {
+            signers.as_ref().is_none_or(|signers| e.agent == instance.home || signers.contains(&e.agent))
                 && self.signature_holds(&certificate.decision, e)
         });
+        let quorum = quorum::of(instance.assigned.max(decision.observers)) as usize;
+        let enough = known.len() >= self.sabotage.quorum(quorum);
         if !genuine || !enough || overtaken {
             self.stats.certificates_refused += 1;
-            if let (true, Some(instance)) = (genuine, self.instances.get_mut(&id)) {
-                // Too thin to be believed by today's roster, but its term is used up.
+            if let (true, Some(instance)) = (genuine && !known.is_empty(), self.instances.get_mut(&id)) {
+                // Too thin to be believed by today's roster, or overtaken; but somebody holds it, and its term is used up: to be decided anew.
                 instance.signer.certify(certificate.decision.term);
+                self.touch(&id);
+                if let Some(host) = id.host_of() {
+                    self.doubt_host(host);
+                    self.speak_of_host(host);
+                }
             }
             return;
         }
         self.stats.certificates_taken += 1;
         self.install(certificate, origin);
+    }
+
+    /// Is this the very certificate that is held? Then it need not even be read.
+    pub(super) fn holds_exactly(&self, sealed: &Sealed<Certificate>) -> bool {
+        let Ok(decision) = sealed.decision() else { return false };
+        let known = self.instances.get(&decision.instance).filter(|instance| instance.certificate.is_some());
+        known.is_some_and(|instance| instance.certificate_digest == sealed.digest())
+    }
+
+    /// Is what is held of the same incarnation no worse? Most news is told many times over.
+    fn holds_as_good(&self, certificate: &Certificate) -> bool {
+        let held =
+            self.instances.get(&certificate.decision.instance).and_then(|instance| instance.certificate.as_ref());
+        held.is_some_and(|held| {
+            held.decision.incarnation == certificate.decision.incarnation && held.rank() >= certificate.rank()
+        }) && !self.defective(Defect::LowerTermTaken)
+    }
+
+    /// Hosts that are `down` here by a certificate that others do not believe, while membership says that they live: their observers are
+    /// shown it, so that they decide anew.
+    pub(super) fn contest_hosts(&mut self) {
+        let contested =
+            |host: &&Instance| host.is_host() && host.decided() == Verdict::Down && self.swim.is_active(host.home);
+        let found: Vec<_> = self
+            .instances
+            .values()
+            .filter(contested)
+            .filter_map(|host| Some((host.observers.clone(), host.certificate.clone()?)))
+            .take(MAX_CONTESTED)
+            .collect();
+        for (observers, certificate) in found {
+            let me = self.me();
+            for observer in observers.into_iter().filter(|agent| *agent != me) {
+                self.send(observer, &Packet::push(&[], std::slice::from_ref(&certificate)));
+            }
+        }
     }
 
     fn keep_orphan(&mut self, id: InstanceId, certificate: Arc<Certificate>) {
@@ -141,36 +194,45 @@ impl Engine {
 
     /// Who may have observed the instance: the first of its order, with room for those that were replaced while they had failed. `None`:
     /// anyone, in a mesh so small that everyone is within that.
-    fn plausible_signers(&self, instance: &Instance) -> Option<BTreeSet<AgentId>> {
-        let failed = self.roster.len() - (self.swim.active_count() + 1).min(self.roster.len());
-        let limit = instance.assigned as usize + SPARE_SIGNERS + failed;
-        if limit >= self.roster.len() {
-            return None;
+    fn plausible_signers(&self, instance: &Instance) -> Option<Cow<'_, [AgentId]>> {
+        if instance.home_only() {
+            return Some(Cow::Borrowed(&[]));
         }
-        let mut signers: BTreeSet<_> = self.order_of(instance, limit).into_iter().collect();
-        signers.insert(instance.home);
-        Some(signers)
+        let failed = self.roster.len() - self.reached.min(self.roster.len());
+        let limit = instance.assigned as usize + SPARE_PLACES + failed;
+        (limit < self.roster.len()).then(|| self.first_places(instance, limit))
     }
 
     /// A signer must have been admitted; whether it has left since does not matter.
-    fn roster_ever(&self, agent: AgentId) -> bool {
-        agent == self.me() || self.agents.contains_key(&agent)
+    fn knew(&self, agent: AgentId) -> bool {
+        self.agents.contains_key(&agent) || self.gone.contains_key(&agent)
+    }
+
+    /// Is the certificate signed by fewer than a quorum of agents that count today? Then those who join cannot rely on it, and it is to be
+    /// decided anew.
+    pub(super) fn is_thin(&self, instance: &Instance, certificate: &Certificate) -> bool {
+        let backing = certificate.endorsements.iter().filter(|e| self.roster.contains(e.agent)).count();
+        backing < instance.quorum()
     }
 
     fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {
         let id = certificate.decision.instance.clone();
-        let now = self.now.mono;
+        let (now, lease) = (self.now.mono, self.lease_clock());
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let (from, to) = (instance.decided(), certificate.decision.verdict);
         instance.signer.certify(certificate.decision.term);
         instance.certificate = Some(Arc::clone(&certificate));
+        instance.certificate_digest = Sealed::new(&*certificate).digest();
+        instance.learnt = now;
         let (service, home) = (instance.service.clone(), instance.home);
         let round = instance.registration.as_ref().map_or(Duration::ZERO, |r| r.check.period + r.check.timeout);
         let unripe = std::mem::replace(&mut instance.ripe_at, now + round + RIPENING);
         self.ripening.remove(&(unripe, id.clone()));
         self.ripening.insert((instance.ripe_at, id.clone()));
-        if from != to && from != Verdict::Starting {
-            instance.changes.push_back(now);
+        // Before it was doubted, membership spoke for the host.
+        let from_the_first = from != Verdict::Starting || (instance.is_host() && to == Verdict::Down);
+        if from != to && from_the_first {
+            instance.changes.push_back(lease);
             if instance.changes.len() > MAX_CHANGES {
                 instance.changes.pop_front();
             }
@@ -180,6 +242,7 @@ impl Engine {
         }
         self.drop_proposal(&id);
         self.touch(&id);
+        self.replan(&id);
         self.persist_soon();
         if let (Some(host), true) = (id.host_of(), from != to) {
             self.host_decided(host, to);
@@ -190,7 +253,6 @@ impl Engine {
         if from != to {
             let folded_under = self.folded_under(home, &id, to);
             let signers = certificate.endorsements.iter().map(|e| e.agent).collect();
-            // Before it was doubted, membership spoke for the host.
             let from = if id.host_of().is_some() && from == Verdict::Starting { Verdict::Up } else { from };
             let (term, class, decided_at) = (certificate.decision.term, certificate.class, certificate.decided_at);
             self.note_change(VerdictChange {
@@ -213,6 +275,7 @@ impl Engine {
             self.instances.values().filter(|i| i.home == host && !i.is_host()).map(|i| i.id.clone()).collect();
         below.iter().for_each(|id| self.touch(id));
         if verdict == Verdict::Down {
+            self.reconsider_given_up();
             self.swim.confirm(host);
             self.doubt_host(host);
             // An observer whose pings are answered has said nothing so far: now it matters.
@@ -222,9 +285,12 @@ impl Engine {
 
     /// The host whose fault explains that this instance is down.
     pub(super) fn folded_under(&self, home: AgentId, id: &InstanceId, verdict: Verdict) -> Option<InstanceId> {
+        if verdict != Verdict::Down {
+            return None;
+        }
         let host = InstanceId::host(home);
         let down = self.instances.get(&host).is_some_and(|host| host.decided() == Verdict::Down);
-        (down && *id != host && verdict == Verdict::Down).then_some(host)
+        (down && *id != host).then_some(host)
     }
 
     fn spread(&mut self, certificate: &Arc<Certificate>, origin: Origin) {
@@ -237,17 +303,34 @@ impl Engine {
             Some(instance) => instance.observers.iter().copied().filter(|agent| self.swim.is_active(*agent)).collect(),
             None => Vec::new(),
         };
+        let packet = Packet::push(&[], std::slice::from_ref(certificate));
         for to in told {
-            self.send(to, &Packet::Push { owners: Vec::new(), certificates: vec![Arc::clone(certificate)] });
+            self.send(to, &packet);
         }
     }
 
     /// Can enough observers be heard to confirm the last verdict?
     pub(super) fn mark_staleness(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.get(id) else { return };
+        let (fresh, unheard) = self.hears(instance);
+        let since = if fresh { None } else { Some(instance.stale_since.unwrap_or(self.now.wall)) };
+        if since != instance.stale_since || unheard != instance.unheard {
+            self.views_dirty.insert(id.clone());
+            self.view_dirty = true;
+        }
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.stale_since = since;
+            instance.unheard = unheard;
+        }
+    }
+
+    /// Can enough of an instance's observers be heard; can none?
+    pub(super) fn hears(&self, instance: &Instance) -> (bool, bool) {
         let me = self.me();
-        let listens =
-            |agent: AgentId| agent == me || (self.swim.is_active(agent) && (self.was_quorate || self.heard(agent)));
+        let trusts = self.defective(Defect::LeaseIgnored);
+        let listens = |agent: AgentId| {
+            agent == me || trusts || (self.swim.is_active(agent) && (self.was_quorate || self.heard(agent)))
+        };
         let holds = |agent: &&AgentId| {
             listens(**agent)
                 && match (**agent == me, instance.is_host()) {
@@ -264,14 +347,6 @@ impl Engine {
         let own_host = instance.is_host() && instance.home == me;
         let fresh = own_host || (heard >= instance.quorum() && self.was_quorate);
         let unheard = heard == 0 && self.was_quorate && !own_host;
-        let since = if fresh { None } else { Some(instance.stale_since.unwrap_or(self.now.wall)) };
-        if since != instance.stale_since || unheard != instance.unheard {
-            self.views_dirty.insert(id.clone());
-            self.view_dirty = true;
-        }
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.stale_since = since;
-            instance.unheard = unheard;
-        }
+        (fresh, unheard)
     }
 }

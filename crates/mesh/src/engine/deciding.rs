@@ -4,6 +4,7 @@ use super::certificates::Origin;
 use super::instance::{Instance, Proposal};
 use super::vantage::Vantage;
 use super::{Engine, limits};
+use crate::sabotage::Defect;
 use quorate_core::opinion::opinion;
 use quorate_core::signing::{Refusal, SIGNATURE_LIFE, TERM_LEAD};
 use quorate_core::verdict::{Certificate, Decision, Endorsement, supports};
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// Rounds are remembered this long; answers that come later are ignored.
 const ROUND_LIFE: Duration = Duration::from_secs(2);
+/// A flapping instance must first have been well for so long, with each further change for twice as long.
+const FLAP_HOLD: Duration = Duration::from_secs(30);
 fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
 }
@@ -54,11 +57,12 @@ impl Engine {
             return None;
         }
         let verdict = opinion(&self.ballot(instance))?;
-        if instance.is_host() && verdict == Verdict::Up && instance.certificate.is_none() {
+        let superseded = instance.is_superseded();
+        if instance.is_host() && verdict == Verdict::Up && instance.certificate.is_none() && !superseded {
             return None;
         }
-        let thin = instance.certificate.as_ref().is_some_and(|c| c.endorsements.len() < instance.quorum());
-        if instance.decided() == verdict && !thin {
+        let thin = instance.certificate.as_ref().is_some_and(|certificate| self.is_thin(instance, certificate));
+        if instance.decided() == verdict && !thin && !superseded {
             return None;
         }
         if verdict == Verdict::Up && self.held_down(instance) {
@@ -67,19 +71,34 @@ impl Engine {
         Some(verdict)
     }
 
-    /// A flapping instance must stay well for longer and longer before it is up again.
+    /// A flapping instance must have been well without a break, for longer and longer before it is up again.
     fn held_down(&self, instance: &Instance) -> bool {
+        if self.defective(Defect::NoHoldDown) {
+            return false;
+        }
         let timing = &self.config.timing;
-        let changes = instance.recent_changes(self.now.mono, timing.flap_window);
-        let (Some(last), Some(excess)) = (instance.changes.back(), changes.checked_sub(timing.flap_threshold)) else {
+        let now = self.lease_clock();
+        let changes = instance.recent_changes(now, timing.flap_window);
+        let (Some(last), Some(excess)) = (instance.changes.back(), changes.checked_sub(self.flap_threshold(instance)))
+        else {
             return false;
         };
-        let hold = Duration::from_secs(1 << excess.min(16)).min(timing.max_hold_down);
-        self.now.mono.since(*last) < hold
+        let hold = FLAP_HOLD.saturating_mul(1 << excess.min(16)).min(timing.max_hold_down);
+        // Whatever comes and goes faster than that stays down.
+        let well_since = instance.watch.as_ref().and_then(|watch| watch.well_since);
+        well_since.is_none_or(|since| now.since(since.max(*last)) < hold)
     }
 
     pub(super) fn is_flapping(&self, instance: &Instance) -> bool {
-        instance.recent_changes(self.now.mono, self.config.timing.flap_window) >= self.config.timing.flap_threshold
+        let changes = instance.recent_changes(self.lease_clock(), self.config.timing.flap_window);
+        changes >= self.flap_threshold(instance)
+    }
+
+    /// Changes from which it is flapping. For a host half as many, its first `down` included: all instances on it hang on its verdict, and
+    /// membership tells at once when its agent answers again.
+    fn flap_threshold(&self, instance: &Instance) -> u32 {
+        let threshold = self.config.timing.flap_threshold;
+        if instance.is_host() { threshold.div_ceil(2) } else { threshold }
     }
 
     /// The first observer proposes at once, each next one a little later, and those who see otherwise last.
@@ -137,8 +156,9 @@ impl Engine {
         };
         let observers = instance.observers.clone();
         let me = self.me();
+        self.add_up(&decision);
         match self.consider(&decision, true) {
-            Reply::Signed(endorsement) => self.note_endorsement(id, endorsement, self.now.mono),
+            Reply::Signed(endorsement) => self.note_endorsement(id, endorsement, self.lease_clock()),
             Reply::Promised(Refusal::Taken { term } | Refusal::Certified { term }) => {
                 self.raise_term(id, term.saturating_add(1))
             }
@@ -158,13 +178,14 @@ impl Engine {
             return;
         }
         let nonce = self.fresh_nonce();
-        self.rounds.retain(|_, at| self.now.mono.since(*at) < ROUND_LIFE);
+        let now = self.lease_clock();
+        self.rounds.retain(|_, at| now.since(*at) < ROUND_LIFE);
         if self.rounds.len() >= limits::MAX_NONCES {
             self.stats.limits_hit += 1;
             self.asked.clear();
             return;
         }
-        self.rounds.insert(nonce, self.now.mono);
+        self.rounds.insert(nonce, now);
         for (to, decisions) in std::mem::take(&mut self.asked) {
             for chunk in decisions.chunks(limits::MAX_DECISIONS) {
                 self.send(to, &Packet::Propose { nonce, decisions: chunk.to_vec() });
@@ -175,13 +196,23 @@ impl Engine {
     pub(super) fn receive_proposals(&mut self, from: AgentId, nonce: u64, decisions: Vec<Decision>) {
         let mut answers = Vec::new();
         for decision in decisions.into_iter().take(limits::MAX_DECISIONS) {
-            let reply = self.consider(&decision, false);
+            let reply = self.reply_to(from, &decision);
             if reply == Reply::Unknown {
                 self.begin_sync(from);
             }
             answers.push(Answer { instance: decision.instance, term: decision.term, reply });
         }
         self.send(from, &Packet::Answers { nonce, answers });
+    }
+
+    /// Only a fellow observer is signed for: anyone else could add its own voice to those of a few, and outvote the many who were not asked.
+    fn reply_to(&mut self, from: AgentId, decision: &Decision) -> Reply {
+        let fellow = |instance: &Instance| instance.observers.contains(&from);
+        if self.instances.get(&decision.instance).is_some_and(fellow) {
+            return self.consider(decision, false);
+        }
+        self.stats.refusals += 1;
+        Reply::Unknown
     }
 
     /// Will this agent sign, now?
@@ -196,6 +227,9 @@ impl Engine {
     }
 
     fn judge(&mut self, decision: &Decision) -> Reply {
+        if let Some(host) = decision.instance.host_of() {
+            self.rouse_host(host);
+        }
         let Some(instance) = self.instances.get(&decision.instance) else { return Reply::Unknown };
         if decision.incarnation != instance.incarnation || !decision.verdict.certifiable() {
             return Reply::Unknown;
@@ -203,8 +237,7 @@ impl Engine {
         if let Some(certificate) = instance.certificate.as_ref().filter(|c| c.decision.term >= decision.term) {
             return Reply::Certified(Arc::clone(certificate));
         }
-        if let Some(certificate) = instance.certificate.as_ref().filter(|c| self.stands(instance, c, decision.verdict))
-        {
+        if let Some(certificate) = instance.certificate.as_ref().filter(|c| self.stands(instance, c, decision)) {
             return Reply::Certified(Arc::clone(certificate));
         }
         if decision.observers != instance.assigned || !instance.observers.contains(&self.me()) {
@@ -216,13 +249,19 @@ impl Engine {
             return Reply::NotNow;
         }
         let Some(vote) = instance.watch.as_ref().map(|watch| watch.vote) else { return Reply::NotNow };
+        let vote = self.signed_vote(vote, decision.verdict);
         let agrees = supports(vote, decision.verdict)
             && (matches!(decision.verdict, Verdict::Up | Verdict::Down)
                 || opinion(&self.ballot(instance)) == Some(decision.verdict));
         if !agrees {
             return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
         }
-        if !self.settled() || !self.vote_is_fresh(instance) {
+        if !self.settled() {
+            return Reply::NotNow;
+        }
+        if !self.vote_is_fresh(instance) && !self.defective(Defect::SilenceFails) {
+            // A new look makes it worth something at the next asking.
+            self.look_now(&decision.instance, false);
             return Reply::NotNow;
         }
         match self.vantage() {
@@ -238,20 +277,24 @@ impl Engine {
         self.sign(decision, vote)
     }
 
-    /// Is this the verdict that holds already, with signatures enough for today's roster? Then there is nothing to sign.
-    fn stands(&self, instance: &Instance, certificate: &Certificate, verdict: Verdict) -> bool {
-        certificate.decision.verdict == verdict && certificate.endorsements.len() >= instance.quorum()
+    /// Is this the verdict that holds already, with signatures enough for today's roster? Then there is nothing to sign; unless the proposer
+    /// speaks of a later term, and so may know of a verdict between the two.
+    fn stands(&self, instance: &Instance, certificate: &Certificate, decision: &Decision) -> bool {
+        certificate.decision.verdict == decision.verdict
+            && !instance.is_superseded()
+            && decision.term <= certificate.decision.term + 1
+            && !self.is_thin(instance, certificate)
     }
 
     fn sign(&mut self, decision: &Decision, vote: Vote) -> Reply {
-        let now = self.now;
+        let (now, signed_at) = (self.lease_clock(), self.now.wall);
         let Some(instance) = self.instances.get_mut(&decision.instance) else { return Reply::Unknown };
-        if let Err(refusal) = instance.signer.may_sign(decision.term, decision.verdict, now.mono) {
+        if let Err(refusal) = instance.signer.may_sign(decision.term, decision.verdict, now) {
             return Reply::Promised(refusal);
         }
-        instance.signer.sign(decision.term, decision.verdict, now.mono);
-        let signature = self.keys.sign(&endorsement_bytes(decision, vote, now.wall));
-        Reply::Signed(Endorsement { agent: self.config.agent, vote, signed_at: now.wall, signature })
+        instance.signer.sign(decision.term, decision.verdict, now);
+        let signature = self.keys.sign(&endorsement_bytes(decision, vote, signed_at));
+        Reply::Signed(Endorsement { agent: self.config.agent, vote, signed_at, signature })
     }
 
     pub(super) fn receive_answers(&mut self, from: AgentId, nonce: u64, answers: Vec<Answer>) {
@@ -315,12 +358,7 @@ impl Engine {
 
     pub(super) fn signature_holds(&self, decision: &Decision, endorsement: &Endorsement) -> bool {
         let bytes = endorsement_bytes(decision, endorsement.vote, endorsement.signed_at);
-        let credential = if endorsement.agent == self.me() {
-            Some(&self.config.credential)
-        } else {
-            self.agents.get(&endorsement.agent).map(|known| &known.credential)
-        };
-        credential.is_some_and(|credential| self.keys.verify(credential, &bytes, &endorsement.signature))
+        self.trusts_blindly() || self.signed_by(endorsement.agent, &bytes, &endorsement.signature)
     }
 
     fn note_endorsement(&mut self, id: &InstanceId, endorsement: Endorsement, asked: Mono) {
@@ -348,10 +386,10 @@ impl Engine {
 
     /// Enough signatures of this moment? Then it is decided.
     fn try_decide(&mut self, id: &InstanceId) {
-        let now = self.now.mono;
+        let now = self.lease_clock();
         let Some(instance) = self.instances.get(id) else { return };
         let Some(proposal) = &instance.proposal else { return };
-        let fresh = |asked: Mono| now.since(asked) < SIGNATURE_LIFE;
+        let fresh = |asked: Mono| now.since(asked) < SIGNATURE_LIFE || self.defective(Defect::SignaturesKeep);
         let signed: Vec<_> =
             proposal.endorsements.values().filter(|(_, asked)| fresh(*asked)).map(|(e, _)| e.clone()).collect();
         let against = proposal.dissent.values().filter(|(vote, asked)| vote.reaches() && fresh(*asked)).count();

@@ -1,21 +1,20 @@
-//! One instance as this agent knows it, and who observes it.
+//! One instance as this agent knows it.
 
+use super::assigning::Order;
 use super::certificates::Origin;
 use super::{Engine, limits};
 use crate::api::{EventKind, MemberState};
-use quorate_core::assignment::{self, Candidate};
+use crate::sabotage::{Defect, Sabotage};
 use quorate_core::opinion::{Ballot, Voter};
 use quorate_core::signing::Signer;
 use quorate_core::verdict::{Certificate, Endorsement};
 use quorate_core::{
-    AbstainReason, AgentId, InstanceId, Mono, Observation, Registration, ServiceName, UnixMs, Verdict, Vote, quorum,
+    AbstainReason, AgentId, Check, InstanceId, Mono, Now, Observation, Registration, ServiceName, UnixMs, Verdict,
+    Vote, quorum,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Places of the rendezvous order kept beyond the observers assigned, so that one failure needs no new order.
-const SPARE_PLACES: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Instance {
@@ -25,10 +24,12 @@ pub(crate) struct Instance {
     pub incarnation: u64,
     /// How it is registered; none for a host.
     pub registration: Option<Arc<Registration>>,
+    /// Its check, shared with the probes of it.
+    pub check: Option<Arc<Check>>,
     pub appeared: Mono,
     pub appeared_wall: UnixMs,
-    /// Rendezvous order; none until it is needed.
-    order: Option<Vec<AgentId>>,
+    /// The first places of its rendezvous order; none until they are needed.
+    pub order: Option<Order>,
     /// How many observers are assigned.
     pub assigned: u32,
     /// Who observes now: the assigned with the failed ones replaced, and the home agent.
@@ -38,6 +39,10 @@ pub(crate) struct Instance {
     /// What the others say.
     pub votes: BTreeMap<AgentId, (u64, Observation)>,
     pub certificate: Option<Arc<Certificate>>,
+    /// A hash of its encoding.
+    pub certificate_digest: u64,
+    /// When this agent learnt of the certificate.
+    pub learnt: Mono,
     pub signer: Signer,
     pub proposal: Option<Proposal>,
     /// Until when the class is the one read at the decision: not every observer has probed since.
@@ -47,6 +52,8 @@ pub(crate) struct Instance {
     pub stale_since: Option<UnixMs>,
     /// Can nobody who would know be heard?
     pub unheard: bool,
+    /// What is broken on purpose; nothing outside the simulator.
+    pub sabotage: Sabotage,
 }
 
 /// This agent's own observation of an instance.
@@ -59,7 +66,16 @@ pub(crate) struct Watch {
     pub successes: u32,
     /// When the last conclusive outcome came, and whether it reached the instance.
     pub last: Option<(Mono, bool)>,
+    /// Since when every conclusive outcome reached the instance.
+    pub well_since: Option<Mono>,
+    /// When the next probe is due.
     pub due: Mono,
+    /// The next place on its grid of periods.
+    pub regular: Mono,
+    /// When the last probe began.
+    pub began: Option<Mono>,
+    /// When a fellow observer last asked for a look.
+    pub asked: Option<Mono>,
     pub running: bool,
     /// Waits for a roll call before it may say `fail`.
     pub pending_fail: Option<(Vote, String)>,
@@ -76,7 +92,11 @@ impl Watch {
             failures: 0,
             successes: 0,
             last: None,
+            well_since: None,
             due,
+            regular: due,
+            began: None,
+            asked: None,
             running: false,
             pending_fail: None,
             until: None,
@@ -97,6 +117,41 @@ pub(crate) struct Proposal {
 }
 
 impl Instance {
+    /// An instance of which nothing is known yet but that it is registered, or that it is a host.
+    pub fn new(
+        id: InstanceId,
+        home: AgentId,
+        incarnation: u64,
+        registration: Option<Arc<Registration>>,
+        now: Now,
+    ) -> Self {
+        Self {
+            id,
+            service: registration.as_ref().map_or_else(ServiceName::agents, |known| known.service.clone()),
+            home,
+            incarnation,
+            check: registration.as_ref().map(|known| Arc::new(known.check.clone())),
+            registration,
+            appeared: now.mono,
+            appeared_wall: now.wall,
+            order: None,
+            assigned: 1,
+            observers: Vec::new(),
+            watch: None,
+            votes: BTreeMap::new(),
+            certificate: None,
+            certificate_digest: 0,
+            learnt: Mono(0),
+            signer: Signer::default(),
+            proposal: None,
+            ripe_at: Mono(0),
+            changes: VecDeque::new(),
+            stale_since: None,
+            unheard: true,
+            sabotage: Sabotage::default(),
+        }
+    }
+
     pub fn decided(&self) -> Verdict {
         self.certificate.as_ref().map_or(Verdict::Starting, |certificate| certificate.decision.verdict)
     }
@@ -105,12 +160,22 @@ impl Instance {
         self.certificate.as_ref().map_or(0, |certificate| certificate.decision.term)
     }
 
+    /// Does somebody hold a verdict of a later term that this agent cannot believe? Only one of a still later term settles it.
+    pub fn is_superseded(&self) -> bool {
+        self.signer.certified > self.term()
+    }
+
     pub fn is_host(&self) -> bool {
         self.registration.is_none()
     }
 
+    /// Can only its own host check it?
+    pub fn home_only(&self) -> bool {
+        self.check.as_ref().is_some_and(|check| check.kind.home_only())
+    }
+
     pub fn quorum(&self) -> usize {
-        quorum::of(self.assigned) as usize
+        self.sabotage.quorum(quorum::of(self.assigned) as usize)
     }
 
     pub fn recent_changes(&self, now: Mono, window: Duration) -> u32 {
@@ -142,7 +207,7 @@ impl Engine {
         let service = registration.service.clone();
         let fresh = !self.instances.contains_key(&id);
         self.forget_instance(&id);
-        self.insert_instance(id.clone(), service.clone(), home, incarnation, Some(registration));
+        self.insert_instance(Instance::new(id.clone(), home, incarnation, Some(registration), self.now));
         self.gather_votes(&id);
         if fresh {
             self.event(EventKind::Registered { instance: id.clone(), service, home });
@@ -154,63 +219,29 @@ impl Engine {
 
     fn replace_registration(&mut self, id: &InstanceId, registration: Arc<Registration>) {
         if let Some(instance) = self.instances.get_mut(id) {
-            instance.registration = Some(registration);
+            let known = instance.registration.replace(Arc::clone(&registration));
+            let observed_alike =
+                |known: &Registration| known.check == registration.check && known.observers == registration.observers;
+            if known.is_some_and(|known| observed_alike(&known)) {
+                // Words about it alone: who observes it goes on.
+                return self.touch(id);
+            }
+            instance.check = Some(Arc::new(registration.check.clone()));
             instance.order = None;
         }
         // Another period, or a check switched on or off: observation begins anew.
         self.set_watching(id, false);
-        self.assign_one(id);
+        self.unassigned.insert(id.clone());
     }
 
-    /// Makes an agent's host known as an instance.
-    pub(super) fn adopt_host(&mut self, agent: AgentId) {
-        let id = InstanceId::host(agent);
-        if !self.instances.contains_key(&id) {
-            self.insert_instance(id.clone(), ServiceName::agents(), agent, 1, None);
-            let floor = self.floors.remove(&id).unwrap_or(0);
-            if let Some(host) = self.instances.get_mut(&id) {
-                host.signer.certify(floor);
-            }
-            if let Some(orphan) = self.orphans.remove(&id) {
-                self.take_certificate(orphan, Origin::Repaired);
-            }
-        }
-    }
-
-    fn insert_instance(
-        &mut self,
-        id: InstanceId,
-        service: ServiceName,
-        home: AgentId,
-        incarnation: u64,
-        registration: Option<Arc<Registration>>,
-    ) {
-        self.services.entry(service.clone()).or_default().total += 1;
-        let instance = Instance {
-            id: id.clone(),
-            service,
-            home,
-            incarnation,
-            registration,
-            appeared: self.now.mono,
-            appeared_wall: self.now.wall,
-            order: None,
-            assigned: 1,
-            observers: Vec::new(),
-            watch: None,
-            votes: BTreeMap::new(),
-            certificate: None,
-            signer: Signer::default(),
-            proposal: None,
-            ripe_at: Mono(0),
-            changes: VecDeque::new(),
-            stale_since: None,
-            unheard: true,
-        };
+    pub(super) fn insert_instance(&mut self, mut instance: Instance) {
+        instance.sabotage = self.sabotage;
+        self.services.entry(instance.service.clone()).or_default().total += 1;
+        let id = instance.id.clone();
         self.instances.insert(id.clone(), instance);
-        self.assign_one(&id);
+        self.unassigned.insert(id.clone());
         self.touch(&id);
-        self.members_dirty = true;
+        self.members_dirty |= id.host_of().is_none();
     }
 
     /// The instance is withdrawn.
@@ -232,125 +263,15 @@ impl Engine {
             self.proposals_due.remove(&(proposal.due, id.clone()));
         }
         self.touch(id);
-        self.members_dirty = true;
+        self.members_dirty |= !instance.is_host();
     }
 
     /// Marks an instance for a new opinion and a new picture.
     pub(super) fn touch(&mut self, id: &InstanceId) {
+        self.breaker_verdict(id);
         self.dirty.insert(id.clone());
         self.views_dirty.insert(id.clone());
         self.view_dirty = true;
-    }
-
-    /// Assigns observers anew where the roster or the membership has changed.
-    pub(super) fn assign(&mut self) {
-        if std::mem::take(&mut self.assign_all) {
-            let ids: Vec<_> = self.instances.keys().cloned().collect();
-            for id in ids {
-                self.assign_one(&id);
-            }
-        }
-    }
-
-    /// The roster has changed: every order is out of date.
-    pub(super) fn forget_orders(&mut self) {
-        for instance in self.instances.values_mut() {
-            instance.order = None;
-        }
-        self.assign_all = true;
-    }
-
-    fn assign_one(&mut self, id: &InstanceId) {
-        let Some(instance) = self.instances.get(id) else { return };
-        let wanted = instance.registration.as_ref().map_or(quorum::DEFAULT_OBSERVERS, |r| r.observers) as usize;
-        let candidates = self.roster.len() - usize::from(instance.is_host() && self.roster.contains(&instance.home));
-        let assigned = wanted.min(candidates).max(1);
-        let observers = match self.observers_of(id, assigned) {
-            Some(observers) => observers,
-            None => return,
-        };
-        let me = self.me();
-        let mine = observers.contains(&me);
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let unchanged = instance.observers == observers && instance.assigned as usize == assigned;
-        instance.assigned = assigned as u32;
-        instance.observers = observers;
-        let host = instance.is_host();
-        if !unchanged {
-            self.touch(id);
-        }
-        if !host {
-            // A host is watched only while it is in doubt.
-            self.set_watching(id, mine);
-        } else if !mine {
-            self.set_watching(id, false);
-        } else if let Some(agent) = id.host_of() {
-            let down = self.instances.get(id).is_some_and(|host| host.decided() == Verdict::Down);
-            if down || self.member_state(agent) == MemberState::Failed {
-                self.doubt_host(agent);
-            }
-        }
-        self.drop_thin_host(id);
-    }
-
-    /// The roster has outgrown the quorum that once declared a host up again. Nobody watches a healthy host, so nobody would renew that
-    /// certificate, and newcomers do not believe it: membership speaks for the host again, for everyone.
-    fn drop_thin_host(&mut self, id: &InstanceId) {
-        let Some(host) = self.instances.get_mut(id).filter(|instance| instance.is_host()) else { return };
-        let thin = host
-            .certificate
-            .as_ref()
-            .is_some_and(|c| c.endorsements.len() < host.quorum() && c.decision.verdict != Verdict::Down);
-        if thin {
-            host.certificate = None;
-            self.touch(id);
-        }
-    }
-
-    /// The first `limit` places of the rendezvous order over the roster.
-    pub(super) fn order_of(&self, instance: &Instance, limit: usize) -> Vec<AgentId> {
-        let candidates: Vec<_> = self
-            .roster
-            .iter()
-            .filter(|agent| !(instance.is_host() && **agent == instance.home))
-            .filter_map(|agent| {
-                self.agents.get(agent)?.profile.as_ref().map(|p| Candidate { agent: *agent, zone: &p.zone })
-            })
-            .collect();
-        assignment::order(instance.id.hash64(), &candidates, limit)
-    }
-
-    /// The observers of an instance now: the first of its order that are alive, and the home agent. While this agent does not reach a
-    /// majority, nobody is replaced: it would find itself observing everything.
-    fn observers_of(&mut self, id: &InstanceId, assigned: usize) -> Option<Vec<AgentId>> {
-        let me = self.me();
-        let replace = quorum::majority(self.swim.active_count() + 1, self.roster.len());
-        let instance = self.instances.get(id)?;
-        let (home, host) = (instance.home, instance.is_host());
-        let mut limit = assigned + SPARE_PLACES;
-        loop {
-            if self
-                .instances
-                .get(id)?
-                .order
-                .as_ref()
-                .is_none_or(|order| order.len() < limit.min(self.roster.len() - usize::from(host)))
-            {
-                let order = self.order_of(self.instances.get(id)?, limit);
-                self.instances.get_mut(id)?.order = Some(order);
-            }
-            let order = self.instances.get(id)?.order.as_deref().unwrap_or_default();
-            let alive = |agent: &AgentId| *agent == me || self.swim.is_active(*agent) || !replace;
-            let mut observers: Vec<_> = order.iter().copied().filter(alive).take(assigned).collect();
-            if observers.len() < assigned && order.len() >= limit {
-                limit *= 4;
-                continue;
-            }
-            if !host && !observers.contains(&home) && (home == me || self.swim.is_active(home)) {
-                observers.push(home);
-            }
-            return Some(observers);
-        }
     }
 
     /// Collects what the other agents' records say of the instance.
@@ -373,7 +294,9 @@ impl Engine {
 
     /// Does the agent's word hold now: alive, and not missing from a roll call of this moment?
     pub(super) fn heard(&self, agent: AgentId) -> bool {
-        agent == self.me() || (self.swim.is_active(agent) && !self.roll.missed(agent, self.now.mono))
+        agent == self.me()
+            || self.defective(Defect::LeaseIgnored)
+            || (self.swim.is_active(agent) && !self.roll.missed(agent, self.now.mono))
     }
 
     /// The vote of one observer, if it has one and its word holds.
@@ -388,7 +311,7 @@ impl Engine {
     /// The votes on an instance, as this agent holds them.
     pub(super) fn ballot(&self, instance: &Instance) -> Ballot {
         let voter = |agent: &AgentId| {
-            let vote = self.vote_of(instance, *agent)?;
+            let vote = self.heard_vote(self.vote_of(instance, *agent))?;
             let zone =
                 self.agents.get(agent).and_then(|a| a.profile.as_ref()).map(|p| p.zone.clone()).unwrap_or_default();
             Some(Voter { agent: *agent, zone, home: *agent == instance.home && !instance.is_host(), vote })
@@ -403,8 +326,10 @@ impl Engine {
     /// Is so much of the service down that a further `down` needs unanimity?
     pub(super) fn service_strained(&self, instance: &Instance) -> bool {
         let Some(count) = self.services.get(&instance.service) else { return false };
+        // Hosts of which there is nothing to say are instances all the same.
+        let total = if instance.is_host() { self.members.len() } else { count.total };
         let others_down = count.down - usize::from(instance.decided() == Verdict::Down);
-        others_down > 0 && others_down * 100 >= count.total * self.config.timing.max_down_percent as usize
+        others_down > 0 && others_down * 100 >= total * self.config.timing.max_down_percent as usize
     }
 
     pub(super) fn member_state(&self, agent: AgentId) -> MemberState {

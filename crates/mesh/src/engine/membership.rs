@@ -1,19 +1,22 @@
 //! The roster, the members' states, and the ways back to those who were lost.
 
-use super::{Agent, Engine, limits};
+use super::{Agent, Engine, Gone, limits};
 use crate::api::{EventKind, MemberState, Output};
 use crate::gossip::News;
 use crate::swim::SwimOutput;
-use quorate_core::{AgentId, InstanceId, hash};
-use quorate_wire::{Packet, Profile, Record, RecordKey, Suspicion};
+use quorate_core::{AgentId, InstanceId, Verdict};
+use quorate_wire::{OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Failed members tried at once while nobody has answered yet.
 const FIRST_CONTACTS: usize = 3;
 /// How long the leave is told before the process may end.
 const LEAVE_TIME: Duration = Duration::from_millis(600);
+/// How long a leaving agent stays to take part in the agreement that it no longer counts.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(4);
 /// A new member is stored this soon; those that join together are stored together.
 const ROSTER_PERSIST: Duration = Duration::from_millis(100);
 /// Members told of a leave directly.
@@ -30,7 +33,7 @@ impl Engine {
         for suspicion in suspicions.into_iter().take(limits::MAX_DECISIONS) {
             if suspicion.of == self.me() {
                 self.swim.refute(self.now.mono, suspicion, &self.links);
-            } else if self.roster.contains(&suspicion.by) && self.swim.hear_suspicion(self.now.mono, suspicion) {
+            } else if self.members.contains(&suspicion.by) && self.swim.hear_suspicion(self.now.mono, suspicion) {
                 let times = self.transmissions();
                 self.tell(News::Suspicion(suspicion), times);
                 self.doubt_host(suspicion.of);
@@ -47,10 +50,14 @@ impl Engine {
 
     /// Suspicion comes and goes without a word from the library: the picture is compared while there is reason to, or when `anyway`.
     pub(super) fn watch_suspects(&mut self, anyway: bool) {
-        if anyway || !self.shown_suspects.is_empty() || self.swim.doubts_any() {
+        let reason = !self.shown_suspects.is_empty() || self.swim.doubts_any();
+        if anyway || (reason && self.swim.take_stirred()) {
             let suspected = self.swim.suspected();
-            if suspected != self.shown_suspects {
-                self.shown_suspects = suspected;
+            if !suspected.iter().eq(self.shown_suspects.keys()) {
+                self.shown_suspects.retain(|agent, _| suspected.contains(agent));
+                for agent in suspected {
+                    self.shown_suspects.entry(agent).or_insert(self.now.mono);
+                }
                 self.members_dirty = true;
                 self.view_dirty = true;
             }
@@ -79,18 +86,25 @@ impl Engine {
                 SwimOutput::Up(agent) => self.member_up(agent),
                 SwimOutput::Down(agent) => self.member_down(agent),
                 SwimOutput::NoAnswer(agent) | SwimOutput::ProbeFailed(agent) => self.doubt_host(agent),
-                SwimOutput::HeardNobody => self.call_roll(),
+                SwimOutput::Alone => self.call_roll(),
                 SwimOutput::Suspects(suspicion) => {
                     self.members_dirty = true;
                     self.view_dirty = true;
                     let times = self.transmissions();
                     self.tell(News::Suspicion(suspicion), times);
                     self.doubt_host(suspicion.of);
+                    let host = self.instances.get(&InstanceId::host(suspicion.of));
+                    if host.is_some_and(|host| host.decided() == Verdict::Down) {
+                        self.swim.confirm(suspicion.of);
+                    }
                     self.ping_host(suspicion.of, true);
                     // The suspect is told as well (Lifeguard's buddy system): it can refute at once.
                     self.send(suspicion.of, &Packet::Suspicions(vec![suspicion]));
                 }
                 SwimOutput::Renewed => self.stats.renewals += 1,
+                SwimOutput::Exhausted => self.start_anew(self.boot),
+                SwimOutput::Outdated { agent, counter } => self.send(agent, &Packet::HeldFailed { counter }),
+                SwimOutput::Unheard(agent) => self.begin_sync(agent),
             }
         }
     }
@@ -101,7 +115,7 @@ impl Engine {
         if back {
             self.begin_sync(agent);
         }
-        self.membership_changed();
+        self.membership_changed(agent);
     }
 
     fn member_down(&mut self, agent: AgentId) {
@@ -109,12 +123,17 @@ impl Engine {
             self.set_state(agent, MemberState::Failed);
             self.doubt_host(agent);
         }
-        self.membership_changed();
+        self.membership_changed(agent);
     }
 
-    fn membership_changed(&mut self) {
-        self.assign_all = true;
-        self.evaluate_all = true;
+    fn membership_changed(&mut self, agent: AgentId) {
+        self.recount = true;
+        self.epochs.dirty = true;
+        if self.swim.is_active(agent) {
+            self.epochs.given_up.remove(&agent);
+        }
+        self.concerns(agent);
+        self.look_at_hosts_soon();
         self.members_dirty = true;
         self.view_dirty = true;
     }
@@ -133,7 +152,7 @@ impl Engine {
     }
 
     /// Makes an agent known by its credential. False when that does not admit it, or there is no room.
-    pub(super) fn introduce(&mut self, agent: AgentId, credential: &[u8]) -> bool {
+    pub(super) fn introduce(&mut self, agent: AgentId, credential: &Arc<[u8]>) -> bool {
         if self.agents.contains_key(&agent) {
             return true;
         }
@@ -144,9 +163,11 @@ impl Engine {
         if self.keys.admit(credential) != Some(agent) {
             return false;
         }
-        let credential = credential.to_vec();
+        let credential = Arc::clone(credential);
         let since = self.now.wall;
-        self.agents.insert(agent, Agent { credential, profile: None, state: MemberState::Failed, since });
+        let host_hash = InstanceId::host(agent).hash64();
+        let state = MemberState::Failed;
+        self.agents.insert(agent, Agent { credential, profile: None, state, since, placed: false, host_hash });
         true
     }
 
@@ -164,7 +185,7 @@ impl Engine {
         if left {
             self.depart(agent);
         } else {
-            self.enlist(agent);
+            self.enlist(agent, boot);
             if fresh {
                 self.swim.admit(self.now.mono, agent, boot, &self.links);
             }
@@ -173,24 +194,29 @@ impl Engine {
         self.view_dirty = true;
     }
 
-    fn store_profile(&mut self, agent: AgentId, profile: Profile) {
+    fn store_profile(&mut self, agent: AgentId, profile: Arc<Profile>) {
         let Some(known) = self.agents.get_mut(&agent) else { return };
-        let moved = known.profile.as_ref().is_none_or(|old| old.zone != profile.zone);
+        let moved = known.profile.as_ref().is_some_and(|old| old.zone != profile.zone);
+        let changed = known.profile.as_ref() != Some(&profile);
         let address = profile.address;
         known.profile = Some(profile);
+        self.roster_moved |= !known.placed;
         if moved {
             self.forget_orders();
+        }
+        if changed {
+            self.concerns(agent);
         }
         self.out.push_back(Output::Address { agent, address });
         self.persist_soon();
     }
 
-    /// Takes an agent into the roster.
-    fn enlist(&mut self, agent: AgentId) {
-        if !self.roster.insert(agent) {
+    /// Takes an agent for a member. Whether it counts is decided by those who do.
+    fn enlist(&mut self, agent: AgentId, boot: u32) {
+        self.swim.know(agent, boot);
+        if !self.members.insert(agent) {
             return;
         }
-        self.swim.know(agent);
         if let Some(known) = self.agents.get_mut(&agent) {
             let name = known.profile.as_ref().map(|profile| profile.name.clone()).unwrap_or_default();
             let from = (known.state == MemberState::Left).then_some(MemberState::Left);
@@ -199,34 +225,84 @@ impl Engine {
             let to = if self.swim.is_active(agent) { MemberState::Alive } else { MemberState::Failed };
             known.state = to;
             if from.is_some() || to == MemberState::Failed {
-                tracing::debug!(%agent, %name, "in the roster");
+                tracing::debug!(%agent, %name, "a member");
             }
         }
         self.adopt_host(agent);
-        self.roster_changed();
+        self.membership_changed(agent);
         // Who belongs to the mesh must survive a crash of the next moment.
-        let soon = self.now.mono + ROSTER_PERSIST;
+        let soon = (self.now.mono + ROSTER_PERSIST).max(self.persist_next);
         self.persist_due = Some(self.persist_due.map_or(soon, |due| due.min(soon)));
     }
 
-    /// Takes an agent that has left out of the roster.
+    /// Takes note that an agent has left. It counts until the others have agreed that it does not.
     fn depart(&mut self, agent: AgentId) {
         self.swim.dismiss(self.now.mono, agent, &self.links);
         self.set_state(agent, MemberState::Left);
-        let host = InstanceId::host(agent);
-        if let Some(instance) = self.instances.get(&host) {
-            self.floors.insert(host.clone(), instance.signer.certified);
+        self.give_up_host(&InstanceId::host(agent));
+        if self.members.remove(&agent) {
+            self.membership_changed(agent);
+            self.persist_soon();
         }
-        self.forget_instance(&host);
-        if self.roster.remove(&agent) {
-            self.roster_changed();
+    }
+
+    /// Drops everything about an agent that vanished and no longer counts. Should it come back, it is let in like any other.
+    pub(super) fn forget_agent(&mut self, agent: AgentId) {
+        self.swim.dismiss(self.now.mono, agent, &self.links);
+        self.give_up_host(&InstanceId::host(agent));
+        let homes: Vec<_> = self.instances.values().filter(|i| i.home == agent).map(|i| i.id.clone()).collect();
+        for id in homes {
+            self.forget_instance(&id);
+            self.event(EventKind::Withdrawn { instance: id });
+        }
+        self.forget_speaker(agent);
+        let boot = self.drop_namespace(agent);
+        for id in self
+            .instances
+            .iter_mut()
+            .filter_map(|(id, i)| i.votes.remove(&agent).map(|_| id.clone()))
+            .collect::<Vec<_>>()
+        {
+            self.touch(&id);
+        }
+        self.members.remove(&agent);
+        let known = self.agents.remove(&agent);
+        if known.as_ref().is_some_and(|known| known.placed) {
+            self.forget_orders();
+        }
+        match known {
+            Some(known) if self.gone.len() < limits::MAX_GONE => {
+                self.gone.insert(agent, Gone { boot, credential: known.credential });
+            }
+            Some(_) => self.stats.limits_hit += 1,
+            // A member whose profile never came: there is nothing of it that could be verified.
+            None => {}
+        }
+        self.membership_changed(agent);
+    }
+
+    /// Is this an old word of an agent that was forgotten, passed on by one that has not heard so? Its own word is always news.
+    pub(super) fn is_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> bool {
+        let Some(Gone { boot, .. }) = self.gone.get(&delta.owner) else { return false };
+        if from != delta.owner && delta.batches.iter().all(|batch| batch.epoch <= *boot) {
+            return true;
+        }
+        self.gone.remove(&delta.owner);
+        false
+    }
+
+    /// Counts whom of the roster this agent holds alive, when that may have changed.
+    pub(super) fn count_reached(&mut self) {
+        if std::mem::take(&mut self.recount) {
+            let me = self.me();
+            self.reached = self.roster.iter().filter(|agent| *agent == me || self.swim.is_active(*agent)).count();
         }
     }
 
     pub(super) fn roster_changed(&mut self) {
-        self.roster_hash = self.roster.iter().fold(0, |hash, agent| hash ^ hash::spread(agent.0));
+        self.recount = true;
         self.void_roll();
-        self.forget_orders();
+        self.roster_moved = true;
         self.evaluate_all = true;
         self.members_dirty = true;
         self.view_dirty = true;
@@ -236,7 +312,7 @@ impl Engine {
     /// How often a piece of news is told: as SWIM does, four times the logarithm of the mesh's size, and three more. Told t times by
     /// everyone, it misses a given agent with a probability of about e^-t; the rest is for the repair.
     pub(super) fn transmissions(&self) -> u32 {
-        let log = crate::swim::log10_thousandths(self.roster.len() as u64 + 1);
+        let log = crate::swim::log10_thousandths(self.members.len() as u64 + 1);
         (4 * log / 1000 + 3).clamp(3, 32) as u32
     }
 
@@ -245,10 +321,14 @@ impl Engine {
         if self.next_reconnect > self.now.mono {
             return;
         }
-        let mut lost: Vec<_> =
-            self.roster.iter().copied().filter(|agent| *agent != self.me() && !self.swim.is_active(*agent)).collect();
+        let mut lost: Vec<_> = if self.swim.active_count() + 1 < self.members.len() {
+            let others = self.members.iter().copied().filter(|agent| *agent != self.me());
+            others.filter(|agent| !self.swim.is_active(*agent)).collect()
+        } else {
+            Vec::new()
+        };
         if !self.synced {
-            lost.extend(self.contacts.iter().copied().filter(|agent| !self.roster.contains(agent)));
+            lost.extend(self.contacts.iter().copied().filter(|agent| !self.members.contains(agent)));
         }
         let count = if self.synced { 1 } else { FIRST_CONTACTS };
         let chosen: Vec<_> = lost.sample(&mut self.rng, count).copied().collect();
@@ -274,10 +354,12 @@ impl Engine {
                 RecordKey::Profile => {}
                 RecordKey::Instance(id) => self.log.write(Record::InstanceGone(id)),
                 RecordKey::Observed(id) => self.log.write(Record::ObservedGone(id)),
+                RecordKey::Breaker(key) => self.log.write(Record::BreakerGone(key)),
+                RecordKey::Override(key) => self.log.write(Record::OverrideGone(key)),
             }
         }
         let profile = self.own_profile(true);
-        self.log.write(Record::Profile(profile));
+        self.log.write(Record::Profile(profile.into()));
         let batches = self.flush_log();
         let mut told: Vec<_> = self.swim.active().collect();
         told.truncate(MAX_LEAVE_TOLD);
@@ -285,7 +367,14 @@ impl Engine {
             self.push_batches(to, &batches);
         }
         self.swim.leave(self.now.mono, &self.links);
-        self.leaving = Some(self.now.mono + LEAVE_TIME);
+        let patience =
+            if self.roster.len() > 1 && self.roster.contains(self.me()) { LEAVE_PATIENCE } else { LEAVE_TIME };
+        self.leaving = Some(self.now.mono + patience);
+    }
+
+    /// The others have agreed that this agent no longer counts: what remains is to be heard by all.
+    pub(super) fn released(&mut self) {
+        self.leaving = self.leaving.map(|at| at.min(self.now.mono + LEAVE_TIME));
     }
 
     pub(super) fn finish_leave(&mut self) {

@@ -1,15 +1,36 @@
 //! What leaves the engine for people: the picture, the events, the stored state.
 
-use super::Engine;
 use super::instance::Instance;
+use super::{Agent, Engine};
 use crate::api::{EventKind, MemberState, Output, VerdictChange};
-use crate::view::{InstanceView, MemberView, MeshView, ObserverView, Stats};
+use crate::view::{
+    Glance, InstanceView, MemberView, MeshView, ObserverView, Standing, Standings, Stats, undecided_host,
+};
 use quorate_core::{AgentId, InstanceId, Mono, Observation, Verdict, Zone};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A cut holds at most this many changes; more make another.
 const MAX_CUT: usize = 10_000;
+/// The stored state is written whole: a large one less often, at most 250 kB a second, unless it must be stored before the next word.
+const PERSIST_US_PER_BYTE: u64 = 4;
+/// Bytes that an agent's credential, a record and an instance's certificate take in it, about.
+const STATE_BYTES: [u64; 3] = [512, 256, 1024];
+
+/// The pictures last made, and what of.
+#[derive(Debug, Default)]
+pub(super) struct Pictures {
+    /// How often the instances and the members in the pictures have changed.
+    instances: u64,
+    members: u64,
+    known_instances: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
+    standings: Arc<Standings>,
+    /// The counts above, and whether it was quorate, as of the last whole picture.
+    whole_of: Option<(u64, u64, bool)>,
+    whole_instances: Arc<BTreeMap<InstanceId, Arc<InstanceView>>>,
+    whole_members: Arc<BTreeMap<AgentId, MemberView>>,
+}
 
 impl Engine {
     /// Has anything changed since the last [`Engine::view`]?
@@ -20,44 +41,106 @@ impl Engine {
 
     /// A picture of what this agent knows, as of the last input. Only what has changed is built anew.
     pub fn view(&mut self) -> MeshView {
+        let glance = self.glance();
+        let pictured = (self.pictures.instances, self.pictures.members, glance.quorate);
+        if self.pictures.whole_of != Some(pictured) {
+            let members = self.pictures.whole_of.is_none_or(|(_, members, _)| members != self.pictures.members);
+            if members {
+                self.pictures.whole_members = Arc::new(self.roll_of_members());
+            }
+            self.pictures.whole_instances = Arc::new(self.all_instances(&glance.instances));
+            self.pictures.whole_of = Some(pictured);
+        }
+        MeshView {
+            agent: glance.agent,
+            name: self.config.name.clone(),
+            at: glance.at,
+            index: glance.index,
+            quorate: glance.quorate,
+            quorate_since: glance.quorate_since,
+            alive: glance.alive,
+            epoch: glance.epoch,
+            roster_digest: glance.roster_digest,
+            roster: glance.roster,
+            settled: glance.settled,
+            members: Arc::clone(&self.pictures.whole_members),
+            instances: Arc::clone(&self.pictures.whole_instances),
+            breakers: self.breakers(),
+            stats: glance.stats,
+        }
+    }
+
+    /// The same without names and addresses, and without the hosts of which there is nothing to say but what membership says: cheap
+    /// enough to look at a thousand agents often.
+    pub fn glance(&mut self) -> Glance {
         if std::mem::take(&mut self.view_dirty) {
             self.view_index += 1;
         }
         if std::mem::take(&mut self.members_dirty) {
-            self.member_views = Arc::new(self.roll_of_members());
-            self.views_dirty.extend(self.instances.keys().cloned());
+            self.pictures.members += 1;
+            self.pictures.standings = Arc::new(self.standings());
         }
         let stale = std::mem::take(&mut self.views_dirty);
         if !stale.is_empty() {
-            let mut views = Arc::unwrap_or_clone(std::mem::take(&mut self.instance_views));
+            self.pictures.instances += 1;
+            let mut views = Arc::unwrap_or_clone(std::mem::take(&mut self.pictures.known_instances));
             for id in stale {
                 match self.instances.get(&id) {
                     Some(instance) => views.insert(id, Arc::new(self.instance_view(instance))),
                     None => views.remove(&id),
                 };
             }
-            self.instance_views = Arc::new(views);
+            self.pictures.known_instances = Arc::new(views);
         }
-        MeshView {
+        Glance {
             agent: self.me(),
-            name: self.config.name.clone(),
             at: self.now.wall,
             index: self.view_index,
             quorate: self.was_quorate,
             quorate_since: self.quorate_since,
-            alive: self.swim.active_count() + 1,
+            alive: self.reached,
+            epoch: self.roster.epoch(),
+            roster_digest: self.roster.digest(),
             roster: self.roster.len(),
             settled: self.caught_up(),
-            members: Arc::clone(&self.member_views),
-            instances: Arc::clone(&self.instance_views),
+            members: Arc::clone(&self.pictures.standings),
+            instances: Arc::clone(&self.pictures.known_instances),
             stats: self.stats(),
         }
+    }
+
+    fn standings(&self) -> Standings {
+        // Both go by id: no need to look for each.
+        let mut suspects = self.shown_suspects.keys().peekable();
+        let standing = |(agent, known): (&AgentId, &Agent)| {
+            while suspects.next_if(|suspect| *suspect < agent).is_some() {}
+            let state = match known.state {
+                _ if *agent == self.me() => self.member_state(*agent),
+                MemberState::Alive if suspects.peek() == Some(&agent) => MemberState::Suspect,
+                state => state,
+            };
+            known.profile.is_some().then_some(Standing { agent: *agent, state })
+        };
+        self.agents.iter().filter_map(standing).collect()
+    }
+
+    /// What is known of instances, and the hosts of which there is nothing to say.
+    fn all_instances(
+        &self,
+        known: &BTreeMap<InstanceId, Arc<InstanceView>>,
+    ) -> BTreeMap<InstanceId, Arc<InstanceView>> {
+        let mut all = known.clone();
+        for agent in &self.members {
+            let host = InstanceId::host(*agent);
+            all.entry(host).or_insert_with(|| Arc::new(self.instance_view(&self.quiet_host(*agent))));
+        }
+        all
     }
 
     /// Counters and sizes now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let records = self.namespaces.values().map(|namespace| namespace.len()).sum::<usize>() + self.log.copy().len();
+        let records = self.records_copied + self.log.copy().len();
         Stats {
             undead_filtered: self.swim.undead_filtered,
             swim_probes_failed: self.swim.probes_failed,
@@ -70,23 +153,28 @@ impl Engine {
     }
 
     fn roll_of_members(&self) -> BTreeMap<AgentId, MemberView> {
-        let suspected = &self.shown_suspects;
         let mut homes: BTreeMap<AgentId, usize> = BTreeMap::new();
         for instance in self.instances.values().filter(|instance| !instance.is_host()) {
             *homes.entry(instance.home).or_default() += 1;
         }
-        let view = |agent: &AgentId| self.member_view(*agent, suspected, homes.get(agent).copied().unwrap_or(0));
+        let view = |agent: &AgentId| self.member_view(*agent, homes.get(agent).copied().unwrap_or(0));
         self.agents.keys().filter_map(|agent| Some((*agent, view(agent)?))).collect()
     }
 
-    fn member_view(&self, agent: AgentId, suspected: &BTreeSet<AgentId>, instances: usize) -> Option<MemberView> {
+    fn shown_state(&self, agent: AgentId) -> MemberState {
+        match self.member_state(agent) {
+            MemberState::Alive if self.shown_suspects.contains_key(&agent) => MemberState::Suspect,
+            state => state,
+        }
+    }
+
+    fn member_view(&self, agent: AgentId, instances: usize) -> Option<MemberView> {
         let known = self.agents.get(&agent)?;
         let profile = known.profile.as_ref()?;
-        let state = match self.member_state(agent) {
-            MemberState::Alive if suspected.contains(&agent) => MemberState::Suspect,
-            state => state,
+        let host = match self.instances.get(&InstanceId::host(agent)) {
+            Some(host) => self.stated(host),
+            None => undecided_host(self.member_state(agent)),
         };
-        let host = self.instances.get(&InstanceId::host(agent)).map_or(Verdict::Unknown, |host| self.stated(host));
         Some(MemberView {
             agent,
             name: profile.name.clone(),
@@ -95,7 +183,8 @@ impl Engine {
             api_address: profile.api_address.clone(),
             version: profile.version.clone(),
             boot: if agent == self.me() { self.boot } else { self.namespaces.get(&agent).map_or(0, |n| n.epoch()) },
-            state,
+            state: self.shown_state(agent),
+            in_roster: self.roster.contains(agent),
             since: known.since,
             host,
             instances,
@@ -104,12 +193,18 @@ impl Engine {
 
     /// The verdict as this agent may state it.
     fn stated(&self, instance: &Instance) -> Verdict {
+        let health = self.stated_health(instance);
+        let intent = instance.registration.as_ref().and_then(|registration| registration.placement.intent.as_ref());
+        intent.map_or(health, |intent| intent.applied(health, self.now.wall))
+    }
+
+    /// The same without what operators want.
+    pub(super) fn stated_health(&self, instance: &Instance) -> Verdict {
         let decided = instance.decided();
         let member = self.member_state(instance.home);
         match decided {
             // A quiet mesh decides nothing about hosts: membership is what is known of them.
-            Verdict::Starting if instance.is_host() && member == MemberState::Alive => Verdict::Up,
-            Verdict::Starting if instance.is_host() => Verdict::Unknown,
+            Verdict::Starting if instance.is_host() => undecided_host(member),
             _ if instance.unheard && instance.stale_since.is_some() && decided != Verdict::Starting => Verdict::Unknown,
             _ => decided,
         }
@@ -143,7 +238,7 @@ impl Engine {
             since: instance.certificate.as_ref().map_or(instance.appeared_wall, |certificate| certificate.decided_at),
             stale_since: instance.stale_since.filter(|_| decided != Verdict::Starting || instance.is_host()),
             flapping: self.is_flapping(instance),
-            changes: instance.recent_changes(self.now.mono, self.config.timing.flap_window),
+            changes: instance.recent_changes(self.lease_clock(), self.config.timing.flap_window),
             folded_under: self.folded_under(instance.home, &instance.id, decided),
             assigned: instance.assigned,
             quorum: instance.quorum() as u32,
@@ -183,7 +278,7 @@ impl Engine {
             .map(|(_, o)| o.clone())
     }
 
-    fn name_and_zone(&self, agent: AgentId) -> (String, Zone) {
+    pub(super) fn name_and_zone(&self, agent: AgentId) -> (String, Zone) {
         match self.agents.get(&agent).and_then(|known| known.profile.as_ref()) {
             Some(profile) => (profile.name.clone(), profile.zone.clone()),
             None => (agent.to_string(), Zone::default()),
@@ -220,14 +315,34 @@ impl Engine {
     /// Asks for the state to be stored, before long.
     pub(super) fn persist_soon(&mut self) {
         if self.persist_due.is_none() {
-            self.persist_due = Some(self.now.mono + self.config.timing.persist_interval);
+            let soon = self.now.mono + self.config.timing.persist_interval;
+            self.persist_due = Some(soon.max(self.persist_next));
         }
+    }
+
+    /// Stores the state before whatever is said next.
+    pub(super) fn persist_now(&mut self) {
+        self.persist_due = Some(self.now.mono);
+        self.flush_persist();
     }
 
     pub(super) fn flush_persist(&mut self) {
         if self.persist_due.is_some_and(|at: Mono| at <= self.now.mono) {
             self.persist_due = None;
-            self.out.push_back(Output::Persist(quorate_wire::encode_value(&self.stored())));
+            self.persist_next = self.now.mono + Duration::from_micros(self.state_bytes() * PERSIST_US_PER_BYTE);
+            self.out.push_back(Output::Persist);
         }
+    }
+
+    /// What is to be stored, asked for when [`Output::Persist`] is carried out.
+    #[must_use]
+    pub fn state(&self) -> Vec<u8> {
+        quorate_wire::encode_value(&self.stored())
+    }
+
+    /// About how long the stored state is.
+    fn state_bytes(&self) -> u64 {
+        let counts = [self.agents.len(), self.records_copied, self.instances.len()];
+        counts.iter().zip(STATE_BYTES).map(|(count, bytes)| *count as u64 * bytes).sum()
     }
 }

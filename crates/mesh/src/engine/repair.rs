@@ -2,22 +2,44 @@
 
 use super::certificates::Origin;
 use super::{Engine, limits};
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, Taken};
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, InstanceId, hash, quorum};
+use quorate_core::{AgentId, InstanceId, hash};
 use quorate_wire::{
     Batch, CertificateMark, Delta, Digest, MemberMark, OwnerDelta, OwnerMark, Packet, Summary, encode_value,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+/// The wait for the next comparison after one that brought unknown members.
+const STRANGERS_PATIENCE: Duration = Duration::from_millis(500);
 /// Certificates listed in one summary.
 const MAX_MARKS: usize = 4096;
 
 impl Engine {
     pub(super) fn all_namespaces(&self) -> impl Iterator<Item = (AgentId, &Namespace)> {
         let own = std::iter::once((self.me(), self.log.copy()));
-        self.namespaces.iter().map(|(owner, namespace)| (*owner, namespace)).chain(own)
+        self.namespaces.iter().map(|(owner, namespace)| (*owner, &**namespace)).chain(own)
+    }
+
+    /// Takes a batch whose signature holds, and keeps the hashes of what there is up to date.
+    pub(super) fn store_batch(&mut self, batch: &Arc<Batch>) -> Taken {
+        let owner = batch.owner;
+        let before = self.namespaces.get(&owner).map_or((0, 0), |held| (fingerprint(owner, held), held.len()));
+        let namespace = Arc::make_mut(self.namespaces.entry(owner).or_default());
+        let taken = namespace.take(Arc::clone(batch));
+        self.owner_hashes[owner_bucket(owner)] ^= before.0 ^ fingerprint(owner, namespace);
+        self.records_copied = self.records_copied + namespace.len() - before.1;
+        taken
+    }
+
+    /// Drops the copy of an agent's records. Returns the boot counter under which they were written.
+    pub(super) fn drop_namespace(&mut self, owner: AgentId) -> u32 {
+        let Some(held) = self.namespaces.remove(&owner) else { return 0 };
+        self.owner_hashes[owner_bucket(owner)] ^= fingerprint(owner, &held);
+        self.records_copied -= held.len();
+        held.epoch()
     }
 
     fn all_certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
@@ -25,19 +47,16 @@ impl Engine {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        let mut owners = vec![0; Digest::OWNER_BUCKETS];
-        for (owner, namespace) in self.all_namespaces() {
-            let missing = namespace.missing().count() as u64;
-            owners[owner_bucket(owner)] ^=
-                hash::mix(&[owner.0, u64::from(namespace.epoch()), u64::from(namespace.head()), missing]);
-        }
+        let mut owners = self.owner_hashes.to_vec();
+        owners[owner_bucket(self.me())] ^= fingerprint(self.me(), self.log.copy());
         let mut certificates = vec![0; Digest::CERTIFICATE_BUCKETS];
         for certificate in self.all_certificates() {
             let id = certificate.decision.instance.hash64();
             let (incarnation, term, standing, signers) = certificate.rank();
             certificates[certificate_bucket(id)] ^= hash::mix(&[id, incarnation, term, u64::from(standing), signers]);
         }
-        Digest { owners, certificates, members: table_hash(&self.swim.table()) }
+        let epoch = self.roster.epoch();
+        Digest { epoch, owners, certificates, members: self.swim.table_hash() }
     }
 
     pub(super) fn receive_digest(&mut self, from: AgentId, theirs: &Digest) {
@@ -45,6 +64,7 @@ impl Engine {
             self.stats.packets_malformed += 1;
             return;
         }
+        self.meet_epoch(from, theirs.epoch);
         self.flush_log();
         let ours = self.digest();
         let differing =
@@ -87,6 +107,10 @@ impl Engine {
 
     /// Answers with what they lack, and asks for what we lack.
     pub(super) fn receive_summary(&mut self, from: AgentId, summary: Summary) {
+        if !bounded(&summary.owners, summary.certificates.len(), summary.members.as_deref()) {
+            self.stats.packets_malformed += 1;
+            return;
+        }
         let mut parts = DeltaParts::default();
         let ours = self.owner_marks(&summary.owner_buckets);
         for mark in &ours {
@@ -134,8 +158,17 @@ impl Engine {
 
     /// Takes what we lacked, and answers what they want.
     pub(super) fn receive_delta(&mut self, from: AgentId, delta: Delta) {
+        if !bounded(&delta.want_owners, delta.want_certificates.len(), delta.members.as_deref()) {
+            self.stats.packets_malformed += 1;
+            return;
+        }
+        let known = self.members.len();
         for owner in delta.owners {
             self.take_owner(from, owner, false);
+        }
+        if self.members.len() > known {
+            // Where there were strangers there are more.
+            self.next_sync = self.next_sync.min(self.now.mono + STRANGERS_PATIENCE);
         }
         for certificate in delta.certificates {
             self.take_certificate(certificate, Origin::Repaired);
@@ -169,16 +202,23 @@ impl Engine {
     /// Notes have been compared with `from`. That is enough when it has caught up itself. After the whole mesh was down nobody has: then it
     /// takes a majority of the roster that was stored. Two newcomers cannot vouch for each other.
     fn sync_done(&mut self, from: AgentId, caught_up: bool) {
-        if !self.roster.contains(&from) {
+        if !self.members.contains(&from) {
+            return;
+        }
+        if self.roster.epoch() == 0 {
+            // The roster itself is still on its way.
+            self.sync_pending = Some((from, caught_up));
             return;
         }
         if !self.synced {
             self.compared_with.insert(from);
-            let stored = self.stored_roster > 1 && quorum::majority(self.compared_with.len() + 1, self.roster.len());
+            let compared = self.compared_with.iter().filter(|agent| self.roster.contains(**agent)).count();
+            let stored = self.stored_roster > 1 && self.roster.majority(compared + 1);
             if !(caught_up || stored) {
                 return;
             }
             self.synced = true;
+            self.epochs.dirty = true;
             self.settle_until = self.now.mono + self.config.timing.settle;
             self.assign_all = true;
             self.evaluate_all = true;
@@ -186,9 +226,16 @@ impl Engine {
         }
     }
 
+    /// The roster has arrived: what was compared before it counts now.
+    pub(super) fn sync_pending(&mut self) {
+        if let Some((from, caught_up)) = self.sync_pending.take() {
+            self.sync_done(from, caught_up);
+        }
+    }
+
     fn mark_of(&self, owner: AgentId) -> OwnerMark {
         let empty = Namespace::default();
-        mark(owner, self.namespaces.get(&owner).unwrap_or(&empty))
+        mark(owner, self.namespaces.get(&owner).map_or(&empty, Arc::as_ref))
     }
 
     fn add_owner(
@@ -201,10 +248,10 @@ impl Engine {
         introduce: bool,
     ) {
         let own = owner == self.me();
-        let Some(namespace) = (if own { Some(self.log.copy()) } else { self.namespaces.get(&owner) }) else { return };
+        let copy = || self.namespaces.get(&owner).map(Arc::as_ref);
+        let Some(namespace) = (if own { Some(self.log.copy()) } else { copy() }) else { return };
         let batches = namespace.since(epoch, head, missing);
-        let credential =
-            if own { Some(&self.config.credential) } else { self.agents.get(&owner).map(|known| &known.credential) };
+        let credential = self.agents.get(&owner).map(|known| &known.credential);
         if let (false, Some(credential)) = (batches.is_empty(), credential) {
             parts.owner(owner, introduce.then(|| credential.clone()), batches);
         }
@@ -215,13 +262,21 @@ fn mark(owner: AgentId, namespace: &Namespace) -> OwnerMark {
     OwnerMark { owner, epoch: namespace.epoch(), head: namespace.head(), missing: namespace.missing().collect() }
 }
 
+/// Are these lists no longer than any that an honest agent sends?
+fn bounded(owners: &[OwnerMark], certificates: usize, members: Option<&[MemberMark]>) -> bool {
+    owners.len() <= limits::MAX_AGENTS
+        && owners.iter().all(|mark| mark.missing.len() <= Batch::MAX_LIVE)
+        && certificates <= limits::MAX_INSTANCES
+        && members.is_none_or(|table| table.len() <= limits::MAX_AGENTS)
+}
+
 fn bitmap(buckets: &[u8]) -> [bool; 256] {
     let mut bitmap = [false; 256];
     buckets.iter().for_each(|bucket| bitmap[usize::from(*bucket)] = true);
     bitmap
 }
 
-fn owner_bucket(owner: AgentId) -> usize {
+pub(super) fn owner_bucket(owner: AgentId) -> usize {
     (hash::spread(owner.0) % Digest::OWNER_BUCKETS as u64) as usize
 }
 
@@ -229,8 +284,10 @@ fn certificate_bucket(id: u64) -> usize {
     (id % Digest::CERTIFICATE_BUCKETS as u64) as usize
 }
 
-fn table_hash(table: &[MemberMark]) -> u64 {
-    table.iter().fold(0, |acc, mark| acc ^ hash::mix(&[mark.agent.0, mark.counter, u64::from(mark.state == 2)]))
+/// What a digest says of one namespace.
+pub(super) fn fingerprint(owner: AgentId, namespace: &Namespace) -> u64 {
+    let missing = namespace.missing().count() as u64;
+    hash::mix(&[owner.0, u64::from(namespace.epoch()), u64::from(namespace.head()), missing])
 }
 
 /// A repair in parts that fit into messages.
@@ -254,7 +311,7 @@ impl DeltaParts {
         self.bytes += bytes;
     }
 
-    fn owner(&mut self, owner: AgentId, credential: Option<Vec<u8>>, batches: Vec<Arc<Batch>>) {
+    fn owner(&mut self, owner: AgentId, credential: Option<Arc<[u8]>>, batches: Vec<Arc<Batch>>) {
         for (index, batch) in batches.into_iter().enumerate() {
             self.room(encode_value(&batch).len() + 1024);
             let credential = if index == 0 { credential.clone() } else { None };

@@ -5,10 +5,11 @@ use super::{Engine, limits};
 use crate::api::EventKind;
 use crate::gossip::{News, Parcel};
 use crate::namespace::{Namespace, Taken};
+use crate::sabotage::Defect;
 use quorate_core::outcome::ProbeFailure;
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, Mono};
-use quorate_wire::{Batch, MemberMark, OwnerDelta, Packet, Record, RecordKey};
+use quorate_core::{AgentId, InstanceId, Mono, Verdict};
+use quorate_wire::{Batch, BatchNews, MemberMark, OwnerDelta, Packet, Record, RecordKey, Roots, Sealed};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeSet;
@@ -19,18 +20,31 @@ use std::time::Duration;
 const SYNC_SPACING: Duration = Duration::from_millis(400);
 /// How long a missing batch is waited for before it is asked for.
 const GAP_PATIENCE: Duration = Duration::from_millis(300);
+/// A sync lists everyone, so what an agent spends on those that it begins is bounded: in the long run one for this long for each member, and in
+/// a burst as many as make up [`SYNC_BURST`]. A mesh that starts or heals at once would else compare everyone with everyone.
+const SYNC_COST_EACH: Duration = Duration::from_micros(500);
+const SYNC_BURST: Duration = Duration::from_secs(2);
 /// Agents whose last sync is remembered.
 const MAX_SYNC_MEMORY: usize = 8192;
+/// A suspect that lives says so within this time.
+const REFUTATION: Duration = Duration::from_secs(3);
 /// Observers told directly of a change in one batch.
 const MAX_DIRECT: usize = 16;
 
 impl Engine {
-    /// Compares digests with `agent`, unless that was begun a moment ago.
+    /// Compares digests with `agent`, unless that was begun a moment ago, or too many were. Whatever gave reason to it does so again: a packet from
+    /// a stranger, a roster that differs, the regular comparison.
     pub(super) fn begin_sync(&mut self, agent: AgentId) {
         let recent = self.sync_began.get(&agent).is_some_and(|at| self.now.mono.since(*at) < SYNC_SPACING);
-        if recent || agent == self.me() || self.left {
+        if recent || agent == self.me() || self.left || (self.synced && self.defective(Defect::NoRepair)) {
             return;
         }
+        let paid = self.syncs_paid.max(self.now.mono) + SYNC_COST_EACH * self.members.len() as u32;
+        if self.syncs_paid > self.now.mono && paid.since(self.now.mono) > SYNC_BURST {
+            self.stats.syncs_spared += 1;
+            return;
+        }
+        self.syncs_paid = paid;
         if self.sync_began.len() >= MAX_SYNC_MEMORY {
             self.sync_began.clear();
         }
@@ -40,16 +54,40 @@ impl Engine {
         self.send(agent, &Packet::Digest(digest));
     }
 
+    /// Asks `agent` whether it has the same; digests are compared only if not. In a quiet mesh this is all that is said.
+    fn begin_compare(&mut self, agent: AgentId) {
+        if !self.synced {
+            self.begin_sync(agent);
+            return;
+        }
+        self.flush_log();
+        let roots = self.digest().roots();
+        if !self.defective(Defect::NoRepair) {
+            self.send(agent, &Packet::Roots(roots));
+        }
+    }
+
+    pub(super) fn receive_roots(&mut self, from: AgentId, theirs: Roots) {
+        self.meet_epoch(from, theirs.epoch);
+        self.flush_log();
+        if self.digest().roots() != theirs {
+            self.begin_sync(from);
+        }
+    }
+
     pub(super) fn run_sync(&mut self) {
         if self.next_sync > self.now.mono {
             return;
         }
         let active: Vec<_> = self.swim.active().collect();
         if let Some(agent) = active.choose(&mut self.rng).copied() {
-            self.begin_sync(agent);
+            self.begin_compare(agent);
         }
         self.tell_suspects();
+        self.contest_hosts();
+        self.epochs.dirty = true;
         self.watch_suspects(true);
+        self.retire_hosts();
         // Some opinions ripen with time alone: a hold-down ends, an instance has stopped flapping.
         self.evaluate_all = true;
         let changed = self.instances.values().filter(|instance| !instance.changes.is_empty());
@@ -60,18 +98,57 @@ impl Engine {
     pub(super) fn merge_members(&mut self, table: &[MemberMark]) {
         for (agent, counter) in self.swim.merge(self.now.mono, table, &self.links) {
             self.send(agent, &Packet::HeldFailed { counter });
+            let host = self.instances.get(&InstanceId::host(agent));
+            let down = host.is_some_and(|host| host.decided() == Verdict::Down);
+            let (now, since) = (self.now.mono, self.shown_suspects.get(&agent));
+            match since {
+                Some(since) if down && now.since(*since) >= REFUTATION => {
+                    self.swim.condemn(now, agent, counter, &self.links);
+                }
+                // Whoever lives refutes in time. Of the dead this agent may have missed all that was said.
+                None if down => self.swim.mistrust(now, agent, counter, &self.links),
+                _ => {}
+            }
         }
     }
 
     /// Takes news that a peer pushed.
-    pub(super) fn receive_push(&mut self, from: AgentId, owners: Vec<OwnerDelta>, certificates: Vec<Arc<Certificate>>) {
-        for owner in owners {
-            self.take_owner(from, owner, true);
+    pub(super) fn receive_push(
+        &mut self,
+        from: AgentId,
+        batches: Vec<BatchNews>,
+        certificates: Vec<Sealed<Certificate>>,
+    ) {
+        for news in batches {
+            self.take_news(from, news);
         }
-        if self.roster.contains(&from) {
-            for certificate in certificates {
-                self.take_certificate(certificate, Origin::Pushed);
+        if self.members.contains(&from) {
+            for sealed in certificates {
+                if self.holds_exactly(&sealed) {
+                    continue;
+                }
+                match sealed.open() {
+                    Ok(certificate) => self.take_certificate(Arc::new(certificate), Origin::Pushed),
+                    Err(_) => self.stats.packets_malformed += 1,
+                }
             }
+        }
+    }
+
+    /// Takes a batch that is passed on, if it says something new.
+    fn take_news(&mut self, from: AgentId, BatchNews { credential, batch }: BatchNews) {
+        let Ok((owner, epoch, seq)) = batch.mark() else {
+            self.stats.packets_malformed += 1;
+            return;
+        };
+        let own = owner == self.me() && (epoch, seq) <= (self.boot, self.log.copy().head());
+        let known = own || self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(epoch, seq));
+        if known && !self.defective(Defect::OlderRecordTaken) {
+            return;
+        }
+        match batch.open() {
+            Ok(batch) => self.take_owner(from, OwnerDelta { owner, credential, batches: vec![Arc::new(batch)] }, true),
+            Err(_) => self.stats.packets_malformed += 1,
         }
     }
 
@@ -83,6 +160,9 @@ impl Engine {
         }
         if owner == self.me() {
             self.take_own(delta.batches);
+            return;
+        }
+        if self.is_gone(from, &delta) {
             return;
         }
         if !self.agents.contains_key(&owner) {
@@ -123,18 +203,17 @@ impl Engine {
 
     fn take_batch(&mut self, from: AgentId, batch: Arc<Batch>, pushed: bool) {
         let owner = batch.owner;
-        if self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(&batch)) {
+        if self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(batch.epoch, batch.seq)) {
+            self.take_older(&batch);
             return;
         }
         let genuine = self
             .agents
             .get(&owner)
             .is_some_and(|known| self.keys.verify(&known.credential, &batch.signing_bytes(), &batch.signature));
-        let taken = if genuine && batch.records.iter().all(bounded) {
-            self.namespaces.entry(owner).or_default().take(Arc::clone(&batch))
-        } else {
-            Taken::Refused
-        };
+        let genuine = genuine || self.defective(Defect::SignaturesUnchecked) || self.believes_bearer(from, &batch);
+        let taken =
+            if genuine && batch.records.iter().all(bounded) { self.store_batch(&batch) } else { Taken::Refused };
         match taken {
             Taken::Known => {}
             Taken::Refused => self.stats.batches_refused += 1,
@@ -176,6 +255,9 @@ impl Engine {
                     }
                 }
                 (RecordKey::Observed(id), record) => self.apply_observation(owner, &id, record),
+                (RecordKey::Breaker(key), _) => self.apply_breaker(owner, key, fresh),
+                (RecordKey::Override(_), Some(Record::Override(word))) => self.hear_word(&word),
+                (RecordKey::Override(key), _) => self.word_unspoken(key),
             }
         }
     }
@@ -195,7 +277,10 @@ impl Engine {
         }
     }
 
-    fn apply_observation(&mut self, owner: AgentId, id: &quorate_core::InstanceId, record: Option<Record>) {
+    pub(super) fn apply_observation(&mut self, owner: AgentId, id: &quorate_core::InstanceId, record: Option<Record>) {
+        if let (Some(_), Some(host)) = (&record, id.host_of()) {
+            self.rouse_host(host);
+        }
         let Some(instance) = self.instances.get_mut(id) else { return };
         match record {
             Some(Record::Observed { incarnation, observation, .. }) => {
@@ -214,6 +299,7 @@ impl Engine {
 
     /// Passes news on.
     pub(super) fn tell(&mut self, news: News, times: u32) {
+        let times = if self.defective(Defect::GossipForever) { u32::MAX } else { times };
         if self.swim.active_count() > 0 && !self.gossip.push(news, times) {
             self.stats.limits_hit += 1;
         }
@@ -225,13 +311,9 @@ impl Engine {
     }
 
     /// A batch that holds a profile carries its owner's credential, so that strangers can check it.
-    fn introduction(&self, batch: &Batch) -> Option<Vec<u8>> {
+    fn introduction(&self, batch: &Batch) -> Option<Arc<[u8]>> {
         let introduces = batch.records.iter().any(|record| matches!(record, Record::Profile(_)));
-        let credential = if batch.owner == self.me() {
-            Some(&self.config.credential)
-        } else {
-            self.agents.get(&batch.owner).map(|known| &known.credential)
-        };
+        let credential = self.agents.get(&batch.owner).map(|known| &known.credential);
         credential.filter(|_| introduces).cloned()
     }
 
@@ -252,8 +334,11 @@ impl Engine {
             }
             let fellows: Vec<_> =
                 fellows.into_iter().filter(|a| *a != self.me() && self.swim.is_active(*a)).take(MAX_DIRECT).collect();
-            for to in fellows {
-                self.push_batches(to, std::slice::from_ref(batch));
+            let told = [Some(self.news_of(batch)), self.twin_of(batch).map(|twin| self.news_of(&twin))];
+            for (place, to) in fellows.into_iter().enumerate() {
+                if let Some(packet) = told[place % 2].as_ref().or(told[0].as_ref()) {
+                    self.send(to, packet);
+                }
             }
         }
         batches
@@ -261,10 +346,14 @@ impl Engine {
 
     pub(super) fn push_batches(&mut self, to: AgentId, batches: &[Arc<Batch>]) {
         for batch in batches {
-            let credential = self.introduction(batch);
-            let owner = OwnerDelta { owner: batch.owner, credential, batches: vec![Arc::clone(batch)] };
-            self.send(to, &Packet::Push { owners: vec![owner], certificates: Vec::new() });
+            let packet = self.news_of(batch);
+            self.send(to, &packet);
         }
+    }
+
+    fn news_of(&self, batch: &Arc<Batch>) -> Packet {
+        let credential = self.introduction(batch);
+        Packet::push(&[OwnerDelta { owner: batch.owner, credential, batches: vec![Arc::clone(batch)] }], &[])
     }
 
     pub(super) fn gossip_due(&self) -> Option<Mono> {
@@ -294,6 +383,12 @@ fn bounded(record: &Record) -> bool {
     match record {
         Record::Observed { observation, .. } => observation.detail.len() <= ProbeFailure::MAX_DETAIL_BYTES,
         Record::Instance { incarnation, .. } => *incarnation <= limits::MAX_INCARNATION,
-        Record::Profile(_) | Record::InstanceGone(_) | Record::ObservedGone(_) => true,
+        Record::Breaker(digest) => digest.counts.is_bounded() && digest.key.instance.host_of().is_none(),
+        Record::Override(word) => super::breakers::is_bounded(word),
+        Record::Profile(_)
+        | Record::InstanceGone(_)
+        | Record::ObservedGone(_)
+        | Record::BreakerGone(_)
+        | Record::OverrideGone(_) => true,
     }
 }

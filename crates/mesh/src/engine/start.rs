@@ -1,15 +1,18 @@
 //! Starting from what was stored, registering instances, and noticing that what was stored is old or is used by another process too.
 
-use super::{Agent, Engine, limits};
+use super::epochs::Epochs;
+use super::{Agent, Engine, Gone, limits};
 use crate::api::{EventKind, Keys, MemberState, Output, StartError};
 use crate::config::EngineConfig;
 use crate::gossip::GossipQueue;
 use crate::namespace::OwnLog;
+use crate::sabotage::{Defect, Sabotage};
 use crate::swim::{Swim, SwimId};
 use crate::view::Stats;
+use quorate_core::roster::Acceptor;
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, InstanceId, Now, Registration, hash};
-use quorate_wire::{Batch, OwnerDelta, Record, RecordKey};
+use quorate_core::{AgentId, InstanceId, Now, Registration, Roster, hash};
+use quorate_wire::{Batch, OwnerDelta, Record, RecordKey, RosterProof};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,10 @@ const MAX_CONFLICTS: usize = 3;
 const CONFLICT_WINDOW: Duration = Duration::from_secs(60);
 /// No agent is ever started this often: a counter beyond it is a damaged one.
 const MAX_EPOCH: u32 = u32::MAX / 2;
+/// An incarnation holds the start in which it was given out above so many bits of the wall clock in milliseconds: 34 years, then they wrap.
+const INCARNATION_CLOCK_BITS: u32 = 40;
+/// Starts beyond this are not told apart by incarnations: those only grow by one then.
+const MAX_INCARNATION_BOOT: u32 = (1 << 19) - 1;
 
 /// What an agent needs to come back by itself: its counter, the roster with everyone's last address, and what was decided.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +40,14 @@ pub(super) struct Stored {
     /// The others' records, by owner, with their credentials.
     owners: Vec<OwnerDelta>,
     certificates: Vec<Arc<Certificate>>,
+    /// Who counts, as of which epoch; zero when that is not known yet.
+    epoch: u64,
+    roster: Vec<AgentId>,
+    /// Promised and accepted towards the next epoch.
+    acceptor: Acceptor,
+    /// The latest changes with their proofs.
+    proofs: Vec<Arc<RosterProof>>,
+    gone: Vec<(AgentId, Gone)>,
 }
 
 impl Engine {
@@ -73,16 +88,26 @@ impl Engine {
             wakeup: now.mono,
             out: VecDeque::new(),
             stats: Stats::default(),
+            sabotage: Sabotage::default(),
             swim,
             links: BTreeSet::new(),
+            speaking: None,
             agents: BTreeMap::new(),
-            roster: BTreeSet::new(),
-            roster_hash: 0,
+            members: BTreeSet::new(),
+            roster: Roster::default(),
+            epochs: Epochs::default(),
+            adoption: super::adoption::Adoption::default(),
+            reached: 0,
+            recount: true,
+            gone: BTreeMap::new(),
             next_reconnect: now.mono,
             contacts: BTreeSet::new(),
             sync_began: BTreeMap::new(),
+            syncs_paid: now.mono,
             log: OwnLog::new(me, boot),
             namespaces: BTreeMap::new(),
+            records_copied: 0,
+            owner_hashes: [0; quorate_wire::Digest::OWNER_BUCKETS],
             gossip: GossipQueue::default(),
             next_gossip: now.mono,
             next_sync: now.mono + config.timing.sync_interval,
@@ -92,21 +117,29 @@ impl Engine {
             schedule: BTreeSet::new(),
             probes: BTreeMap::new(),
             pings: BTreeMap::new(),
+            pings_sent: VecDeque::new(),
             proposals_due: BTreeSet::new(),
             ripening: BTreeSet::new(),
             rounds: BTreeMap::new(),
             asked: BTreeMap::new(),
             awaiting_roll: BTreeSet::new(),
+            second_opinions: super::pacing::SecondOpinions::default(),
             dirty: BTreeSet::new(),
             assign_all: true,
+            assigned_by: super::assigning::Basis::default(),
+            unassigned: BTreeSet::new(),
+            roster_moved: true,
+            hosts_due: None,
             evaluate_all: true,
             nonce: 0,
+            breakers: super::breakers::Breakers::default(),
             roll: super::vantage::Roll::default(),
             stalled_at: None,
             settle_until,
             synced: false,
             compared_with: BTreeSet::new(),
             stored_roster: 1,
+            sync_pending: None,
             floors: BTreeMap::new(),
             expects_members: !config.founder,
             was_quorate: false,
@@ -116,6 +149,7 @@ impl Engine {
             leaving: None,
             left: false,
             persist_due: Some(now.mono),
+            persist_next: now.mono,
             cut: Vec::new(),
             cut_due: None,
             cut_number: 0,
@@ -123,40 +157,47 @@ impl Engine {
             view_index: 0,
             view_dirty: true,
             members_dirty: true,
-            shown_suspects: BTreeSet::new(),
-            instance_views: Arc::default(),
-            member_views: Arc::default(),
+            shown_suspects: BTreeMap::new(),
+            pictures: super::publishing::Pictures::default(),
             views_dirty: BTreeSet::new(),
             config,
         }
     }
 
-    fn begin(&mut self, stored: Option<Stored>) {
+    fn begin(&mut self, mut stored: Option<Stored>) {
         let me = self.me();
         // The counter is stored before anything is said under it.
-        let profile = self.own_profile(false);
+        let profile = Arc::new(self.own_profile(false));
         let own = Agent {
-            credential: self.config.credential.clone(),
-            profile: Some(profile.clone()),
+            credential: self.config.credential.as_slice().into(),
+            profile: Some(Arc::clone(&profile)),
             state: MemberState::Alive,
             since: self.now.wall,
+            placed: false,
+            host_hash: InstanceId::host(me).hash64(),
         };
         self.agents.insert(me, own);
-        self.roster.insert(me);
-        self.swim.know(me);
+        self.members.insert(me);
+        self.swim.know(me, self.boot);
         self.log.write(Record::Profile(profile));
-        self.adopt_host(me);
+        self.begin_roster(stored.as_mut());
         self.roster_changed();
         // A mesh that has just begun is known to its founder whole.
         self.synced = self.config.founder && stored.is_none();
         let mut incarnations = BTreeMap::new();
         let mut certificates = Vec::new();
         if let Some(stored) = stored {
-            for (registration, incarnation) in stored.instances {
+            // A disk that others have seen the future of may have forgotten later copies.
+            let current = stored.boot >= self.config.boot_floor;
+            for (registration, incarnation) in stored.instances.into_iter().filter(|_| current) {
                 incarnations.insert(registration.instance.clone(), (registration, incarnation));
             }
             for owner in stored.owners {
-                self.take_restored(owner);
+                if owner.owner == me {
+                    self.restore_words(&owner);
+                } else {
+                    self.take_restored(owner);
+                }
             }
             self.stored_roster = self.roster.len();
             certificates = stored.certificates;
@@ -173,6 +214,22 @@ impl Engine {
         self.persist_due = Some(self.now.mono);
         self.flush_persist();
         self.settle_down();
+    }
+
+    /// Who counts: as stored; or, in a mesh that begins, its founder; or nobody until others are met.
+    fn begin_roster(&mut self, stored: Option<&mut Stored>) {
+        match stored {
+            Some(stored) => {
+                let members = std::mem::take(&mut stored.roster).into_iter().collect();
+                self.roster = Roster::new(stored.epoch, members);
+                self.gone = std::mem::take(&mut stored.gone).into_iter().take(limits::MAX_GONE).collect();
+                let acceptor = std::mem::take(&mut stored.acceptor);
+                self.epochs = Epochs::restored(acceptor, std::mem::take(&mut stored.proofs));
+                self.begin_recovery(true);
+            }
+            None if self.config.founder => self.roster = Roster::new(1, BTreeSet::from([self.me()])),
+            None => {}
+        }
     }
 
     /// Replaces the set of instances this agent is home to.
@@ -214,24 +271,43 @@ impl Engine {
         let highest = self.instances.get(&registration.instance).map_or(0, |instance| instance.incarnation);
         match known {
             Some((known, incarnation)) if same(known) && incarnation >= highest => incarnation,
-            Some((_, incarnation)) => self.now.wall.0.max(incarnation.max(highest).saturating_add(1)),
-            None => self.now.wall.0.max(highest.saturating_add(1)),
+            Some((_, incarnation)) => self.fresh_incarnation(incarnation.max(highest)),
+            None => self.fresh_incarnation(highest),
         }
+    }
+
+    /// An incarnation above `highest` and above all that were given out in earlier starts, whatever the wall clock shows. It does show in it,
+    /// since two agents may claim one name one after the other.
+    fn fresh_incarnation(&self, highest: u64) -> u64 {
+        let clock = self.now.wall.0 % (1 << INCARNATION_CLOCK_BITS);
+        let started = u64::from(self.boot.min(MAX_INCARNATION_BOOT)) << INCARNATION_CLOCK_BITS;
+        (started | clock).max(highest.saturating_add(1))
+    }
+
+    /// What was registered at a time that this agent has forgotten may have had higher incarnations, which nobody would let go of: each
+    /// instance is another copy from now on.
+    fn renew_copies(&mut self) {
+        let me = self.me();
+        let own = self.instances.values().filter(|i| i.home == me);
+        let own: Vec<_> = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
+        for (registration, incarnation) in own {
+            let incarnation = self.fresh_incarnation(incarnation);
+            self.log.write(Record::Instance { registration: (*registration).clone(), incarnation });
+            self.adopt(registration, me, incarnation);
+        }
+        self.persist_soon();
     }
 
     /// Someone holds records of ours that we have not written: our stored counter is old, or another process runs as us.
     pub(super) fn notice_own_future(&mut self, epoch: u32) {
-        if self.leaving.is_some() || epoch >= MAX_EPOCH {
+        if self.leaving.is_some() || epoch >= MAX_EPOCH || self.defective(Defect::BootForgotten) {
             return;
         }
         let now = self.now.mono;
         self.conflicts.push_back(now);
         self.conflicts.retain(|at| now.since(*at) < CONFLICT_WINDOW);
-        self.boot = epoch.max(self.boot).saturating_add(1);
-        self.log.restart(self.boot);
-        self.swim.restart_as(now, self.boot, &self.links);
-        self.persist_due = Some(now);
-        self.flush_persist();
+        self.start_anew(epoch);
+        self.renew_copies();
         if self.conflicts.len() >= MAX_CONFLICTS {
             let detail = "another process runs with this agent's identity: its data directory has been copied. Give one of the two an \
                           empty data directory and join it anew"
@@ -240,20 +316,34 @@ impl Engine {
         }
     }
 
+    /// Goes on as if started again, beyond `epoch`: what others say of this agent has come further than the agent itself.
+    pub(super) fn start_anew(&mut self, epoch: u32) {
+        self.boot = epoch.max(self.boot).saturating_add(1);
+        self.log.restart(self.boot);
+        self.swim.restart_as(self.now.mono, self.boot, &self.links);
+        self.persist_due = Some(self.now.mono);
+        self.flush_persist();
+    }
+
     pub(super) fn stored(&self) -> Stored {
         let own = self.instances.values().filter(|i| i.home == self.me());
         let instances = own.filter_map(|i| Some(((*i.registration.clone()?).clone(), i.incarnation))).collect();
-        let owner = |(owner, namespace): (&AgentId, &crate::namespace::Namespace)| {
+        let owner = |(owner, namespace): (&AgentId, &Arc<crate::namespace::Namespace>)| {
             let credential = Some(self.agents.get(owner)?.credential.clone());
             let batches: Vec<Arc<Batch>> = namespace.batches().cloned().collect();
             Some(OwnerDelta { owner: *owner, credential, batches })
         };
         Stored {
             agent: self.me(),
-            boot: self.boot,
+            boot: if self.defective(Defect::BootForgotten) { 0 } else { self.boot },
             instances,
-            owners: self.namespaces.iter().filter_map(owner).collect(),
+            owners: self.namespaces.iter().filter_map(owner).chain(self.words_to_store()).collect(),
             certificates: self.instances.values().filter_map(|i| i.certificate.clone()).collect(),
+            epoch: self.roster.epoch(),
+            roster: self.roster.iter().collect(),
+            acceptor: self.epochs.acceptor.clone(),
+            proofs: self.epochs.proofs().cloned().collect(),
+            gone: self.gone.iter().map(|(agent, gone)| (*agent, gone.clone())).collect(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Engine;
 use crate::api::{EventKind, Output, Ticket};
-use quorate_core::{AgentId, Mono, quorum};
+use crate::sabotage::Defect;
+use quorate_core::{AgentId, Mono};
 use quorate_wire::Packet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,11 +11,17 @@ use std::time::Duration;
 /// While the last roll call found too few, it is called again this often, and in a large mesh less often.
 const RECALL: Duration = Duration::from_secs(1);
 const RECALL_LARGE: Duration = Duration::from_secs(5);
-const LARGE: usize = 64;
+/// The same while membership does not show a majority either: it would find as few, at the price of a packet to everyone.
+const RECALL_HOPELESS: Duration = Duration::from_secs(15);
+const LARGE: usize = 65;
+/// The wait after a roll call that met members between two epochs.
+const RECALL_BETWEEN: Duration = Duration::from_millis(50);
 /// Who missed a roll call is not heard for this long.
 const MISSED_LIFE: Duration = Duration::from_secs(2);
 /// A roll call that succeeded says for this long, better than membership, that this agent is quorate.
 const QUORATE_LIFE: Duration = Duration::from_secs(3);
+/// So many roll calls in a row may leave a ticket unanswered: five seconds' worth.
+const MAX_POSTPONED: u32 = 16;
 /// Tickets waiting for a roll call.
 const MAX_TICKETS: usize = 64;
 
@@ -24,6 +31,8 @@ pub(crate) struct Roll {
     current: Option<Call>,
     last: Option<Outcome>,
     tickets: Vec<Ticket>,
+    /// Roll calls in a row that met members between two epochs.
+    postponed: u32,
     /// When whoever missed the last roll call is given the benefit of the doubt again.
     fades: Option<Mono>,
     /// When each agent was last heard, whatever it said.
@@ -35,6 +44,8 @@ struct Call {
     nonce: u64,
     started: Mono,
     answered: BTreeSet<AgentId>,
+    /// Who answered by another epoch, or between two: they may count in a moment.
+    undecided: BTreeSet<AgentId>,
     quorate: bool,
     /// Have those who did not answer been asked again?
     repeated: bool,
@@ -45,6 +56,8 @@ struct Outcome {
     started: Mono,
     answered: BTreeSet<AgentId>,
     quorate: bool,
+    /// Would it be, if those between two epochs counted? Then it says nothing, and is repeated at once.
+    between: bool,
 }
 
 /// What this agent may say of others now.
@@ -79,7 +92,7 @@ impl Engine {
     /// Was this agent held up? Then what it believes of this moment is not worth much.
     pub(super) fn notice_stall(&mut self, mono: Mono) {
         let late = mono.since(self.next_wakeup());
-        if late <= self.config.timing.stall_threshold {
+        if late <= self.config.timing.stall_threshold || self.defective(Defect::StallUnnoticed) {
             return;
         }
         self.stats.stalls += 1;
@@ -110,7 +123,10 @@ impl Engine {
 
     /// A founder whose stored roster holds nobody else, and to whom nobody has spoken while it settled, is alone.
     fn notice_solitude(&mut self) {
-        let alone = self.roster.len() == 1 && !self.expects_members && self.now.mono >= self.settle_until;
+        let alone = self.roster.len() == 1
+            && self.members.len() == 1
+            && !self.expects_members
+            && self.now.mono >= self.settle_until;
         self.synced |= alone && self.config.founder;
     }
 
@@ -120,13 +136,19 @@ impl Engine {
                 && self.stalled_at.is_none_or(|at| started >= at)
         };
         match (&self.roll.current, &self.roll.last) {
+            _ if self.defective(Defect::NoRollCall) => Vantage::Valid,
+            _ if !self.stands_by_epoch() => Vantage::Unknown,
             (Some(call), _) if call.quorate && fresh(call.started) => Vantage::Valid,
-            (_, Some(last)) if fresh(last.started) => {
+            (_, Some(last)) if fresh(last.started) && !last.between => {
                 if last.quorate {
                     Vantage::Valid
                 } else {
                     Vantage::Isolated
                 }
+            }
+            // Found too few, and membership has met no more since.
+            (None, Some(last)) if !(last.quorate || last.between || self.roster.majority(self.reached)) => {
+                Vantage::Isolated
             }
             _ => Vantage::Unknown,
         }
@@ -145,14 +167,20 @@ impl Engine {
 
     /// Asks the whole roster whether it is there, unless that is being done.
     pub(super) fn call_roll(&mut self) {
-        if self.roll.current.is_some() {
+        if self.roll.current.is_some() || self.defective(Defect::NoRollCall) {
             return;
         }
         self.stats.roll_calls += 1;
         let nonce = self.fresh_nonce();
-        self.roll.current =
-            Some(Call { nonce, started: self.now.mono, answered: BTreeSet::new(), quorate: false, repeated: false });
-        let others: Vec<_> = self.roster.iter().copied().filter(|agent| *agent != self.me()).collect();
+        self.roll.current = Some(Call {
+            nonce,
+            started: self.now.mono,
+            answered: BTreeSet::new(),
+            undecided: BTreeSet::new(),
+            quorate: false,
+            repeated: false,
+        });
+        let others: Vec<_> = self.roster.iter().filter(|agent| *agent != self.me()).collect();
         for agent in &others {
             self.send(*agent, &Packet::RollCall { nonce });
         }
@@ -173,16 +201,24 @@ impl Engine {
         self.call_roll();
     }
 
-    /// Someone is there. It counts only if it counts by the same roster: otherwise rosters are compared first.
-    pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, roster: u64) {
-        if self.roll.current.as_ref().is_none_or(|call| call.nonce != nonce) {
-            return;
-        }
-        if roster != self.roster_hash {
-            self.begin_sync(from);
+    pub(super) fn answer_roll(&mut self, from: AgentId, nonce: u64) {
+        let (epoch, roster, open) = (self.roster.epoch(), self.roster.digest(), self.stands_by_epoch());
+        self.send(from, &Packet::Present { nonce, epoch, roster, open });
+    }
+
+    /// Someone is there. It counts only if it stands by the same epoch: otherwise epochs are compared first.
+    pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, epoch: u64, roster: u64, open: bool) {
+        if self.roll.current.as_ref().is_none_or(|call| call.nonce != nonce) || !self.roster.contains(from) {
             return;
         }
         self.answered(from);
+        if roster != self.roster.digest() || !open {
+            self.meet_epoch(from, epoch);
+            if let Some(call) = &mut self.roll.current {
+                call.undecided.insert(from);
+            }
+            return;
+        }
         if let Some(call) = &mut self.roll.current {
             call.answered.insert(from);
         }
@@ -194,9 +230,10 @@ impl Engine {
     }
 
     fn count_roll(&mut self) {
-        let (roster, caught_up) = (self.roster.len(), self.caught_up());
+        let may_count = self.caught_up() && self.stands_by_epoch();
+        let enough = self.defective(Defect::RosterReachable);
         let Some(call) = &mut self.roll.current else { return };
-        if caught_up && !call.quorate && quorum::majority(call.answered.len() + 1, roster) {
+        if may_count && !call.quorate && (enough || self.roster.majority(call.answered.len() + 1)) {
             call.quorate = true;
             self.stats.roll_calls_quorate += 1;
             self.roll_known(true);
@@ -205,7 +242,13 @@ impl Engine {
 
     /// When the running roll call ends, or the next is due because the last one found too few.
     pub(super) fn roll_deadline(&self) -> Option<Mono> {
-        let recall = if self.roster.len() > LARGE { RECALL_LARGE } else { RECALL };
+        let between = self.roll.last.as_ref().is_some_and(|last| last.between);
+        let recall = match self.roster.len() {
+            _ if between => self.config.timing.roll_call_wait + RECALL_BETWEEN,
+            LARGE.. if !self.roster.majority(self.reached) => RECALL_HOPELESS,
+            LARGE.. => RECALL_LARGE,
+            _ => RECALL,
+        };
         match (&self.roll.current, &self.roll.last) {
             (Some(call), _) if !call.repeated => Some(call.started + self.config.timing.roll_call_wait / 2),
             (Some(call), _) => Some(call.started + self.config.timing.roll_call_wait),
@@ -239,7 +282,7 @@ impl Engine {
         call.repeated = true;
         let nonce = call.nonce;
         let silent: Vec<_> =
-            self.roster.iter().copied().filter(|a| *a != self.config.agent && !call.answered.contains(a)).collect();
+            self.roster.iter().filter(|a| *a != self.config.agent && !call.answered.contains(a)).collect();
         for agent in silent {
             self.send(agent, &Packet::RollCall { nonce });
         }
@@ -252,11 +295,19 @@ impl Engine {
         if reached < roster {
             self.roll.fades = Some(call.started + MISSED_LIFE);
         }
-        self.roll.last = Some(Outcome { started: call.started, answered: call.answered, quorate });
+        let between = !quorate && self.roster.majority(reached + call.undecided.len());
+        let mut answered = call.answered;
+        answered.extend(&call.undecided);
+        self.roll.last = Some(Outcome { started: call.started, answered, quorate, between });
+        // Between two epochs nothing can be said: whoever asks hears after the next roll call, which comes at once.
+        self.roll.postponed = if between { self.roll.postponed + 1 } else { 0 };
+        if between && self.roll.postponed < MAX_POSTPONED {
+            return;
+        }
         for ticket in std::mem::take(&mut self.roll.tickets) {
             self.out.push_back(Output::RollCall { ticket, reached, roster, quorate });
         }
-        if !quorate {
+        if !(quorate || between) {
             self.roll_known(false);
         }
         self.evaluate_all |= !quorate;
@@ -265,10 +316,11 @@ impl Engine {
     /// Does this agent belong to the side that may decide? Not before it knows the roster; then by the last roll call while it speaks of this moment, else by membership.
     pub(super) fn quorate(&self) -> bool {
         match &self.roll.last {
-            _ if !self.caught_up() => false,
-            Some(last) if !last.quorate => false,
-            Some(last) if self.now.mono.since(last.started) < QUORATE_LIFE => true,
-            _ => quorum::majority(self.swim.active_count() + 1, self.roster.len()),
+            _ if !self.caught_up() || !self.roster.contains(self.me()) => false,
+            _ if self.defective(Defect::RosterReachable) => true,
+            Some(last) if !last.quorate && !last.between => false,
+            Some(last) if last.quorate && self.now.mono.since(last.started) < QUORATE_LIFE => true,
+            _ => self.roster.majority(self.reached),
         }
     }
 
@@ -295,7 +347,8 @@ impl Engine {
         if quorate {
             self.settle_until = self.settle_until.max(self.now.mono + self.config.timing.settle);
         }
-        let (alive, roster) = (self.swim.active_count() + 1, self.roster.len());
+        self.epochs.dirty = true;
+        let (alive, roster) = (self.reached, self.roster.len());
         self.event(EventKind::Quorate { quorate, alive, roster });
     }
 }

@@ -10,7 +10,6 @@ use quorate_core::{
 };
 use quorate_wire::{Packet, Record};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The first probes of a new observer are spread over at most this long.
@@ -77,12 +76,8 @@ impl Engine {
 
     /// There is reason to doubt that an agent's host is alive: its observers ping it, at once and fast.
     pub(super) fn doubt_host(&mut self, agent: AgentId) {
-        let id = InstanceId::host(agent);
+        let Some(id) = self.host_to_observe(agent) else { return };
         let until = self.now.mono + DOUBT_LIFE;
-        let Some(instance) = self.instances.get(&id) else { return };
-        if agent == self.me() || !instance.observers.contains(&self.me()) {
-            return;
-        }
         self.set_watching(&id, true);
         if let Some(watch) = self.instances.get_mut(&id).and_then(|instance| instance.watch.as_mut()) {
             watch.until = Some(until);
@@ -105,6 +100,7 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let decided_down = instance.decided() == Verdict::Down;
         let registration = instance.registration.clone();
+        let check = instance.check.clone();
         let home = instance.home;
         let incarnation = instance.incarnation;
         let lost = !self.swim.is_active(home);
@@ -116,29 +112,35 @@ impl Engine {
             return;
         }
         let timing = &self.config.timing;
-        let period = match &registration {
-            Some(registration) => registration.check.period,
-            None if watch.vote.fails() || decided_down => timing.swim_period,
-            None => timing.host_ping_interval,
-        };
         let threshold =
             registration.as_ref().map_or(timing.host_failures, |registration| registration.check.failure_threshold);
-        // Periods keep their place on a grid, so that a late timer does not shift all that follow.
-        let mut due = watch.due + period;
-        if due <= now {
-            due = now + period;
+        if registration.is_none() {
+            let period = match () {
+                // It answers again: is that to last?
+                () if watch.vote.fails() && watch.successes > 0 => timing.host_ping_interval,
+                () if watch.vote.fails() || decided_down => timing.swim_period,
+                () => timing.host_ping_interval,
+            };
+            // Pings keep their place on a grid, so that a late timer does not shift all that follow.
+            let mut due = watch.due + period;
+            if due <= now {
+                due = now + period;
+            }
+            watch.due = due;
+            self.schedule.insert((due, id.clone()));
         }
-        watch.due = due;
-        self.schedule.insert((due, id.clone()));
         let last_needed = watch.failures + 1 >= threshold && !watch.vote.fails();
         let retry = watch.failures > 0;
+        self.plan_next(id);
+        let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
         let busy = std::mem::replace(&mut watch.running, true);
-        if last_needed {
+        // The next roll call is made when there is hope.
+        if last_needed && self.vantage() != Vantage::Isolated {
             self.call_roll();
         }
-        match registration {
+        match registration.zip(check) {
             Some(_) if busy => {}
-            Some(registration) => {
+            Some((registration, check)) => {
                 self.stats.probes += 1;
                 let probe = ProbeId(self.stats.probes);
                 self.probes.insert(probe, Running { instance: id.clone(), incarnation, started: now });
@@ -147,7 +149,7 @@ impl Engine {
                     instance: id.clone(),
                     service: registration.service.clone(),
                     address: registration.address.clone(),
-                    check: Arc::new(registration.check.clone()),
+                    check,
                 }));
             }
             None => self.ping_host(home, retry),
@@ -162,6 +164,7 @@ impl Engine {
         }
         let nonce = self.fresh_nonce();
         self.pings.insert(nonce, (agent, self.now.mono));
+        self.pings_sent.push_back((self.now.mono, nonce));
         self.send(agent, &Packet::Ping { nonce });
         if retry {
             self.send_stream(agent, &Packet::Ping { nonce });
@@ -171,26 +174,26 @@ impl Engine {
     pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
         if self.pings.get(&nonce).is_some_and(|(agent, _)| *agent == from) {
             self.pings.remove(&nonce);
+            self.drop_answered();
             self.answered(from);
             self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()));
         }
     }
 
     pub(super) fn pings_deadline(&self) -> Option<Mono> {
-        self.pings.values().map(|(_, sent)| *sent + self.config.timing.host_ping_timeout).min()
+        self.pings_sent.front().map(|(sent, _)| *sent + self.config.timing.host_ping_timeout)
+    }
+
+    /// The first of the pings sent is one that has not been answered.
+    fn drop_answered(&mut self) {
+        while self.pings_sent.pop_front_if(|(_, nonce)| !self.pings.contains_key(nonce)).is_some() {}
     }
 
     /// Host pings that were not answered in time.
     pub(super) fn run_pings(&mut self) {
         let timeout = self.config.timing.host_ping_timeout;
-        let late: Vec<_> = self
-            .pings
-            .iter()
-            .filter(|(_, (_, sent))| *sent + timeout <= self.now.mono)
-            .map(|(n, (a, _))| (*n, *a))
-            .collect();
-        for (nonce, agent) in late {
-            self.pings.remove(&nonce);
+        while let Some((_, nonce)) = self.pings_sent.pop_front_if(|(sent, _)| *sent + timeout <= self.now.mono) {
+            let Some((agent, _)) = self.pings.remove(&nonce) else { continue };
             let vote = Vote::Fail { phase: Phase::FirstByte, cause: Cause::Timeout };
             self.seen(
                 &InstanceId::host(agent),
@@ -200,6 +203,7 @@ impl Engine {
     }
 
     pub(super) fn forget_running_pings(&mut self) {
+        self.pings_sent.clear();
         for (agent, _) in std::mem::take(&mut self.pings).into_values() {
             if let Some(watch) = self.instances.get_mut(&InstanceId::host(agent)).and_then(|i| i.watch.as_mut()) {
                 watch.running = false;
@@ -222,7 +226,8 @@ impl Engine {
         }
         let seen = match outcome.result {
             ProbeResult::Pass => Seen::Reached(Vote::Pass, String::new()),
-            ProbeResult::Warn(detail) => Seen::Reached(Vote::Warn, detail),
+            ProbeResult::Protected(detail) => Seen::Reached(Vote::Pass, detail),
+            ProbeResult::Warn(warning) => Seen::Reached(Vote::Warn, warning.detail),
             ProbeResult::Fail(failure) if failure.cause == Cause::Local => Seen::Unable(failure.detail),
             ProbeResult::Fail(failure) => {
                 Seen::Failed(Vote::Fail { phase: failure.phase, cause: failure.cause }, failure.detail)
@@ -233,48 +238,66 @@ impl Engine {
 
     /// Counts an outcome against the thresholds.
     fn seen(&mut self, id: &InstanceId, seen: Seen) {
-        let now = self.now.mono;
+        let (now, lease) = (self.now.mono, self.lease_clock());
         let host_failures = self.config.timing.host_failures;
         let Some(instance) = self.instances.get_mut(id) else { return };
         let grace = instance.certificate.is_none()
             && instance.registration.as_ref().is_some_and(|r| now.since(instance.appeared) < r.check.initial_delay);
-        let (fail_after, pass_after) = instance
-            .registration
-            .as_ref()
-            .map_or((host_failures, 1), |r| (r.check.failure_threshold, r.check.success_threshold));
+        // A host that answers now and then is not well: its pings must be answered as often in a row as they were not.
+        let accused = instance.watch.as_ref().is_some_and(|watch| watch.vote.fails());
+        let (fail_after, pass_after) =
+            instance.registration.as_ref().map_or((host_failures, if accused { host_failures } else { 1 }), |r| {
+                (r.check.failure_threshold, r.check.success_threshold)
+            });
         let (home, remote) = (instance.home, instance.home != self.config.agent && !instance.is_host());
+        let down = instance.decided() == Verdict::Down;
         let Some(watch) = &mut instance.watch else { return };
         watch.running = false;
         match seen {
             Seen::Unable(detail) => self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail),
             Seen::Reached(vote, detail) => {
-                watch.last = Some((now, true));
+                watch.last = Some((lease, true));
+                watch.well_since.get_or_insert(lease);
                 watch.failures = 0;
                 watch.successes = watch.successes.saturating_add(1);
                 watch.pending_fail = None;
                 if watch.successes >= DOUBT_CLEARED {
                     watch.until = watch.until.map(|until| until.min(now));
                 }
+                let first = watch.successes == 1;
                 if watch.vote.reaches() || watch.successes >= pass_after {
                     self.set_vote(id, vote, detail);
                 }
+                if down {
+                    // It may have been held down for long enough.
+                    self.dirty.insert(id.clone());
+                    if first {
+                        self.ask_second_opinion(id);
+                    }
+                }
             }
             Seen::Failed(vote, detail) => {
-                watch.last = Some((now, false));
+                watch.last = Some((lease, false));
+                watch.well_since = None;
                 watch.successes = 0;
                 if grace {
                     return;
                 }
                 watch.failures = watch.failures.saturating_add(1);
                 let (failures, silent) = (watch.failures, vote.evidence() == Some(Evidence::Silence));
+                let first = failures == 1 && !watch.vote.fails();
                 if failures >= fail_after {
                     self.accuse(id, vote, detail);
+                }
+                if first {
+                    self.ask_second_opinion(id);
                 }
                 if remote && failures == 1 && silent {
                     self.doubt_host(home);
                 }
             }
         }
+        self.replan(id);
     }
 
     /// Votes `fail`, if this agent is in a position to; otherwise calls the roll first.
@@ -340,9 +363,9 @@ impl Engine {
 
     /// A host that answers, of which nothing bad was said or decided, is not worth a record.
     fn is_quiet(&self, id: &InstanceId) -> bool {
-        let known =
-            self.instances.get(id).is_some_and(|instance| instance.is_host() && instance.decided() != Verdict::Down);
-        known && self.log.record(&quorate_wire::RecordKey::Observed(id.clone())).is_none()
+        let quiet = |host: &Instance| host.is_host() && host.decided() != Verdict::Down && !host.is_superseded();
+        self.instances.get(id).is_some_and(quiet)
+            && self.log.record(&quorate_wire::RecordKey::Observed(id.clone())).is_none()
     }
 
     /// Publishes the vote on a host that was kept quiet while nothing bad was decided.
@@ -378,7 +401,7 @@ impl Engine {
             instance.registration.as_ref().map_or(timing.swim_period + timing.host_ping_timeout, |r| span(&r.check));
         let slack = Duration::from_secs(1);
         watch.last.is_some_and(|(at, reached)| {
-            self.now.mono.since(at) <= life + slack
+            self.lease_clock().since(at) <= life + slack
                 && reached == watch.vote.reaches()
                 && self.stalled_at.is_none_or(|stalled| at >= stalled)
         })

@@ -1,11 +1,11 @@
 //! How the SWIM library names agents, and how its packets are encoded.
 
+use super::claims::Claims;
 use bytes::{Buf, BufMut};
 use foca::{Header, Identity, Member};
 use quorate_core::AgentId;
 use quorate_wire::{decode_prefix, encode_value};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 /// An agent as the SWIM library names it: 16 bytes, `Copy`. The counter is the boot counter in its upper half and identity renewals in
@@ -19,6 +19,18 @@ pub(crate) struct SwimId {
 impl SwimId {
     pub fn first(agent: AgentId, boot: u32) -> Self {
         Self { agent, counter: u64::from(boot) << 32 }
+    }
+
+    /// How often the agent has been started.
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+    pub fn boot(self) -> u32 {
+        (self.counter >> 32) as u32
+    }
+
+    /// How often it has renewed its identity since.
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub fn renewals(self) -> u32 {
+        self.counter as u32
     }
 }
 
@@ -44,8 +56,7 @@ struct WireId(u64, u32, u32);
 
 impl Serialize for SwimId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[allow(clippy::cast_possible_truncation, reason = "the two halves of the counter")]
-        WireId(self.agent.0, (self.counter >> 32) as u32, self.counter as u32).serialize(serializer)
+        WireId(self.agent.0, self.boot(), self.renewals()).serialize(serializer)
     }
 }
 
@@ -57,7 +68,7 @@ impl<'de> Deserialize<'de> for SwimId {
 }
 
 /// The roster as the codec sees it.
-pub(crate) type Known = Arc<Mutex<BTreeSet<AgentId>>>;
+pub(crate) type Known = Arc<Mutex<Claims>>;
 
 pub(crate) struct Codec {
     pub known: Known,
@@ -103,7 +114,13 @@ impl foca::Codec<SwimId> for Codec {
 
     fn decode_member(&mut self, buf: impl Buf) -> Result<Member<SwimId>, CodecError> {
         let member: Member<SwimId> = take(buf)?;
-        let known = self.known.lock().is_ok_and(|known| known.contains(&member.id().agent));
+        let id = *member.id();
+        let known = self.known.lock().is_ok_and(|mut known| {
+            if id.agent == self.me.agent {
+                known.hear_of_us(id.counter);
+            }
+            known.believable(id)
+        });
         // "We are alive" is news to nobody: the one update that the library takes without any effect.
         Ok(if known { member } else { Member::alive(self.me) })
     }

@@ -44,6 +44,7 @@ pub struct Host {
     pub disk: Option<Vec<u8>>,
     pub paused: bool,
     pub events: Vec<Event>,
+    pub orders: Vec<(quorate_mesh::BreakerKey, quorate_breaker::Event)>,
     inbox: Vec<Input>,
 }
 
@@ -60,6 +61,9 @@ pub struct World {
     pub rolls: Vec<(u64, bool)>,
     pub left: BTreeSet<u64>,
     registrations: BTreeMap<u64, Vec<Registration>>,
+    timing: Timing,
+    /// Where agents stand that do not stand in the default zone.
+    pub zones: BTreeMap<u64, Zone>,
 }
 
 pub fn registration(name: &str) -> Registration {
@@ -76,6 +80,7 @@ pub fn registration(name: &str) -> Registration {
         address: "10.0.0.1:80".into(),
         check,
         observers: 5,
+        placement: Default::default(),
     }
 }
 
@@ -93,12 +98,18 @@ impl World {
             rolls: Vec::new(),
             left: BTreeSet::new(),
             registrations: BTreeMap::new(),
+            timing: Timing::default(),
+            zones: BTreeMap::new(),
         }
     }
 
     /// A formed mesh of agents 1 to `n`, with one instance `web@i` on each.
     pub fn formed(n: u64) -> Self {
-        let mut world = Self::new();
+        Self::formed_with(n, Timing::default())
+    }
+
+    pub fn formed_with(n: u64, timing: Timing) -> Self {
+        let mut world = Self { timing, ..Self::new() };
         for agent in 1..=n {
             world.start(agent, &[&format!("web@{agent}")]);
             if agent > 1 {
@@ -122,7 +133,7 @@ impl World {
         let config = EngineConfig {
             agent: AgentId(agent),
             name: format!("a{agent}"),
-            zone: Zone::default(),
+            zone: self.zones.get(&agent).cloned().unwrap_or_default(),
             address: format!("127.0.0.1:{}", 7000 + agent).parse().unwrap(),
             api_address: String::new(),
             version: "test".into(),
@@ -131,12 +142,21 @@ impl World {
             boot_floor: 0,
             registrations: self.registrations[&agent].clone(),
             seed: 7,
-            timing: Timing::default(),
+            timing: self.timing.clone(),
         };
         let disk = self.hosts.get(&agent).and_then(|host| host.disk.clone());
         let engine = Engine::new(config, disk.as_deref(), Box::new(HashKeys(AgentId(agent))), self.clock()).unwrap();
-        self.hosts.insert(agent, Host { engine: Some(engine), disk, paused: false, events: vec![], inbox: vec![] });
+        self.hosts.insert(
+            agent,
+            Host { engine: Some(engine), disk, paused: false, events: vec![], orders: vec![], inbox: vec![] },
+        );
         self.drain(agent);
+    }
+
+    /// A fresh agent without instances comes to the mesh through `seed`.
+    pub fn join(&mut self, agent: u64, seed: u64) {
+        self.start(agent, &[]);
+        self.contact(agent, seed);
     }
 
     pub fn crash(&mut self, agent: u64) {
@@ -155,6 +175,13 @@ impl World {
                 self.cuts.insert((*x, *y));
                 self.cuts.insert((*y, *x));
             }
+        }
+    }
+
+    /// Every group loses touch with every other.
+    pub fn split(&mut self, groups: &[&[u64]]) {
+        for (index, one) in groups.iter().enumerate() {
+            groups[index + 1..].iter().for_each(|other| self.cut(one, other));
         }
     }
 
@@ -225,11 +252,18 @@ impl World {
                     };
                     self.push(after, agent, Input::Probe { id: request.id, outcome });
                 }
-                Output::Persist(bytes) => self.hosts.get_mut(&agent).unwrap().disk = Some(bytes),
+                Output::Persist => {
+                    let host = self.hosts.get_mut(&agent).unwrap();
+                    host.disk = Some(host.engine.as_ref().unwrap().state());
+                }
                 Output::Event(event) => self.hosts.get_mut(&agent).unwrap().events.push(event),
                 Output::RollCall { quorate, .. } => self.rolls.push((agent, quorate)),
                 Output::Left => {
                     self.left.insert(agent);
+                }
+                Output::Breaker { key, event } => {
+                    let host = self.hosts.get_mut(&agent).unwrap();
+                    host.orders.push((key, event));
                 }
                 Output::Address { .. } => {}
             }
@@ -301,6 +335,11 @@ impl World {
 
     pub fn view(&mut self, agent: u64) -> quorate_mesh::MeshView {
         self.hosts.get_mut(&agent).unwrap().engine.as_mut().unwrap().view()
+    }
+
+    /// How often an agent has tried to have the roster changed.
+    pub fn attempts(&self, agent: u64) -> u64 {
+        self.hosts[&agent].engine.as_ref().map_or(0, |engine| engine.stats().epoch_attempts)
     }
 
     pub fn verdict(&mut self, agent: u64, instance: &str) -> Verdict {

@@ -1,0 +1,160 @@
+//! Trials of a whole mesh: a few callers at a time try a callee that is open for all, chosen without asking anyone.
+//!
+//! Each caller ranks all of them by rendezvous hash of (callee, epoch, window); the first few hold the trial places of this window, and the
+//! next window draws anew. So the number of trials does not grow with the number of callers. In a partition each component tries with
+//! its own budget; two callers that disagree about who is there, or about the window at its border, may both try.
+
+use quorate_core::{AgentId, hash};
+use std::collections::BTreeMap;
+
+/// How many may try at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Callers that may try a callee in one window, with one call each. At least 1.
+    pub trials: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { trials: 3 }
+    }
+}
+
+/// What one trial of a window came to. Neutral trials are not reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrialReport {
+    /// Who tried.
+    pub agent: AgentId,
+    /// Was it served?
+    pub served: bool,
+}
+
+/// What the trials of a window say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrialsSay {
+    /// Nothing yet.
+    Undecided,
+    /// It has recovered: [`Event::PeersRecovered`](crate::Event::PeersRecovered).
+    Recovered,
+    /// It still fails: [`Event::PeersOpened`](crate::Event::PeersOpened), and a longer wait.
+    StillFailing,
+}
+
+impl Budget {
+    /// Who may try `callee` (a hash of its name) in `window` of the outage numbered `epoch`, out of `callers`: those for whom it is open and
+    /// whom one can hear. The first of the order comes first.
+    #[must_use]
+    pub fn holders(&self, callee: u64, epoch: u64, window: u64, callers: &[AgentId]) -> Vec<AgentId> {
+        let mut ranked: Vec<_> =
+            callers.iter().map(|agent| (hash::mix(&[callee, epoch, window, agent.0]), *agent)).collect();
+        ranked.sort_unstable();
+        ranked.dedup();
+        ranked.into_iter().take(self.trials.max(1)).map(|(_, agent)| agent).collect()
+    }
+
+    /// What the trials of one attempt say, over however many windows they were made, when `callers` may try: more than half of the places that
+    /// one window has must agree, each caller having one voice.
+    #[must_use]
+    pub fn tally(&self, callers: usize, reports: &BTreeMap<AgentId, bool>) -> TrialsSay {
+        let places = self.trials.max(1).min(callers);
+        let served = reports.values().filter(|served| **served).count();
+        let failed = reports.len() - served;
+        match (served * 2 > places && served > failed, failed * 2 > places) {
+            (true, _) => TrialsSay::Recovered,
+            (false, true) => TrialsSay::StillFailing,
+            (false, false) => TrialsSay::Undecided,
+        }
+    }
+
+    /// What the reports of a window's holders say: more than half of `holders` must agree, so that one caller with trouble of its own can
+    /// neither keep a callee open for all nor close it for all. Of two reports of one caller a failure counts; others' count for nothing.
+    #[must_use]
+    pub fn verdict(&self, holders: &[AgentId], reports: &[TrialReport]) -> TrialsSay {
+        let mut by_agent: BTreeMap<AgentId, bool> = BTreeMap::new();
+        for report in reports.iter().filter(|report| holders.contains(&report.agent)) {
+            let served = by_agent.entry(report.agent).or_insert(true);
+            *served &= report.served;
+        }
+        let served = by_agent.values().filter(|served| **served).count();
+        let failed = by_agent.len() - served;
+        let is_majority = |count: usize| count * 2 > holders.len();
+        match (is_majority(served), is_majority(failed)) {
+            (true, _) => TrialsSay::Recovered,
+            (false, true) => TrialsSay::StillFailing,
+            (false, false) => TrialsSay::Undecided,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn callers(n: u64) -> Vec<AgentId> {
+        (0..n).map(|n| AgentId(hash::spread(n))).collect()
+    }
+
+    #[test]
+    fn a_thousand_callers_try_no_more_often_than_ten() {
+        let budget = Budget::default();
+        for n in [1, 2, 3, 10, 1_000] {
+            let all = callers(n);
+            let holders = budget.holders(7, 1, 1, &all);
+            assert_eq!(holders.len() as u64, n.min(3));
+            let mut shuffled = all.clone();
+            shuffled.reverse();
+            assert_eq!(budget.holders(7, 1, 1, &shuffled), holders, "everyone comes to the same answer");
+        }
+    }
+
+    #[test]
+    fn places_rotate_and_are_spread_evenly() {
+        let (budget, all) = (Budget::default(), callers(20));
+        let mut held: BTreeMap<AgentId, u32> = BTreeMap::new();
+        for window in 0..4_000 {
+            budget.holders(7, 1, window, &all).into_iter().for_each(|agent| *held.entry(agent).or_default() += 1);
+        }
+        // 600 expected each; five standard deviations of a binomial with p = 0.15 are 113.
+        assert!(held.len() == 20 && held.values().all(|count| (487..=713).contains(count)), "{held:?}");
+    }
+
+    #[test]
+    fn who_drops_out_moves_only_its_own_place() {
+        let (budget, all) = (Budget::default(), callers(50));
+        let before = budget.holders(7, 1, 9, &all);
+        let left: Vec<_> = all.into_iter().filter(|agent| *agent != before[1]).collect();
+        let after = budget.holders(7, 1, 9, &left);
+        assert_eq!((after[0], after[1]), (before[0], before[2]));
+    }
+
+    #[test]
+    fn more_than_half_of_the_holders_decide() {
+        let (budget, agents) = (Budget::default(), callers(4));
+        let holders = &agents[..3];
+        let say = |reports: &[(usize, bool)]| {
+            let reports: Vec<_> =
+                reports.iter().map(|(n, served)| TrialReport { agent: agents[*n], served: *served }).collect();
+            budget.verdict(holders, &reports)
+        };
+        assert_eq!(say(&[(0, true)]), TrialsSay::Undecided);
+        assert_eq!(say(&[(0, true), (1, true)]), TrialsSay::Recovered);
+        assert_eq!(say(&[(0, true), (1, false), (2, true)]), TrialsSay::Recovered, "one bad caller keeps nothing open");
+        assert_eq!(say(&[(0, false), (1, false)]), TrialsSay::StillFailing);
+        assert_eq!(say(&[(0, true), (0, true), (3, true)]), TrialsSay::Undecided, "no vote twice, none for strangers");
+        assert_eq!(say(&[(0, true), (0, false), (1, true)]), TrialsSay::Undecided);
+        assert_eq!(budget.verdict(&[], &[]), TrialsSay::Undecided);
+    }
+
+    #[test]
+    fn trials_add_up_over_windows() {
+        let (budget, agents) = (Budget::default(), callers(5));
+        let say = |callers, reports: &[(usize, bool)]| {
+            budget.tally(callers, &reports.iter().map(|(n, served)| (agents[*n], *served)).collect())
+        };
+        assert_eq!(say(1_000, &[(0, true)]), TrialsSay::Undecided);
+        assert_eq!(say(1_000, &[(0, true), (1, true)]), TrialsSay::Recovered);
+        assert_eq!(say(1_000, &[(0, false), (1, false), (2, true)]), TrialsSay::StillFailing);
+        assert_eq!(say(1, &[(0, true)]), TrialsSay::Recovered, "the only caller decides");
+        assert_eq!(say(2, &[(0, true), (1, false)]), TrialsSay::Undecided);
+    }
+}

@@ -1,0 +1,193 @@
+//! A breaker that is told of: what its calls came to since somebody last asked, for an engine that shares it with other callers.
+
+use crate::breaker::{Breaker, Transition};
+use crate::machine::{Event, State};
+use crate::permit::{Fault, Outcome, Permit, Rejected};
+use crate::settings::Policy;
+use crate::window::Counts;
+use quorate_core::Mono;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A [`Breaker`] beside counters that [`take`](Self::take) empties. Counting takes no lock; beside a plain breaker a call that is counted costs one
+/// addition more, and a rejected one nothing.
+pub struct ToldBreaker {
+    breaker: Breaker,
+    served: AtomicU32,
+    answered: AtomicU32,
+    silent: AtomicU32,
+    slow: AtomicU32,
+    in_row: AtomicU32,
+    /// 0: none; 1: it failed; 2: it was served.
+    trial: AtomicU8,
+    state: AtomicU8,
+    urgent: AtomicBool,
+}
+
+/// What a breaker has to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Calls that ended since it was last asked; neutral ones are left out.
+    pub counts: Counts,
+    /// Failures since the last success.
+    pub failures_in_row: u32,
+    /// Its state now.
+    pub state: State,
+    /// What a lent trial came to, if one ended.
+    pub trial: Option<bool>,
+}
+
+const UNTOLD: u8 = u8::MAX;
+
+impl ToldBreaker {
+    /// A closed breaker of which nothing has been told yet. See [`Breaker::new`].
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, seed: u64) -> Self {
+        let zero = || AtomicU32::new(0);
+        Self {
+            breaker: Breaker::new(policy, seed),
+            served: zero(),
+            answered: zero(),
+            silent: zero(),
+            slow: zero(),
+            in_row: zero(),
+            trial: AtomicU8::new(0),
+            state: AtomicU8::new(UNTOLD),
+            urgent: AtomicBool::new(true),
+        }
+    }
+
+    /// The breaker itself, to look at.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Asks to make a call at `now`.
+    ///
+    /// # Errors
+    /// When the call should not be made.
+    pub fn admit(&self, now: Mono) -> Result<Permit, Rejected> {
+        self.breaker.admit(now)
+    }
+
+    /// Hands back a permit with what the call came to; `took` feeds the slow-call rate. False when that no longer says anything: then it is not
+    /// told of either.
+    pub fn record(&self, permit: Permit, outcome: Outcome, took: Option<Duration>, now: Mono) -> bool {
+        let trial = permit.is_trial();
+        let slow = took.is_some_and(|took| took > self.breaker.policy().settings().slow_after);
+        let counted = self.breaker.record_timed(permit, outcome, took.unwrap_or_default(), now);
+        if counted {
+            self.count(outcome, trial, slow);
+        }
+        counted
+    }
+
+    fn count(&self, outcome: Outcome, trial: bool, slow: bool) {
+        let more = |counter: &AtomicU32| {
+            // Far beyond what is ever told at once; it only must not wrap.
+            _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
+        };
+        if slow {
+            more(&self.slow);
+        }
+        match outcome {
+            Outcome::Neutral => return,
+            Outcome::Success => {
+                more(&self.served);
+                self.in_row.store(0, Ordering::Relaxed);
+            }
+            Outcome::Failure(fault) => {
+                more(if fault == Fault::Answer { &self.answered } else { &self.silent });
+                more(&self.in_row);
+                self.urgent.store(true, Ordering::Release);
+            }
+        }
+        if trial {
+            self.trial.store(1 + u8::from(outcome == Outcome::Success), Ordering::Relaxed);
+            self.urgent.store(true, Ordering::Release);
+        }
+    }
+
+    /// Does what `event` means here. `None` when that changes nothing.
+    pub fn apply(&self, event: Event, now: Mono) -> Option<Transition> {
+        self.breaker.apply(event, now)
+    }
+
+    /// Should it be asked at once: has a call failed, or a trial ended, since it last was?
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire)
+    }
+
+    /// What it has to tell at `now`; `None` when nothing has happened since it was last asked.
+    pub fn take(&self, now: Mono) -> Option<Told> {
+        self.urgent.store(false, Ordering::Release);
+        let emptied = |counter: &AtomicU32| counter.swap(0, Ordering::Relaxed);
+        let (served, answered, silent) = (emptied(&self.served), emptied(&self.answered), emptied(&self.silent));
+        let calls = served.saturating_add(answered).saturating_add(silent);
+        let counts = Counts { calls, answered, silent, slow: emptied(&self.slow).min(calls) };
+        let trial = match self.trial.swap(0, Ordering::Relaxed) {
+            0 => None,
+            ended => Some(ended == 2),
+        };
+        let state = self.breaker.state(now);
+        let before = self.state.swap(state as u8, Ordering::Relaxed);
+        let news = calls > 0 || trial.is_some() || before != state as u8;
+        let failures_in_row = self.in_row.load(Ordering::Relaxed);
+        news.then_some(Told { counts, failures_in_row, state, trial })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+
+    const AT: Mono = Mono(1_000_000_000);
+
+    fn breaker() -> ToldBreaker {
+        ToldBreaker::new(Arc::new(Settings::default().resolve().unwrap()), 1)
+    }
+
+    fn call(breaker: &ToldBreaker, outcome: Outcome) -> bool {
+        breaker.record(breaker.admit(AT).unwrap(), outcome, None, AT)
+    }
+
+    #[test]
+    fn each_call_is_told_once() {
+        let breaker = breaker();
+        assert!(breaker.is_urgent(), "that it exists is news");
+        assert_eq!(breaker.take(AT).unwrap().state, State::Closed);
+        assert_eq!(breaker.take(AT), None);
+        call(&breaker, Outcome::Success);
+        assert!(!breaker.is_urgent());
+        call(&breaker, Outcome::Failure(Fault::Silence));
+        assert!(breaker.is_urgent());
+        let told = breaker.take(AT).unwrap();
+        assert_eq!((told.counts.calls, told.counts.silent, told.failures_in_row), (2, 1, 1));
+        assert!(!call(&breaker, Outcome::Neutral) && breaker.take(AT).is_none());
+    }
+
+    #[test]
+    fn what_comes_late_is_not_told() {
+        let breaker = breaker();
+        let late = breaker.admit(AT).unwrap();
+        breaker.apply(Event::PeersOpened, AT).unwrap();
+        assert_eq!(breaker.take(AT).unwrap().state, State::Open);
+        assert!(!breaker.record(late, Outcome::Failure(Fault::Answer), None, AT));
+        assert_eq!(breaker.take(AT), None);
+    }
+
+    #[test]
+    fn a_lent_trial_is_told_as_one() {
+        let breaker = breaker();
+        breaker.apply(Event::PeersOpened, AT).unwrap();
+        breaker.apply(Event::TrialGranted, AT).unwrap();
+        breaker.take(AT);
+        assert!(call(&breaker, Outcome::Success) && breaker.is_urgent());
+        let told = breaker.take(AT).unwrap();
+        assert_eq!((told.trial, told.state), (Some(true), State::Open), "the mesh weighs it with others");
+    }
+}

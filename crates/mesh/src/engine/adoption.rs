@@ -1,0 +1,438 @@
+//! How an agent learns which epoch it lives in: told by others, proved by signatures, or, when too much was missed, by the word of a majority;
+//! and what it must ask after a restart before it takes part in the next agreement.
+
+use super::Engine;
+use super::epochs::MAX_PROOFS;
+use crate::api::{EventKind, MemberState};
+use quorate_core::roster::{Acceptor, Ballot, Change, enough_to_recover};
+use quorate_core::{AgentId, Mono, Roster};
+use quorate_wire::{EpochTalk, Packet, RosterProof};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a restarted agent asks what it may have forgotten before it trusts its disk, or, when it has lost that, its luck. Asking is what makes
+/// it safe; the end of patience is for meshes so reduced that there are not enough others to ask.
+const PATIENCE_WITH_DISK: Duration = Duration::from_secs(5);
+const PATIENCE_WITHOUT: Duration = Duration::from_secs(20);
+/// Those who have not answered are asked again this often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// One agent is asked for a later epoch at most this often.
+const ASK_SPACING: Duration = Duration::from_millis(200);
+/// Agents whose last asking is remembered.
+const MAX_ASKED: usize = 4096;
+/// Members named by a later epoch without proof that are asked whether it is so, at a time.
+const ASK_AT_ONCE: usize = 64;
+/// So many of the members that it names must tell the same roster to an agent that has none: two of them may lie.
+const FIRST_BACKING: usize = 3;
+/// How long that is waited for, before the roster that most have told is believed: a newcomer may have met the only member that is left.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
+/// Tellers remembered meanwhile.
+const MAX_TELLERS: usize = 16;
+
+/// What an agent is about to learn of epochs.
+#[derive(Debug, Default)]
+pub(super) struct Adoption {
+    recovery: Option<Recovery>,
+    claim: Option<Claim>,
+    first: Option<First>,
+    asked: BTreeMap<AgentId, Mono>,
+    /// While this agent counts alone: who has said that it knows no later epoch.
+    newcomers: BTreeSet<AgentId>,
+}
+
+/// After a restart: who has told what it has promised and accepted, and then, who has promised to take part in nothing earlier any more. Without
+/// the second an attempt could still succeed by a word that this agent has forgotten.
+#[derive(Debug)]
+struct Recovery {
+    heard: BTreeSet<AgentId>,
+    above: Option<Ballot>,
+    promised: BTreeSet<AgentId>,
+    until: Mono,
+    ask_at: Mono,
+}
+
+/// A later epoch whose changes nobody has told; believed when more than half of those it names say so.
+#[derive(Debug)]
+struct Claim {
+    roster: Roster,
+    said_by: BTreeSet<AgentId>,
+    ask_at: Mono,
+}
+
+/// Rosters that were told to an agent that has none, by teller.
+#[derive(Debug)]
+struct First {
+    told: BTreeMap<AgentId, Roster>,
+    until: Mono,
+    ask_at: Mono,
+}
+
+impl First {
+    /// The roster to begin with: the latest of those that enough members of it tell, or after `until` the one that most do.
+    fn choice(&self, me: AgentId, now: Mono) -> Option<Roster> {
+        let backing = |roster: &&Roster| self.told.iter().filter(|(by, r)| r == roster && r.contains(**by)).count();
+        let enough = |roster: &&Roster| {
+            let others = roster.len() - usize::from(roster.contains(me));
+            backing(roster) >= FIRST_BACKING.min(others)
+        };
+        let backed = self.told.values().filter(enough).max_by_key(|roster| roster.epoch());
+        let most = || self.told.values().max_by_key(|roster| (backing(roster), roster.epoch()));
+        backed.or_else(|| most().filter(|_| now >= self.until)).cloned()
+    }
+}
+
+impl Engine {
+    /// After a start into an existing roster: others are asked first.
+    pub(super) fn begin_recovery(&mut self, has_disk: bool) {
+        if self.roster.len() < 2 || !self.roster.contains(self.me()) {
+            return;
+        }
+        let patience = if has_disk { PATIENCE_WITH_DISK } else { PATIENCE_WITHOUT };
+        let now = self.now.mono;
+        let (heard, promised) = (BTreeSet::new(), BTreeSet::new());
+        self.adoption.recovery = Some(Recovery { heard, above: None, promised, until: now + patience, ask_at: now });
+    }
+
+    /// May this agent have forgotten what it has promised?
+    pub(super) fn is_recovering(&self) -> bool {
+        self.adoption.recovery.is_some()
+    }
+
+    /// May this agent, which counts alone, let the other in? Not when that one comes from a mesh that went on while this agent's disk stood still.
+    pub(super) fn is_newcomer(&self, agent: AgentId) -> bool {
+        self.roster.len() > 1 || self.adoption.newcomers.contains(&agent)
+    }
+
+    pub(super) fn adoption_deadline(&self) -> Option<Mono> {
+        let recovery = self.adoption.recovery.as_ref().map(|recovery| recovery.ask_at.min(recovery.until));
+        let claim = self.adoption.claim.as_ref().map(|claim| claim.ask_at);
+        let first = self.adoption.first.as_ref().map(|first| first.ask_at.min(first.until));
+        [recovery, claim, first].into_iter().flatten().min()
+    }
+
+    pub(super) fn run_adoption(&mut self) {
+        self.run_recovery();
+        self.run_claim();
+        self.run_first();
+    }
+
+    /// Someone counts by `epoch`: whoever of us is behind is told.
+    pub(super) fn meet_epoch(&mut self, from: AgentId, epoch: u64) {
+        if self.roster.len() == 1 {
+            self.adoption.newcomers.remove(&from);
+            if epoch <= self.roster.epoch() && self.adoption.newcomers.len() < MAX_ASKED {
+                self.adoption.newcomers.insert(from);
+            }
+        }
+        match epoch.cmp(&self.roster.epoch()) {
+            std::cmp::Ordering::Less => self.tell_epochs(from, epoch),
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => self.ask_epochs(from),
+        }
+    }
+
+    fn ask_epochs(&mut self, agent: AgentId) {
+        let now = self.now.mono;
+        if self.adoption.asked.get(&agent).is_some_and(|at| now.since(*at) < ASK_SPACING) || agent == self.me() {
+            return;
+        }
+        if self.adoption.asked.len() >= MAX_ASKED {
+            self.adoption.asked.clear();
+        }
+        self.adoption.asked.insert(agent, now);
+        let epoch = self.roster.epoch();
+        self.reply_epoch(agent, EpochTalk::Ask { epoch });
+    }
+
+    pub(super) fn tell_epochs(&mut self, to: AgentId, since: u64) {
+        let epoch = self.roster.epoch();
+        let proofs: Vec<_> = self.epochs.proofs().filter(|proof| proof.epoch > since).cloned().collect();
+        let whole = proofs.first().is_some_and(|proof| proof.epoch == since + 1);
+        let proofs = if whole { proofs } else { Vec::new() };
+        // Also beside the changes: who signed them may be unknown to whoever has missed them.
+        let members = (since < epoch).then(|| self.roster.iter().collect());
+        let acceptor = self.epochs.acceptor.clone();
+        self.reply_epoch(to, EpochTalk::Tell { epoch, proofs, members, acceptor });
+    }
+
+    pub(super) fn take_epochs(
+        &mut self,
+        from: AgentId,
+        epoch: u64,
+        proofs: Vec<Arc<RosterProof>>,
+        members: Option<Vec<AgentId>>,
+        acceptor: &Acceptor,
+    ) {
+        for proof in proofs.iter().take(MAX_PROOFS) {
+            if proof.epoch == self.roster.epoch() + 1 && !self.adopt_proof(proof) {
+                self.stats.packets_refused += 1;
+                break;
+            }
+        }
+        if let Some(members) = members
+            && epoch > self.roster.epoch()
+            && members.len() <= super::limits::MAX_AGENTS
+        {
+            self.hear_claim(from, Roster::new(epoch, members.into_iter().collect()));
+        }
+        self.hear_acceptor(from, epoch, acceptor);
+    }
+
+    /// A later epoch without the changes that lead to it: believed when more than half of those whom it names say so.
+    fn hear_claim(&mut self, from: AgentId, roster: Roster) {
+        if self.roster.epoch() == 0 {
+            self.hear_first(from, roster);
+            return;
+        }
+        let now = self.now.mono;
+        let claim = match &mut self.adoption.claim {
+            Some(claim) if claim.roster.epoch() > roster.epoch() => return,
+            Some(claim) if claim.roster == roster => claim,
+            other => other.insert(Claim { roster, said_by: BTreeSet::new(), ask_at: now }),
+        };
+        claim.said_by.insert(from);
+        let backing = claim.said_by.iter().filter(|agent| claim.roster.contains(**agent)).count();
+        if claim.roster.majority(backing)
+            && let Some(claim) = self.adoption.claim.take()
+        {
+            self.take_roster(claim.roster);
+        }
+    }
+
+    /// Whoever has no roster yet asks a few.
+    fn hear_first(&mut self, from: AgentId, roster: Roster) {
+        let now = self.now.mono;
+        let fresh = || First { told: BTreeMap::new(), until: now + FIRST_PATIENCE, ask_at: now };
+        let first = self.adoption.first.get_or_insert_with(fresh);
+        if first.told.len() < MAX_TELLERS || first.told.contains_key(&from) {
+            first.told.insert(from, roster);
+        }
+        self.run_first();
+    }
+
+    fn run_first(&mut self) {
+        let (me, now) = (self.me(), self.now.mono);
+        let Some(first) = &mut self.adoption.first else { return };
+        if let Some(roster) = first.choice(me, now) {
+            self.begin_with(roster);
+        } else if first.ask_at <= now {
+            first.ask_at = now + ASK_AGAIN;
+            let named: BTreeSet<_> = first.told.values().flat_map(Roster::iter).filter(|agent| *agent != me).collect();
+            let (near, far): (Vec<_>, Vec<_>) = named.into_iter().partition(|agent| self.links.contains(agent));
+            let mut asked: Vec<_> = near.sample(&mut self.rng, FIRST_BACKING).copied().collect();
+            asked.extend(far.sample(&mut self.rng, FIRST_BACKING));
+            asked.into_iter().for_each(|agent| self.ask_epochs(agent));
+        }
+    }
+
+    fn begin_with(&mut self, roster: Roster) {
+        self.adoption.first = None;
+        let restored = roster.contains(self.me());
+        self.take_roster(roster);
+        if restored {
+            // It counts already: this is an agent that has lost its disk.
+            self.begin_recovery(false);
+        }
+        self.sync_pending();
+    }
+
+    fn run_claim(&mut self) {
+        let now = self.now.mono;
+        let Some(claim) = self.adoption.claim.as_mut().filter(|claim| claim.ask_at <= now) else { return };
+        claim.ask_at = now + ASK_AGAIN;
+        let silent: Vec<_> = claim.roster.iter().filter(|agent| !claim.said_by.contains(agent)).collect();
+        let skip = if silent.len() > ASK_AT_ONCE { self.rng.random_range(0..silent.len()) } else { 0 };
+        for agent in silent.iter().cycle().skip(skip).take(silent.len().min(ASK_AT_ONCE)) {
+            self.ask_epochs(*agent);
+        }
+    }
+
+    fn hear_acceptor(&mut self, from: AgentId, epoch: u64, acceptor: &Acceptor) {
+        let ours = self.roster.epoch();
+        let Some(recovery) = self.adoption.recovery.as_mut().filter(|_| epoch <= ours && self.roster.contains(from))
+        else {
+            return;
+        };
+        recovery.heard.insert(from);
+        let sound = acceptor.accepted.as_ref().is_none_or(|(_, change)| self.roster.after(change).is_some());
+        if epoch == ours && sound {
+            self.epochs.acceptor.learn(acceptor);
+            if recovery.above.is_some_and(|above| acceptor.promised >= above) {
+                recovery.promised.insert(from);
+            }
+        }
+        let enough = enough_to_recover(self.roster.len());
+        match recovery.above {
+            None if recovery.heard.len() >= enough => self.rise_above_forgotten(),
+            Some(_) if recovery.promised.len() >= enough => self.end_recovery(),
+            _ => {}
+        }
+    }
+
+    fn rise_above_forgotten(&mut self) {
+        let above = self.epochs.acceptor.above_forgotten(self.me());
+        if let Some(recovery) = &mut self.adoption.recovery {
+            recovery.above = Some(above);
+            recovery.ask_at = self.now.mono + ASK_AGAIN;
+        }
+        // It is the highest that is known: the promise is given.
+        let _ = self.epochs.acceptor.promise(above);
+        let others: Vec<_> = self.roster.iter().filter(|agent| *agent != self.me()).collect();
+        self.ask_promises(above, &others);
+    }
+
+    fn ask_promises(&mut self, ballot: Ballot, others: &[AgentId]) {
+        let epoch = self.roster.epoch() + 1;
+        let packet = Packet::Epoch(EpochTalk::Prepare { epoch, ballot, wanted: Change::default() });
+        others.iter().for_each(|agent| self.send_stream(*agent, &packet));
+    }
+
+    /// Is this a promise that a recovering agent has asked for?
+    pub(super) fn take_recovery_promise(
+        &mut self,
+        from: AgentId,
+        epoch: u64,
+        ballot: Ballot,
+        accepted: &Option<(Ballot, Change)>,
+    ) -> bool {
+        let asked = self.adoption.recovery.as_ref().is_some_and(|recovery| recovery.above == Some(ballot));
+        if asked && epoch == self.roster.epoch() + 1 {
+            let acceptor = Acceptor { promised: ballot, accepted: accepted.clone() };
+            self.hear_acceptor(from, self.roster.epoch(), &acceptor);
+        }
+        asked
+    }
+
+    /// Whoever has promised more than it was asked for is asked what it has accepted.
+    pub(super) fn take_recovery_refusal(&mut self, from: AgentId, promised: Ballot) {
+        let recovery = self.adoption.recovery.as_ref();
+        if recovery.is_some_and(|recovery| recovery.above.is_some_and(|above| promised >= above)) {
+            self.ask_epochs(from);
+        }
+    }
+
+    fn end_recovery(&mut self) {
+        self.adoption.recovery = None;
+        self.epochs.dirty = true;
+        self.persist_now();
+    }
+
+    fn run_recovery(&mut self) {
+        let now = self.now.mono;
+        let Some(recovery) = &mut self.adoption.recovery else { return };
+        if recovery.until <= now {
+            self.end_recovery();
+        } else if recovery.ask_at <= now {
+            recovery.ask_at = now + ASK_AGAIN;
+            let said = if recovery.above.is_some() { &recovery.promised } else { &recovery.heard };
+            let silent: Vec<_> = self.roster.iter().filter(|a| *a != self.config.agent && !said.contains(a)).collect();
+            match recovery.above {
+                Some(above) => self.ask_promises(above, &silent),
+                None => silent.into_iter().for_each(|agent| self.ask_epochs(agent)),
+            }
+        }
+    }
+
+    /// Takes the next epoch, if its proof holds.
+    pub(super) fn adopt_proof(&mut self, proof: &Arc<RosterProof>) -> bool {
+        let sound = proof.epoch == self.roster.epoch() + 1 && proof.before == self.roster.digest();
+        let Some(next) = self.roster.after(&proof.change).filter(|_| sound) else { return false };
+        let bytes = RosterProof::signing_bytes(proof.epoch, proof.before, proof.ballot, &proof.change);
+        let holds = |(agent, signature): &&(AgentId, Vec<u8>)| {
+            self.roster.contains(*agent) && self.signed_by(*agent, &bytes, signature)
+        };
+        let signers: BTreeSet<_> = proof.signatures.iter().filter(holds).map(|(agent, _)| *agent).collect();
+        if !self.roster.majority(signers.len()) {
+            return false;
+        }
+        self.epochs.keep(Arc::clone(proof));
+        self.take_roster(next);
+        true
+    }
+
+    pub(super) fn signed_by(&self, agent: AgentId, bytes: &[u8], signature: &[u8]) -> bool {
+        let credential = match self.agents.get(&agent) {
+            Some(known) => Some(&known.credential),
+            None => self.gone.get(&agent).map(|gone| &gone.credential),
+        };
+        credential.is_some_and(|credential| self.keys.verify(credential, bytes, signature))
+    }
+
+    /// Counts by `next` from now on.
+    fn take_roster(&mut self, next: Roster) {
+        let before = std::mem::replace(&mut self.roster, next);
+        let admitted: Vec<_> = self.roster.iter().filter(|agent| !before.contains(*agent)).collect();
+        let removed: Vec<_> = before.iter().filter(|agent| !self.roster.contains(*agent)).collect();
+        let follows = self.epochs.proofs().last().is_some_and(|last| last.epoch == self.roster.epoch());
+        self.epochs.turn(follows);
+        self.adoption.claim = self.adoption.claim.take().filter(|claim| claim.roster.epoch() > self.roster.epoch());
+        if let Some(recovery) = &mut self.adoption.recovery {
+            recovery.heard.clear();
+            recovery.promised.clear();
+            recovery.above = None;
+            recovery.ask_at = self.now.mono;
+        }
+        for agent in &admitted {
+            self.gone.remove(agent);
+        }
+        for agent in &removed {
+            if *agent != self.me() && self.member_state(*agent) != MemberState::Left {
+                self.forget_agent(*agent);
+            }
+        }
+        if removed.contains(&self.me()) {
+            self.released();
+        }
+        self.roster_changed();
+        let (epoch, roster) = (self.roster.epoch(), self.roster.len());
+        self.event(EventKind::Roster { epoch, roster, admitted, removed });
+        self.persist_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: AgentId = AgentId(9);
+
+    fn roster(epoch: u64, members: &[u64]) -> Roster {
+        Roster::new(epoch, members.iter().copied().map(AgentId).collect())
+    }
+
+    fn first(told: &[(u64, &Roster)]) -> First {
+        let told = told.iter().map(|(by, roster)| (AgentId(*by), (*roster).clone())).collect();
+        First { told, until: Mono(3_000), ask_at: Mono(0) }
+    }
+
+    #[test]
+    fn a_newcomer_begins_with_what_three_members_tell() {
+        let (honest, lie) = (roster(4, &[1, 2, 3, 4, 5]), roster(40, &[1, 2, 3, 4, 6]));
+        assert_eq!(first(&[(1, &honest), (2, &honest)]).choice(ME, Mono(0)), None);
+        assert_eq!(
+            first(&[(1, &lie), (6, &lie)]).choice(ME, Mono(0)),
+            None,
+            "of two liars' friends one does not exist"
+        );
+        let heard = first(&[(1, &lie), (2, &honest), (3, &honest), (4, &honest)]);
+        assert_eq!(heard.choice(ME, Mono(0)), Some(honest));
+    }
+
+    #[test]
+    fn who_does_not_count_in_a_roster_does_not_back_it() {
+        let lie = roster(40, &[1, 2, 3]);
+        assert_eq!(first(&[(1, &lie), (7, &lie), (8, &lie)]).choice(ME, Mono(0)), None);
+    }
+
+    #[test]
+    fn a_newcomer_to_a_small_mesh_asks_all_and_one_that_meets_few_believes_most_in_the_end() {
+        let (pair, many) = (roster(2, &[1, ME.0]), roster(3, &[1, 2, 3, 4, 5]));
+        assert_eq!(first(&[(1, &pair)]).choice(ME, Mono(0)), Some(pair.clone()));
+        let heard = first(&[(1, &roster(9, &[1, 6, 7, 8])), (2, &many), (3, &many)]);
+        assert_eq!(heard.choice(ME, Mono(2_999)), None);
+        assert_eq!(heard.choice(ME, Mono(3_000)), Some(many));
+    }
+}

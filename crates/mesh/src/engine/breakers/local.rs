@@ -1,0 +1,204 @@
+//! The breakers of this host: what they report, and what they are told.
+
+use super::{Engine, limits};
+use crate::api::Output;
+use crate::breakers::{BreakerKey, BreakerReport, BreakerState, CallCounts};
+use crate::engine::breakers::outages::Phase;
+use quorate_breaker::{Event, Mode};
+use quorate_core::Mono;
+use quorate_wire::BreakerDigest;
+use std::time::Duration;
+
+/// The last seconds are kept in slots of this length.
+const SLOT: Duration = Duration::from_millis(500);
+const SLOTS: usize = 4;
+/// Failures in a row that are worth an accusation whatever came before.
+const STREAK: u32 = 2;
+
+/// A breaker of this host.
+#[derive(Debug)]
+pub(in crate::engine) struct Local {
+    slots: [CallCounts; SLOTS],
+    slot: u64,
+    /// Failures since the last success.
+    streak: CallCounts,
+    streak_at: Mono,
+    /// Since when others accuse it, and the calls that ended since.
+    pub asked: Option<(Mono, CallCounts)>,
+    pub state: BreakerState,
+    pub used_at: Mono,
+    /// What was last told of it, and when.
+    pub told: Option<(Mono, BreakerDigest)>,
+    /// What it was last told.
+    pub given: Given,
+    pub mode: Mode,
+    /// Its trial of the present attempt.
+    pub trial: Option<bool>,
+}
+
+/// What a breaker of this host was told to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Given {
+    /// By its own evidence and its own clock.
+    Free,
+    /// Open, as long as the verdict is down.
+    Held,
+    /// Open, in the mesh's hands.
+    Shared,
+    /// It may try once, in this window.
+    Lent(u64),
+    /// Ramping up with all others.
+    Ramping,
+}
+
+impl Local {
+    fn new(now: Mono) -> Self {
+        Self {
+            slots: [CallCounts::default(); SLOTS],
+            slot: 0,
+            streak: CallCounts::default(),
+            streak_at: now,
+            asked: None,
+            state: BreakerState::Closed,
+            used_at: now,
+            told: None,
+            given: Given::Free,
+            mode: Mode::Automatic,
+            trial: None,
+        }
+    }
+
+    fn count(&mut self, report: &BreakerReport, now: Mono) {
+        let slot = now.0 / SLOT.as_nanos() as u64;
+        let passed = usize::try_from(slot.saturating_sub(self.slot)).unwrap_or(SLOTS).min(SLOTS);
+        self.slots.rotate_right(passed);
+        self.slots[..passed].fill(CallCounts::default());
+        self.slot = slot;
+        self.slots[0] = self.slots[0].plus(&report.counts);
+        let row = report.failures_in_row.min(CallCounts::MAX);
+        let silent = report.counts.silent > report.counts.answered
+            || (report.counts.failed() == 0 && self.streak.silent > self.streak.answered);
+        let (answered, silent) = if silent { (0, row) } else { (row, 0) };
+        self.streak = CallCounts { calls: row, answered, silent, slow: 0 };
+        if report.counts.calls > 0 {
+            self.streak_at = now;
+            self.used_at = now;
+        }
+        if let Some((since, counts)) = &mut self.asked {
+            if now.since(*since) > limits::ANSWER_SPAN {
+                (*since, *counts) = (now, CallCounts::default());
+            }
+            *counts = counts.plus(&report.counts);
+        }
+    }
+
+    /// Calls of the last two seconds.
+    pub fn recent(&self, now: Mono) -> CallCounts {
+        let age = usize::try_from((now.0 / SLOT.as_nanos() as u64).saturating_sub(self.slot)).unwrap_or(SLOTS);
+        self.slots.iter().take(SLOTS.saturating_sub(age)).fold(CallCounts::default(), |sum, slot| sum.plus(slot))
+    }
+
+    fn streak(&self, now: Mono) -> CallCounts {
+        if now.since(self.streak_at) < limits::STREAK_LIFE { self.streak } else { CallCounts::default() }
+    }
+
+    /// Is this a reason to accuse: failures in a row, few calls having gone before or many failures?
+    pub fn accuses(&self, now: Mono) -> bool {
+        let (streak, recent) = (self.streak(now), self.recent(now));
+        streak.calls >= STREAK || (streak.calls > 0 && recent.failed() * 2 >= recent.calls)
+    }
+
+    /// What this agent has to say of its own calls, and whether that answers others: calls since it was asked, of which, if all failed, those in a
+    /// row before count too.
+    pub fn testimony(&self, now: Mono) -> Option<(CallCounts, bool)> {
+        let streak = self.streak(now);
+        match self.asked {
+            Some((_, counts)) if counts.calls > 0 => {
+                let all_failed = counts.failed() == counts.calls && streak.calls >= counts.calls;
+                Some((if all_failed { streak } else { counts }, true))
+            }
+            Some(_) | None if self.accuses(now) => Some((streak, false)),
+            Some(_) | None => None,
+        }
+    }
+
+    /// What was counted before an outage, or its end, says nothing after.
+    pub fn begin_anew(&mut self) {
+        self.slots = [CallCounts::default(); SLOTS];
+        self.streak = CallCounts::default();
+        self.asked = None;
+        self.trial = None;
+    }
+}
+
+impl Engine {
+    pub(super) fn take_report(&mut self, report: BreakerReport) {
+        let now = self.now.mono;
+        let known = self.breakers.local.contains_key(&report.key);
+        if report.key.instance.host_of().is_some() || (!known && self.breakers.local.len() >= limits::MAX_LOCAL) {
+            self.stats.limits_hit += 1;
+            return;
+        }
+        if !report.counts.is_bounded() {
+            self.stats.packets_refused += 1;
+            return;
+        }
+        let mode = self.breakers.words.mode(&report.key, now);
+        let local = self.breakers.local.entry(report.key.clone()).or_insert_with(|| Local::new(now));
+        local.count(&report, now);
+        local.state = report.state;
+        if let (Some(served), Given::Lent(_)) = (report.trial, local.given) {
+            local.trial = Some(served);
+        }
+        if !known && mode != Mode::Automatic {
+            local.mode = mode;
+            self.out.push_back(Output::Breaker { key: report.key.clone(), event: Event::Mode(mode) });
+        }
+        self.breakers.dirty.insert(report.key);
+    }
+
+    /// Is a breaker of this host one that it still uses?
+    pub(super) fn uses(&self, key: &BreakerKey) -> bool {
+        let local = self.breakers.local.get(key);
+        local.is_some_and(|local| self.now.mono.since(local.used_at) < limits::USED_LIFE)
+    }
+
+    /// Tells a breaker of this host what follows from the outage it is in, if that differs from what it was told last.
+    pub(super) fn give_orders(&mut self, key: &BreakerKey) {
+        let Some(given) = self.breakers.local.get(key).map(|local| local.given) else { return };
+        let wanted = self.owed(key);
+        let steps: &[Event] = match (given, wanted) {
+            _ if given == wanted => return,
+            (_, Given::Held) => &[Event::VerdictDown],
+            (Given::Lent(_), Given::Shared) => &[Event::TrialWithdrawn],
+            (_, Given::Shared) => &[Event::PeersOpened],
+            (Given::Shared, Given::Lent(_)) => &[Event::TrialGranted],
+            (Given::Lent(_), Given::Lent(_)) => &[Event::TrialWithdrawn, Event::TrialGranted],
+            (_, Given::Lent(_)) => &[Event::PeersOpened, Event::TrialGranted],
+            // Out of the mesh's hands as into the ramp: what was taken away comes back by and by.
+            (Given::Held, Given::Ramping | Given::Free) => &[Event::PeersOpened, Event::PeersRecovered],
+            (Given::Shared | Given::Lent(_), Given::Ramping | Given::Free) => &[Event::PeersRecovered],
+            (Given::Free | Given::Ramping, Given::Ramping | Given::Free) => &[],
+        };
+        for event in steps {
+            self.out.push_back(Output::Breaker { key: key.clone(), event: *event });
+        }
+        if let Some(local) = self.breakers.local.get_mut(key) {
+            local.given = wanted;
+        }
+    }
+
+    fn owed(&self, key: &BreakerKey) -> Given {
+        let Some(outage) = self.breakers.outages.get(key) else { return Given::Free };
+        match outage.phase {
+            Phase::Ramping { .. } => Given::Ramping,
+            Phase::Held => Given::Held,
+            _ if outage.spared => Given::Free,
+            Phase::Waiting { .. } => Given::Shared,
+            Phase::Trying { since } => {
+                let window = outage.window(since, self.now.mono);
+                if self.seats(key).contains(&self.me()) { Given::Lent(window) } else { Given::Shared }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Beginning as a member of a mesh that has long been formed, for simulations: a thousand agents that join one after the other cost more to
+//! simulate than whatever is to be seen after that.
+
+use super::assigning::{Order, SPARE_PLACES};
+use super::instance::Instance;
+use super::repair::{fingerprint, owner_bucket};
+use super::{Agent, Engine};
+use crate::api::{MemberState, Output};
+use crate::namespace::Namespace;
+use quorate_core::assignment::Candidate;
+use quorate_core::{AgentId, InstanceId, Registration, Roster};
+use quorate_wire::{Batch, Digest, Record, RecordKey};
+use rand::RngExt;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// An agent as the others know it, when they have known it for long.
+#[derive(Debug, Clone)]
+pub struct Acquaintance {
+    owner: AgentId,
+    credential: Arc<[u8]>,
+    batches: Vec<Arc<Batch>>,
+}
+
+/// Agents that have known each other for long. What all of them know alike is worked out by the first one that is made one of them, and shared.
+#[derive(Debug)]
+pub struct Formation {
+    agents: Vec<Acquaintance>,
+    common: OnceCell<Common>,
+}
+
+/// What every member of a formed mesh knows of the members.
+#[derive(Debug)]
+struct Common {
+    agents: BTreeMap<AgentId, Agent>,
+    namespaces: BTreeMap<AgentId, Arc<Namespace>>,
+    owner_hashes: [u64; Digest::OWNER_BUCKETS],
+    records: usize,
+    boots: BTreeMap<AgentId, u32>,
+    members: BTreeSet<AgentId>,
+    roster: Roster,
+    instances: Vec<Registered>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    registration: Arc<Registration>,
+    home: AgentId,
+    incarnation: u64,
+    order: Order,
+}
+
+impl Formation {
+    /// A mesh of these agents.
+    #[must_use]
+    pub fn new(agents: Vec<Acquaintance>) -> Self {
+        Self { agents, common: OnceCell::new() }
+    }
+}
+
+impl Engine {
+    /// This agent, which has just started, as the others are to know it.
+    #[must_use]
+    pub fn acquaintance(&self) -> Acquaintance {
+        let batches = self.log.copy().batches().cloned().collect();
+        Acquaintance { owner: self.me(), credential: self.config.credential.as_slice().into(), batches }
+    }
+
+    /// Makes this agent, which has just started from nothing, a member of a mesh that has compared notes long ago, itself included: the same
+    /// state as after joining, without what joining costs. Where the others are is not put out: whoever forms a mesh knows that.
+    pub fn form(&mut self, mesh: &Formation) {
+        let me = self.me();
+        let common = mesh.common.get_or_init(|| self.meet_all(&mesh.agents));
+        let timing = &self.config.timing;
+        let period = u64::try_from(timing.swim_period.as_nanos()).unwrap_or(u64::MAX);
+        let first_probe = self.now.mono + std::time::Duration::from_nanos(self.rng.random_range(0..=period));
+        self.next_sync = self.now.mono + timing.sync_interval * self.rng.random_range(0..=100) / 100;
+        self.swim.form(first_probe, &common.boots, &self.links);
+        if let Some(own) = self.agents.remove(&me) {
+            self.agents = common.agents.clone();
+            self.agents.values_mut().for_each(|agent| agent.since = self.now.wall);
+            self.agents.insert(me, Agent { placed: true, ..own });
+        }
+        self.namespaces = common.namespaces.clone();
+        (self.owner_hashes, self.records_copied) = (common.owner_hashes, common.records);
+        self.drop_namespace(me);
+        for known in &common.instances {
+            self.insert_known(known);
+        }
+        self.members.clone_from(&common.members);
+        self.roster = common.roster.clone();
+        self.roster_changed();
+        // Everybody has its place in every order already.
+        self.roster_moved = false;
+        self.synced = true;
+        self.expects_members = true;
+        self.stored_roster = self.roster.len();
+        self.settle_down();
+        self.out.retain(|output| !matches!(output, Output::Event(_)));
+        self.cut.clear();
+        self.cut_due = None;
+        self.event_index = 0;
+    }
+
+    fn insert_known(&mut self, known: &Registered) {
+        let id = &known.registration.instance;
+        if known.home != self.me() {
+            let registration = Some(Arc::clone(&known.registration));
+            self.insert_instance(Instance::new(id.clone(), known.home, known.incarnation, registration, self.now));
+        }
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.order = Some(known.order.clone());
+        }
+    }
+
+    /// Checks what all agents have published so far; who is not genuine is left out.
+    fn meet_all(&self, all: &[Acquaintance]) -> Common {
+        let mut common = Common {
+            agents: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            owner_hashes: [0; Digest::OWNER_BUCKETS],
+            records: 0,
+            boots: BTreeMap::new(),
+            members: BTreeSet::new(),
+            roster: Roster::default(),
+            instances: Vec::new(),
+        };
+        let mut registered = BTreeMap::new();
+        for other in all {
+            if let Some((agent, namespace)) = self.meet(other) {
+                common.owner_hashes[owner_bucket(other.owner)] ^= fingerprint(other.owner, &namespace);
+                common.records += namespace.len();
+                common.boots.insert(other.owner, namespace.epoch());
+                let own = namespace.records().filter_map(|record| registration_in(other.owner, record));
+                // Where two claim one name, the lower identity has it.
+                own.for_each(|(id, known)| _ = registered.entry(id).or_insert(known));
+                common.agents.insert(other.owner, agent);
+                common.namespaces.insert(other.owner, Arc::new(namespace));
+            }
+        }
+        common.members = common.agents.keys().copied().collect();
+        common.roster = Roster::new(1, common.members.clone());
+        let zone = |(agent, known): (&AgentId, &Agent)| Some((*agent, known.profile.as_ref()?.zone.clone()));
+        let zones: Vec<_> = common.agents.iter().filter_map(zone).collect();
+        let candidates: Vec<_> = zones.iter().map(|(agent, zone)| Candidate { agent: *agent, zone }).collect();
+        let order = |(id, (registration, home, incarnation)): (InstanceId, (Registration, AgentId, u64))| {
+            let assigned = (registration.observers as usize).min(candidates.len()).max(1);
+            let order = Order::among(&id, &candidates, assigned + SPARE_PLACES);
+            Registered { registration: Arc::new(registration), home, incarnation, order }
+        };
+        common.instances = registered.into_iter().map(order).collect();
+        common
+    }
+
+    /// An agent as the others know it, if all that it has published is genuine.
+    fn meet(&self, Acquaintance { owner, credential, batches }: &Acquaintance) -> Option<(Agent, Namespace)> {
+        let mut namespace = Namespace::default();
+        for batch in batches {
+            if !self.keys.verify(credential, &batch.signing_bytes(), &batch.signature) {
+                return None;
+            }
+            namespace.take(Arc::clone(batch));
+        }
+        let Some(Record::Profile(profile)) = namespace.record(&RecordKey::Profile).cloned() else { return None };
+        let agent = Agent {
+            credential: Arc::clone(credential),
+            profile: Some(profile),
+            state: MemberState::Alive,
+            since: self.now.wall,
+            placed: true,
+            host_hash: InstanceId::host(*owner).hash64(),
+        };
+        (self.keys.admit(credential) == Some(*owner)).then_some((agent, namespace))
+    }
+}
+
+fn registration_in(owner: AgentId, record: &Record) -> Option<(InstanceId, (Registration, AgentId, u64))> {
+    match record {
+        Record::Instance { registration, incarnation } => {
+            Some((registration.instance.clone(), (registration.clone(), owner, *incarnation)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,121 @@
+//! Hosts as instances. Of most there is nothing to say: they are made when they are doubted or decided about, and given up when that has passed.
+
+use super::certificates::Origin;
+use super::instance::Instance;
+use super::{Engine, limits};
+use crate::api::MemberState;
+use quorate_core::{AgentId, InstanceId, Mono};
+use std::time::Duration;
+
+/// After a change of membership, the failed are looked through this much later for those that this agent observes from now on: when many
+/// fail at once, once for all.
+const LOOK_DELAY: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// The instance that stands for a member's host, made if there is none. `None` when there is no such member.
+    pub(super) fn rouse_host(&mut self, agent: AgentId) -> Option<InstanceId> {
+        let id = InstanceId::host(agent);
+        if !self.instances.contains_key(&id) {
+            if !self.members.contains(&agent) {
+                return None;
+            }
+            self.insert_instance(Instance::new(id.clone(), agent, 1, None, self.now));
+            let floor = self.floors.remove(&id).unwrap_or(0);
+            if let Some(host) = self.instances.get_mut(&id) {
+                host.signer.certify(floor);
+            }
+            // Others may have spoken of it before.
+            self.gather_votes(&id);
+            self.assign();
+        }
+        Some(id)
+    }
+
+    /// The host of `agent` as an instance, if this agent is among its observers.
+    pub(super) fn host_to_observe(&mut self, agent: AgentId) -> Option<InstanceId> {
+        if agent == self.me() || !self.may_observe_host(agent) {
+            return None;
+        }
+        let fresh = !self.instances.contains_key(&InstanceId::host(agent));
+        let id = self.rouse_host(agent)?;
+        let mine = self.instances.get(&id).is_some_and(|host| host.observers.contains(&self.me()));
+        if fresh && !mine {
+            self.give_up_host(&id);
+        }
+        mine.then_some(id)
+    }
+
+    /// A member has been taken in: what was decided about its host before it was known counts now.
+    pub(super) fn adopt_host(&mut self, agent: AgentId) {
+        if let Some(orphan) = self.orphans.remove(&InstanceId::host(agent)) {
+            self.take_certificate(orphan, Origin::Repaired);
+        }
+    }
+
+    /// Gives up the hosts of which there is nothing to say any more.
+    pub(super) fn retire_hosts(&mut self) {
+        let now = self.now.mono;
+        let room = self.floors.len() < limits::MAX_GONE;
+        let done = |host: &Instance| host.is_quiet(now) && (room || host.signer.certified == 0);
+        let quiet = self.instances.values().filter(|host| host.is_host() && done(host));
+        let quiet: Vec<_> = quiet.map(|host| host.id.clone()).collect();
+        for id in quiet {
+            self.give_up_host(&id);
+        }
+    }
+
+    /// Gives up the instance; the terms used up are remembered.
+    pub(super) fn give_up_host(&mut self, id: &InstanceId) {
+        let used = self.instances.get(id).filter(|host| host.signer.certified > 0);
+        if let Some(host) = used.filter(|_| self.floors.len() < limits::MAX_GONE) {
+            self.floors.insert(id.clone(), host.signer.certified);
+        }
+        self.forget_instance(id);
+    }
+
+    /// An agent has failed or returned: whose place does this agent take?
+    pub(super) fn look_at_hosts_soon(&mut self) {
+        let due = self.now.mono + LOOK_DELAY;
+        self.hosts_due.get_or_insert(due);
+    }
+
+    pub(super) fn run_hosts(&mut self) {
+        if self.hosts_due.is_none_or(|at: Mono| at > self.now.mono) {
+            return;
+        }
+        self.hosts_due = None;
+        let failed = |agent: &&AgentId| self.member_state(**agent) == MemberState::Failed;
+        let failed: Vec<_> = self.members.iter().filter(failed).copied().collect();
+        for agent in failed {
+            if self.may_observe_host(agent) && !self.instances.contains_key(&InstanceId::host(agent)) {
+                self.doubt_host(agent);
+            }
+        }
+    }
+
+    /// The host of a member of which there is nothing to say, for a picture.
+    pub(super) fn quiet_host(&self, agent: AgentId) -> Instance {
+        let now = self.now;
+        let mut host = Instance::new(InstanceId::host(agent), agent, 1, None, now);
+        host.appeared_wall = self.agents.get(&agent).map_or(now.wall, |known| known.since);
+        let assigned = self.assigned_to(&host);
+        host.assigned = assigned as u32;
+        host.observers = self.order_of(&host, assigned);
+        let (fresh, unheard) = self.hears(&host);
+        host.unheard = unheard;
+        host.stale_since = (!fresh).then_some(self.quorate_since);
+        host
+    }
+}
+
+impl Instance {
+    /// Is there nothing to say of it but what membership says?
+    fn is_quiet(&self, now: Mono) -> bool {
+        self.watch.is_none()
+            && self.votes.is_empty()
+            && self.certificate.is_none()
+            && self.proposal.is_none()
+            && self.changes.is_empty()
+            && self.signer.promise(now).is_none()
+    }
+}

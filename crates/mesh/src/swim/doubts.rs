@@ -1,0 +1,160 @@
+//! Suspicions: our own, which turn into failures unless they are refuted in time, and what others say of the same agents.
+
+use super::{Swim, SwimId, SwimOutput};
+use foca::{Member, State};
+use quorate_core::{AgentId, Mono};
+use quorate_wire::Suspicion;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Confirmations after which a suspicion is as short as it gets.
+const CONFIRMATIONS: usize = 2;
+/// How much longer an unconfirmed suspicion lasts.
+const UNCONFIRMED_FACTOR: u32 = 6;
+/// Suspicions of one agent kept, by suspecter.
+const MAX_REPORTS: usize = 16;
+
+/// A suspicion of our own, or what others say of the same agent.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    pub counter: u64,
+    pub incarnation: u16,
+    pub reported_by: BTreeSet<AgentId>,
+    pub at: Mono,
+    pub certified: bool,
+    pub own: Option<(Mono, foca::TimerToken, Duration)>,
+}
+
+impl Swim {
+    pub(super) fn next_failure(&mut self) -> Option<Mono> {
+        if std::mem::take(&mut self.doubts_changed) {
+            self.next_failure = self.doubts.values().filter_map(|doubt| self.deadline(doubt)).min();
+        }
+        self.next_failure
+    }
+
+    /// Hears that another agent suspects someone.
+    pub fn hear_suspicion(&mut self, now: Mono, suspicion: Suspicion) -> bool {
+        if suspicion.of == self.foca.identity().agent || self.active.get(&suspicion.of) != Some(&suspicion.counter) {
+            return false;
+        }
+        let doubt = self.doubt(now, suspicion.of, suspicion.counter, suspicion.incarnation);
+        match doubt {
+            Some(doubt) if doubt.reported_by.len() < MAX_REPORTS => doubt.reported_by.insert(suspicion.by),
+            _ => false,
+        }
+    }
+
+    /// The agent has just answered something else that we asked of it: our suspicion of it was wrong. Returns what it is to be told, so
+    /// that it refutes the rumour.
+    pub fn answered(&mut self, agent: AgentId) -> Option<Suspicion> {
+        let doubt = self.doubts.get_mut(&agent)?;
+        doubt.own.take()?;
+        self.doubts_changed = true;
+        Some(Suspicion {
+            by: self.foca.identity().agent,
+            of: agent,
+            counter: doubt.counter,
+            incarnation: doubt.incarnation,
+        })
+    }
+
+    /// Others suspect this agent: it says that it lives.
+    pub fn refute(&mut self, now: Mono, suspicion: Suspicion, links: &BTreeSet<AgentId>) {
+        let me = *self.foca.identity();
+        if suspicion.of == me.agent && suspicion.counter == me.counter {
+            let suspect = Member::new(me, suspicion.incarnation, State::Suspect);
+            self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(suspect), true, sink));
+        }
+    }
+
+    /// Members held suspect without a suspicion of our own: rumours that may never have reached whom they are about.
+    pub fn rumours(&self) -> Vec<Suspicion> {
+        let by = self.foca.identity().agent;
+        let suspect = self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect);
+        let own = |agent: AgentId| self.doubts.get(&agent).is_some_and(|doubt| doubt.own.is_some());
+        suspect
+            .filter(|m| !own(m.id().agent))
+            .map(|m| Suspicion { by, of: m.id().agent, counter: m.id().counter, incarnation: m.incarnation() })
+            .collect()
+    }
+
+    /// A quorum has declared the agent's host down, each by its own pings: there is nothing to wait for any more.
+    pub fn confirm(&mut self, agent: AgentId) {
+        if let Some(doubt) = self.doubts.get_mut(&agent) {
+            doubt.certified = true;
+            self.doubts_changed = true;
+        }
+    }
+
+    pub fn doubts_any(&self) -> bool {
+        !self.doubts.is_empty()
+    }
+
+    /// Has anything happened since this was last asked by which a member may have become suspect, or ceased to be?
+    pub fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
+    }
+
+    /// Members held suspect.
+    pub fn suspected(&self) -> BTreeSet<AgentId> {
+        self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect).map(|m| m.id().agent).collect()
+    }
+
+    /// The doubt about this identity and incarnation, made if there is none or an older one.
+    fn doubt(&mut self, now: Mono, agent: AgentId, counter: u64, incarnation: u16) -> Option<&mut Doubt> {
+        let fresh =
+            || Doubt { counter, incarnation, reported_by: BTreeSet::new(), at: now, certified: false, own: None };
+        self.doubts_changed = true;
+        let doubt = self.doubts.entry(agent).or_insert_with(fresh);
+        if (doubt.counter, doubt.incarnation) < (counter, incarnation) {
+            *doubt = fresh();
+        }
+        Some(doubt).filter(|doubt| (doubt.counter, doubt.incarnation) == (counter, incarnation))
+    }
+
+    /// When an own suspicion turns into a failure: `max - (max - min) * ln(c + 1) / ln(k + 1)` after c of k confirmations.
+    pub(super) fn deadline(&self, doubt: &Doubt) -> Option<Mono> {
+        let (started, _, shortest) = doubt.own?;
+        let others = self.active.len().saturating_sub(1);
+        let confirmed = doubt.reported_by.len();
+        let extra = (UNCONFIRMED_FACTOR - 1) * shortest;
+        // ln(2) / ln(3) = 0.6309
+        let wait = match confirmed {
+            _ if doubt.certified => Duration::ZERO,
+            _ if others < CONFIRMATIONS => shortest,
+            0 => shortest + extra,
+            1 => shortest + extra * 3691 / 10_000,
+            _ => shortest,
+        };
+        Some(started + wait)
+    }
+
+    pub(super) fn suspect(
+        &mut self,
+        now: Mono,
+        id: SwimId,
+        incarnation: u16,
+        token: foca::TimerToken,
+        shortest: Duration,
+    ) {
+        let by = self.foca.identity().agent;
+        let Some(doubt) = self.doubt(now, id.agent, id.counter, incarnation) else { return };
+        if doubt.own.is_none_or(|(_, old, _)| old != token) {
+            doubt.own = Some((now, token, shortest));
+            let suspicion = Suspicion { by, of: id.agent, counter: id.counter, incarnation };
+            self.outputs.push(SwimOutput::Suspects(suspicion));
+        }
+    }
+
+    /// A quorum and a peer's table say that the agent has failed, of which nothing was heard here: it is suspect until it refutes.
+    pub fn mistrust(&mut self, now: Mono, agent: AgentId, counter: u64, links: &BTreeSet<AgentId>) {
+        let id = SwimId { agent, counter };
+        let held =
+            self.foca.iter_membership_state().find(|member| *member.id() == id && member.state() == State::Alive);
+        if let Some(incarnation) = held.map(Member::incarnation) {
+            let suspect = Member::new(id, incarnation, State::Suspect);
+            self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(suspect), true, sink));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! gRPC checks: one call of `grpc.health.v1.Health/Check` over HTTP/2, written and read by hand: two small messages of one field each.
+
+use crate::connect;
+use crate::failure::{Step, unprepared, within};
+use crate::findings::{Findings, add};
+use crate::line;
+use crate::link::Link;
+use crate::meter::Stream;
+use crate::prober::Tools;
+use crate::request;
+use crate::target::Target;
+use crate::tls::TlsSettings;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TE, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use quorate_core::check::GrpcCheck;
+use quorate_core::{Cause, Grade, Phase, ProbeFailure, Scheme};
+use tokio::time::Instant;
+
+/// Bytes of an answer at most; a real one has seven.
+const MAX_ANSWER_BYTES: usize = 4 * 1024;
+const PATH: &str = "/grpc.health.v1.Health/Check";
+/// `PERMISSION_DENIED` and `UNAUTHENTICATED`.
+const GUARDED: [u32; 2] = [7, 16];
+
+/// One attempt.
+pub(crate) async fn probe(
+    tools: &Tools,
+    target: &Target,
+    check: &GrpcCheck,
+    deadline: Instant,
+    findings: &mut Findings,
+) -> Step<()> {
+    let authority = line::authority(target)?;
+    let scheme = if check.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let mut request = asked(check, &authority.host_header(scheme))?;
+    for header in within(deadline, Phase::Prepare, request::values(&tools.own, &check.metadata)).await?? {
+        request.headers_mut().append(header.name, header.value);
+    }
+    let prepared = match &check.tls {
+        Some(options) => {
+            let name = options.server_name.clone().unwrap_or_else(|| authority.host.clone());
+            Some(tools.tls.prepare(&TlsSettings::new(options, name, &["h2"]), deadline).await?)
+        }
+        None => None,
+    };
+    let tcp = connect::open(tools, target, &authority, deadline, findings).await?;
+    let peer = findings.peer.ok_or_else(|| unprepared("no address was chosen"))?;
+    let stream: Box<dyn Stream> = match prepared {
+        Some(prepared) => prepared.handshake(tcp, deadline, findings).await?,
+        None => Box::new(tcp),
+    };
+    let mut link = within(deadline, Phase::Send, Link::new(stream, peer, scheme, true)).await??;
+    let answer = link.ask(request, deadline).await;
+    link.meter.read().note(findings);
+    let answer = answer?;
+    findings.status_code = Some(answer.status().as_u16());
+    findings.keep_headers(answer.headers());
+    if answer.status() != hyper::StatusCode::OK {
+        let detail = format!("Unexpected status code: {}", answer.status().as_u16());
+        return Err(ProbeFailure::new(Phase::Assert, Cause::Status, detail));
+    }
+    let head = answer.headers().clone();
+    let (mut body, mut bytes, mut trailers) = (answer.into_body(), Vec::new(), HeaderMap::new());
+    let begun = link.meter.read().first_read.unwrap_or_else(Instant::now);
+    while let Some(frame) = link.frame(&mut body, deadline).await? {
+        if let Some(data) = frame.data_ref() {
+            bytes.extend_from_slice(data);
+        } else if let Some(found) = frame.trailers_ref() {
+            trailers.clone_from(found);
+        }
+        if bytes.len() > MAX_ANSWER_BYTES {
+            return Err(ProbeFailure::new(
+                Phase::Body,
+                Cause::TooMuch,
+                "Invalid response: too long for a health answer",
+            ));
+        }
+    }
+    add(&mut findings.timings.transfer, begun.elapsed());
+    judge(&head, &trailers, &bytes, findings)
+}
+
+fn asked(check: &GrpcCheck, host: &str) -> Step<Request<Full<Bytes>>> {
+    let host = check.host.as_deref().unwrap_or(host);
+    let host = HeaderValue::from_str(host).map_err(|_| unprepared("the host cannot be sent"))?;
+    let mut request = Request::new(Full::new(Bytes::from(question(&check.service))));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static(PATH);
+    let headers = request.headers_mut();
+    headers.insert(HOST, host);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("Quorate/", env!("CARGO_PKG_VERSION"))));
+    Ok(request)
+}
+
+/// `HealthCheckRequest`: the service's name is field 1. Five bytes come before each message: not compressed, and its length.
+fn question(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(0x0a);
+        let mut length = service.len();
+        while length >= 0x80 {
+            message.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+            length >>= 7;
+        }
+        message.push(u8::try_from(length).unwrap_or(0));
+        message.extend_from_slice(service.as_bytes());
+    }
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    [&[0][..], &length.to_be_bytes(), &message].concat()
+}
+
+/// `HealthCheckResponse`: the status is field 1, a number; absent means zero. `None` when it is no such message.
+fn status(answer: &[u8]) -> Option<u64> {
+    let (prefix, message) = answer.split_first_chunk::<5>()?;
+    let [0, length @ ..] = *prefix else { return None };
+    let message = message.get(..usize::try_from(u32::from_be_bytes(length)).ok()?)?;
+    let (mut rest, mut status) = (message, 0);
+    while !rest.is_empty() {
+        let (tag, after) = number(rest)?;
+        rest = match tag & 7 {
+            0 => {
+                let (value, after) = number(after)?;
+                if tag >> 3 == 1 {
+                    status = value;
+                }
+                after
+            }
+            1 => after.get(8..)?,
+            2 => {
+                let (length, after) = number(after)?;
+                after.get(usize::try_from(length).ok()?..)?
+            }
+            5 => after.get(4..)?,
+            _ => return None,
+        };
+    }
+    Some(status)
+}
+
+/// A base-128 number at the beginning of `bytes`, and what follows it.
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)?;
+    let value = bytes
+        .iter()
+        .take(end + 1)
+        .rev()
+        .try_fold(0u64, |value, byte| Some(value.checked_mul(128)? | u64::from(byte & 0x7f)))?;
+    Some((value, bytes.get(end + 1..)?))
+}
+
+fn judge(head: &HeaderMap, trailers: &HeaderMap, body: &[u8], findings: &mut Findings) -> Step<()> {
+    let of = |name: &str| trailers.get(name).or_else(|| head.get(name)).and_then(|value| value.to_str().ok());
+    let protocol = |detail: &str| Err(ProbeFailure::new(Phase::Body, Cause::Protocol, detail));
+    let Some(code) = of("grpc-status").and_then(|code| code.parse::<u32>().ok()) else {
+        return protocol("Invalid response: not gRPC");
+    };
+    let what = "the health service says SERVING";
+    if code != 0 {
+        let said = format!("grpc-status {code} {}", of("grpc-message").unwrap_or_default());
+        if GUARDED.contains(&code) {
+            findings.protected = Some(format!("protected: {said}"));
+            return Ok(());
+        }
+        let detail = format!("Unexpected response content: {said}");
+        return findings.judge(what, said.as_str(), Grade::Fail, (Cause::Content, &detail));
+    }
+    let said = match status(body) {
+        Some(1) => return findings.judge(what, "SERVING", Grade::Pass, (Cause::Content, "")),
+        Some(0) => "UNKNOWN",
+        Some(2) => "NOT_SERVING",
+        Some(3) => "SERVICE_UNKNOWN",
+        _ => return protocol("Invalid response: no health answer"),
+    };
+    findings.judge(what, said, Grade::Fail, (Cause::Content, &format!("Unexpected response content: {said}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_written_and_read() {
+        assert_eq!(question(""), [0, 0, 0, 0, 0]);
+        assert_eq!(question("ab"), [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
+        assert_eq!(question(&"x".repeat(200))[5..8], [0x0a, 0xc8, 1]);
+        assert_eq!(status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
+        assert_eq!(status(&[0, 0, 0, 0, 0]), Some(0), "absent is zero");
+        assert_eq!(status(&[0, 0, 0, 0, 6, 0x12, 2, 9, 9, 8, 2]), Some(2), "other fields are skipped");
+        for bad in
+            [&[][..], &[0, 0, 0, 0, 3, 8, 1], &[1, 0, 0, 0, 2, 8, 1], &[0, 0, 0, 0, 1, 8], &[0, 0, 0, 0, 2, 0x12, 9]]
+        {
+            assert_eq!(status(bad), None, "{bad:?}");
+        }
+        assert_eq!(number(&[0xff; 11]), None);
+        assert_eq!(number(&[0xc8, 1, 7]), Some((200, &[7][..])));
+    }
+
+    #[tokio::test]
+    async fn metadata_is_sent_along() {
+        use crate::testing::{probe, target};
+        use quorate_core::{Check, CheckKind};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| {
+                tell.send(request.headers().clone()).unwrap();
+                async { Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::new()))) }
+            });
+            let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+        });
+        let metadata = vec![("x-tenant".to_owned(), "blue".into()), ("x-tenant".to_owned(), "green".into())];
+        let kind = CheckKind::Grpc(GrpcCheck { metadata, ..GrpcCheck::default() });
+        let check = Check { kind, ..Check::default() };
+        assert_eq!(check.validate(), []);
+        probe(&target(address.to_string()), &check).await;
+        let headers = told.recv().await.unwrap();
+        let values: Vec<_> = headers.get_all("x-tenant").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(values, ["blue", "green"]);
+        assert_eq!(headers["content-type"], "application/grpc");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            let _ = (status(&body), number(&body));
+            let headers: HeaderMap = [(hyper::header::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))].into_iter().collect();
+            let _ = judge(&headers, &HeaderMap::new(), &body, &mut Findings::default());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Metric checks: finds a number in an answer, or in what a program wrote, and holds it to its limits.
+
+use crate::exposition::Selector;
+use crate::failure::Step;
+use crate::findings::Findings;
+use crate::json_path;
+use crate::judge::Answer;
+use quorate_core::check::{Bad, Measure, Reading};
+use quorate_core::{Cause, Grade, Level, Phase, ProbeFailure};
+use serde_json::Value;
+
+/// Judges an answer that is otherwise fine.
+pub(crate) fn judge(check: &Measure, answer: &Answer<'_>, findings: &mut Findings) -> Step<()> {
+    let unfound = |why: String| ProbeFailure::new(Phase::Assert, Cause::Content, format!("No number: {why}"));
+    let values = values(&check.reading, answer).map_err(unfound)?;
+    let found = match &check.per {
+        None => worst(check.bad, &values),
+        Some(per) => {
+            let whole: f64 = self::values(per, answer).map_err(unfound)?.iter().sum();
+            let part: f64 = values.iter().sum();
+            (whole != 0.0).then_some(part / whole)
+        }
+    };
+    let beyond = |limit: Option<Level>, found: f64| {
+        limit.is_some_and(|limit| match check.bad {
+            Bad::High => found > limit.value(),
+            Bad::Low => found < limit.value(),
+        })
+    };
+    let (grade, shown) = match found {
+        // A share of nothing is no reason to worry.
+        None => (Grade::Pass, "a share of nothing".to_owned()),
+        Some(found) if beyond(check.critical, found) => (Grade::Fail, found.to_string()),
+        Some(found) if beyond(check.warning, found) => (Grade::Warn, found.to_string()),
+        Some(found) => (Grade::Pass, found.to_string()),
+    };
+    let limit = if grade == Grade::Fail { check.critical } else { check.warning.or(check.critical) };
+    let limit = limit.map(|limit| limit.to_string()).unwrap_or_default();
+    let side = match check.bad {
+        Bad::High => "above",
+        Bad::Low => "below",
+    };
+    let detail = format!("{shown} is {side} {limit}");
+    findings.judge(format!("{} is not {side} {limit}", name(&check.reading)), shown, grade, (Cause::Threshold, &detail))
+}
+
+fn name(reading: &Reading) -> &str {
+    match reading {
+        Reading::Json(text) | Reading::Prometheus(text) => text,
+    }
+}
+
+/// Every number that fits; at least one.
+fn values(reading: &Reading, answer: &Answer<'_>) -> Result<Vec<f64>, String> {
+    let cut = || if answer.cut { "; the answer is longer than `max_body_bytes`" } else { "" };
+    let found = match reading {
+        Reading::Json(path) => {
+            let document: Value =
+                serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}{}", cut()))?;
+            let number = |value: &&Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+            json_path::select(path, &document)?.iter().filter_map(number).filter(|number| number.is_finite()).collect()
+        }
+        Reading::Prometheus(selector) => Selector::parse(selector)?.values(&String::from_utf8_lossy(answer.body)),
+    };
+    if found.is_empty() { Err(format!("nothing fits {}{}", name(reading), cut())) } else { Ok(found) }
+}
+
+fn worst(bad: Bad, values: &[f64]) -> Option<f64> {
+    let worse = |a: f64, b: f64| match bad {
+        Bad::High => a.max(b),
+        Bad::Low => a.min(b),
+    };
+    values.iter().copied().reduce(worse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::check::PRESETS;
+
+    fn check(reading: Reading) -> Measure {
+        Measure { reading, per: None, bad: Bad::High, warning: Level::new(10.0), critical: Level::new(50.0) }
+    }
+
+    fn graded(check: &Measure, body: &str) -> Result<Grade, Cause> {
+        let mut findings = Findings::default();
+        let answer = Answer { body: body.as_bytes(), cut: false, headers: &hyper::HeaderMap::new() };
+        match judge(check, &answer, &mut findings) {
+            Ok(()) => Ok(findings.judgements[0].grade),
+            Err(failure) if failure.cause == Cause::Threshold => Ok(Grade::Fail),
+            Err(failure) => Err(failure.cause),
+        }
+    }
+
+    #[test]
+    fn numbers_are_held_to_their_limits() {
+        let json = check(Reading::Json("$.queue.depth".into()));
+        for (depth, grade) in [(10, Grade::Pass), (11, Grade::Warn), (50, Grade::Warn), (51, Grade::Fail)] {
+            assert_eq!(graded(&json, &format!("{{\"queue\":{{\"depth\":{depth}}}}}")), Ok(grade), "{depth}");
+        }
+        let text = check(Reading::Prometheus("depth".into()));
+        assert_eq!(graded(&text, "depth{q=\"a\"} 1\ndepth{q=\"b\"} 60\n"), Ok(Grade::Fail), "the worst counts");
+        let low = Measure { bad: Bad::Low, warning: Level::new(0.8), critical: Level::new(0.6), ..text.clone() };
+        let low = Measure { per: Some(Reading::Prometheus("asked".into())), ..low };
+        assert_eq!(graded(&low, "depth 70\nasked 100\n"), Ok(Grade::Warn));
+        assert_eq!(graded(&low, "depth 50\nasked 100\n"), Ok(Grade::Fail));
+        assert_eq!(graded(&low, "depth 0\nasked 0\n"), Ok(Grade::Pass), "nothing was asked yet");
+        for missing in ["", "other 1\n", "depth NaN\n"] {
+            assert_eq!(graded(&text, missing), Err(Cause::Content), "{missing:?}");
+        }
+        assert_eq!(graded(&json, "<html>"), Err(Cause::Content));
+    }
+
+    #[test]
+    fn presets_are_those_of_the_guides_tables() {
+        let found =
+            |name: &str| PRESETS.iter().find(|preset| preset.name == name).map(|p| (p.bad, p.warning, p.critical));
+        assert_eq!(found("cache_hit_rate"), Some((Bad::Low, 0.8, 0.6)));
+        assert_eq!(found("queue_depth"), Some((Bad::High, 10.0, 50.0)));
+        for preset in PRESETS {
+            let check = Measure {
+                bad: preset.bad,
+                warning: Level::new(preset.warning),
+                critical: Level::new(preset.critical),
+                ..check(Reading::Prometheus("depth".into()))
+            };
+            let between = (preset.warning + preset.critical) / 2.0;
+            assert_eq!(graded(&check, &format!("depth {between}\n")), Ok(Grade::Warn), "{}", preset.name);
+        }
+    }
+}

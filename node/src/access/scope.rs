@@ -1,0 +1,47 @@
+//! What a token is good for. Each scope includes those before it.
+
+use serde::{Deserialize, Serialize};
+
+/// What the bearer of a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Ask.
+    Read,
+    /// Register instances, and change or withdraw those it registered.
+    Register,
+    /// Everything an operator may do.
+    Operate,
+}
+
+impl Scope {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Register => "register",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// What an operation of the API asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: what load balancers and schedulers must be able to ask.
+    Public,
+    /// To be on this host, or a token.
+    Read,
+    /// A token of this scope, from anywhere.
+    Change(Scope),
+}
+
+impl Access {
+    /// The scope that a token needs.
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::Public | Self::Read => Scope::Read,
+            Self::Change(scope) => scope,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The audit log: one line of JSON for each change made by a person or a token, in `audit.log` of the data directory. Who changes the tokens
+//! by the command line is noted there too.
+
+use crate::access::Caller;
+use crate::agent::clock::wall;
+use crate::api::words::time;
+use crate::logging::rotation::Rotated;
+use serde_json::{Value, json};
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+const FILE: &str = "audit.log";
+const MAX_BYTES: u64 = 10 * 1024 * 1024;
+const MAX_FILES: u32 = 20;
+
+/// One change.
+#[derive(Debug, Clone)]
+pub struct Change<'a> {
+    /// What was to be done, such as `reload`.
+    pub action: &'a str,
+    /// To what, such as a path.
+    pub target: &'a str,
+    /// By whom.
+    pub by: By<'a>,
+    /// The status of the answer; none where nobody answers.
+    pub status: Option<u16>,
+    /// The request, as in the log.
+    pub request_id: Option<&'a str>,
+}
+
+/// Who made a change.
+#[derive(Debug, Clone)]
+pub enum By<'a> {
+    /// Who asked the API, and from where.
+    Caller(&'a Caller, Option<IpAddr>),
+    /// Somebody on this host, as this user.
+    User(u32),
+    /// Whoever sent the process a signal.
+    Signal,
+}
+
+/// The log of one data directory.
+#[derive(Debug, Clone)]
+pub struct Audit(Rotated);
+
+impl Audit {
+    /// Goes on with the log in `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        Rotated::open(&dir.join(FILE), MAX_BYTES, MAX_FILES).map(Self)
+    }
+
+    /// Notes a change, here and in the agent's own log.
+    pub fn note(&self, change: &Change<'_>) {
+        let line = line(change);
+        tracing::info!(target: "quorate::audit", change = %line, "change");
+        if let Err(error) = self.0.line(format!("{line}\n").as_bytes()) {
+            tracing::error!(%error, "a change could not be noted in the audit log");
+        }
+    }
+}
+
+fn line(change: &Change<'_>) -> Value {
+    let by = match &change.by {
+        By::Caller(Caller::Token { id, name, scope }, address) => {
+            json!({ "token": id, "name": name, "scope": scope.as_str(), "address": address })
+        }
+        By::Caller(Caller::Anyone, address) => json!({ "address": address }),
+        By::User(uid) => json!({ "uid": uid }),
+        By::Signal => json!({ "signal": "SIGHUP" }),
+    };
+    json!({
+        "time": time(wall()), "action": change.action, "target": change.target, "by": by, "status": change.status,
+        "request_id": change.request_id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Scope;
+
+    #[test]
+    fn who_did_what() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(dir.path()).unwrap();
+        let caller = Caller::Token { id: "a1".to_owned(), name: "ci\n".to_owned(), scope: Scope::Operate };
+        let address = Some("10.0.0.1".parse().unwrap());
+        let by = By::Caller(&caller, address);
+        audit.note(&Change { action: "reload", target: "/-/reload", by, status: Some(200), request_id: Some("r-1") });
+        audit.note(&Change {
+            action: "token_revoke",
+            target: "a1",
+            by: By::User(1000),
+            status: None,
+            request_id: None,
+        });
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        let by = json!({ "token": "a1", "name": "ci\n", "scope": "operate", "address": "10.0.0.1" });
+        assert_eq!((&lines[0]["by"], &lines[0]["status"], &lines[0]["request_id"]), (&by, &json!(200), &json!("r-1")));
+        assert_eq!((&lines[1]["by"]["uid"], &lines[1]["action"]), (&json!(1000), &json!("token_revoke")));
+    }
+}

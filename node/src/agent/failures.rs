@@ -1,0 +1,173 @@
+//! What this agent saw fail: a detector for each instance it observes, its last failures, and its last results.
+
+use crate::metrics::Metrics;
+use dashmap::DashMap;
+use quorate_core::detection::{Detector, FailureEvent, Observed, Severity};
+use quorate_core::{Check, FailureType, InstanceId, Mono, Outcome, ProbeResult, ServiceName, UnixMs};
+use quorate_mesh::MeshView;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Failures kept of one instance. They have a ring of their own, so that no number of successes pushes them out.
+pub const MAX_FAILURES: usize = 50;
+/// Results kept of one instance.
+pub const MAX_RESULTS: usize = 100;
+
+/// One probe in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultLine {
+    /// When it ended.
+    pub at: UnixMs,
+    /// `pass`, `protected`, `warn` or `fail`.
+    pub result: &'static str,
+    /// How long it took.
+    pub took_ms: u64,
+    /// What failed.
+    pub failure_type: Option<FailureType>,
+}
+
+/// What this agent knows of the failures of one instance.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// The last failures, oldest first.
+    pub failures: Vec<FailureEvent>,
+    /// The last results, oldest first.
+    pub results: Vec<ResultLine>,
+    /// Does it change often between success and failure?
+    pub flapping: bool,
+    /// How often, in percent of what is possible.
+    pub flap_percent: u32,
+    /// Failed probes within the window.
+    pub failed: u32,
+    /// Probes within it.
+    pub probes: u32,
+    /// What failed without a break, and how often in a row.
+    pub consecutive: Option<(FailureType, u32)>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    detector: Detector,
+    failures: VecDeque<FailureEvent>,
+    results: VecDeque<ResultLine>,
+}
+
+/// The failures of every instance that this agent observes.
+#[derive(Debug)]
+pub struct Failures {
+    kept: DashMap<InstanceId, Kept>,
+    metrics: Arc<Metrics>,
+    begun: Instant,
+}
+
+impl Failures {
+    /// Nothing seen yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { kept: DashMap::new(), metrics, begun: Instant::now() }
+    }
+
+    /// Takes what came of a probe.
+    pub fn note(
+        &self,
+        (instance, service): (&InstanceId, &ServiceName),
+        check: &Check,
+        outcome: &Outcome,
+        wall: UnixMs,
+    ) {
+        let at = Mono(u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let mut kept = self.kept.entry(instance.clone()).or_default();
+        let events = kept.detector.observe(&Observed { instance, service, check, outcome, at, wall });
+        push(&mut kept.results, line(outcome, wall), MAX_RESULTS);
+        for event in events {
+            self.metrics.failure_event(service.as_str(), event.failure_type, event.severity);
+            log(&event);
+            push(&mut kept.failures, event, MAX_FAILURES);
+        }
+    }
+
+    /// What is known of an instance.
+    pub fn of(&self, instance: &InstanceId) -> Option<History> {
+        let kept = self.kept.get(instance)?;
+        let (failed, probes) = kept.detector.failed_of();
+        Some(History {
+            failures: kept.failures.iter().cloned().collect(),
+            results: kept.results.iter().cloned().collect(),
+            flapping: kept.detector.flapping(),
+            flap_percent: kept.detector.flap_percent(),
+            failed,
+            probes,
+            consecutive: kept.detector.consecutive(),
+        })
+    }
+
+    /// Forgets instances that are gone, or that this agent no longer observes.
+    pub fn prune(&self, view: &MeshView) {
+        self.kept.retain(|instance, _| {
+            let watched = |o: &quorate_mesh::ObserverView| o.agent == view.agent;
+            view.instances.get(instance).is_some_and(|found| found.observers.iter().any(watched))
+        });
+    }
+}
+
+fn push<T>(ring: &mut VecDeque<T>, item: T, max: usize) {
+    if ring.len() >= max {
+        ring.pop_front();
+    }
+    ring.push_back(item);
+}
+
+fn line(outcome: &Outcome, at: UnixMs) -> ResultLine {
+    let (result, failure_type) = match &outcome.result {
+        ProbeResult::Pass => ("pass", None),
+        ProbeResult::Protected(_) => ("protected", None),
+        ProbeResult::Warn(warning) => ("warn", Some(warning.failure_type())),
+        ProbeResult::Fail(failure) => ("fail", Some(failure.failure_type())),
+    };
+    let took_ms = u64::try_from(outcome.timings.total.as_millis()).unwrap_or(u64::MAX);
+    ResultLine { at, result, took_ms, failure_type }
+}
+
+/// The first of a row is worth a line, and the one that makes it critical; the rest can be asked for.
+fn log(event: &FailureEvent) {
+    let (instance, failure, severity) = (&event.instance_id, event.failure_type, event.severity);
+    let turns = event.consecutive_count == FailureEvent::CRITICAL_CONSECUTIVE;
+    if event.severity >= Severity::Medium && event.consecutive_count == 1 || turns {
+        tracing::info!(%instance, %failure, %severity, critical = event.is_critical(), "{}", event.message);
+    } else {
+        tracing::debug!(%instance, %failure, %severity, "{}", event.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::{Cause, Phase};
+    use std::time::Duration;
+
+    #[test]
+    fn failures_outlast_successes_and_both_are_bounded() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let failures = Failures::new(Arc::clone(&metrics));
+        let (instance, service) = (InstanceId::new("web@a:1").unwrap(), ServiceName::new("web").unwrap());
+        let check = Check::default();
+        let refused = Outcome::fail(Phase::Connect, Cause::Refused, "no", Duration::from_millis(1));
+        let note = |outcome: &Outcome| failures.note((&instance, &service), &check, outcome, UnixMs(7));
+        (0..200).for_each(|_| note(&refused));
+        (0..200).for_each(|_| note(&Outcome::pass(Duration::from_millis(2))));
+        let history = failures.of(&instance).unwrap();
+        assert_eq!((history.failures.len(), history.results.len()), (MAX_FAILURES, MAX_RESULTS));
+        assert_eq!((history.results[0].result, history.results[0].took_ms), ("pass", 2));
+        assert_eq!((history.failed, history.probes, history.consecutive), (200, 400, None));
+        assert!(history.failures.last().unwrap().is_critical() && !history.flapping);
+        let counted: f64 = metrics
+            .registry()
+            .gather()
+            .iter()
+            .filter(|family| family.name() == "quorate_failure_events_total")
+            .flat_map(|family| family.get_metric().iter().map(|metric| metric.get_counter().get_value()))
+            .sum();
+        assert!(counted >= 200.0, "{counted}");
+        assert!(failures.of(&InstanceId::new("db@a:1").unwrap()).is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! Reading anew what can be read anew while the agent runs, on SIGHUP or when the API is told to. A configuration that is wrong changes nothing;
+//! what takes a new start is named.
+
+use super::registrar::{NotDone, Registrar};
+use crate::access::Gate;
+use crate::agent::audit::{Audit, By, Change};
+use crate::agent::clock::wall;
+use crate::api::tls::Certificates;
+use crate::config::{self, FileSettings, Flags, LogSettings, flattened};
+use crate::logging::LogLevel;
+use crate::metrics::Metrics;
+use anyhow::{Context, anyhow, bail};
+use quorate_core::Registration;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
+
+/// Keys that need no new start. The file of a certificate is read again, but another file is not taken.
+const AT_ONCE: [&str; 4] = ["log.level", "log.access", "api.rate_limit", "service"];
+
+/// What was read anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The keys whose values are now in use.
+    pub applied: Vec<String>,
+    /// The keys that have other values now, which take a new start.
+    pub restart: Vec<String>,
+}
+
+/// What can be read anew, and where it is used.
+#[derive(Debug)]
+pub struct Parts {
+    /// As the agent was called.
+    pub flags: Flags,
+    /// What it began with.
+    pub document: toml::Table,
+    /// The agent's own address, for instances that name none.
+    pub own: IpAddr,
+    /// The API's certificate.
+    pub certificates: Option<Arc<Certificates>>,
+    /// The level of the log.
+    pub level: LogLevel,
+    /// The API's rate.
+    pub gate: Arc<Gate>,
+    /// The instances.
+    pub registrar: Arc<Registrar>,
+}
+
+/// Reads everything anew, one at a time.
+#[derive(Debug)]
+pub struct Reloader {
+    parts: Parts,
+    metrics: Arc<Metrics>,
+    audit: Audit,
+    /// What is in use, and beside it what waits for a new start.
+    document: Mutex<toml::Table>,
+}
+
+impl Reloader {
+    /// Reloads these.
+    pub fn new(parts: Parts, metrics: Arc<Metrics>, audit: Audit) -> Self {
+        metrics.reloaded(Some(wall()));
+        let document = Mutex::new(parts.document.clone());
+        Self { parts, metrics, audit, document }
+    }
+
+    /// Reads everything anew.
+    ///
+    /// # Errors
+    /// What is wrong with it; what was in use stays in use then.
+    pub async fn reload(&self) -> anyhow::Result<Reloaded> {
+        let mut document = self.document.lock().await;
+        let done = self.read(&mut document).await;
+        match &done {
+            Ok(reloaded) => {
+                self.metrics.reloaded(Some(wall()));
+                let (applied, restart) = (reloaded.applied.join(", "), reloaded.restart.join(", "));
+                tracing::info!(applied, restart, "reloaded");
+            }
+            Err(error) => {
+                self.metrics.reloaded(None);
+                tracing::error!(error = format!("{error:#}"), "not reloaded; what was in use stays in use");
+            }
+        }
+        done
+    }
+
+    async fn read(&self, known: &mut toml::Table) -> anyhow::Result<Reloaded> {
+        let file = config::load(self.parts.flags.config.as_deref()).map_err(|errors| anyhow!("{errors}"))?;
+        let log = LogSettings::resolve(&file, &self.parts.flags);
+        config::check_level(&log.level).map_err(anyhow::Error::msg)?;
+        // What may still fail comes first.
+        let mut applied = Vec::new();
+        if let Some(certificates) = &self.parts.certificates {
+            certificates.reload()?;
+            applied.push("api.tls_cert_file".to_owned());
+        }
+        let changed = changed(known, &file.document);
+        if changed.iter().any(|key| is_of(key, "service")) {
+            self.configure(&file).await?;
+        }
+        self.parts.level.set(&log)?;
+        self.parts.gate.set_rate(file.api_access.rate_limit);
+        known.clone_from(&file.document);
+        let (at_once, restart): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|key| AT_ONCE.iter().any(|known| is_of(key, known)));
+        applied.extend(at_once);
+        Ok(Reloaded { applied, restart })
+    }
+
+    async fn configure(&self, file: &FileSettings) -> anyhow::Result<()> {
+        let own = self.parts.own;
+        let configured: Vec<Registration> =
+            file.services.iter().flat_map(|service| service.registrations(own)).collect();
+        match self.parts.registrar.configure(configured).await {
+            Ok(()) => Ok(()),
+            Err(NotDone::Unstored(error)) => Err(error).context("the instances could not be stored"),
+            Err(other) => bail!("the instances could not be changed: {other:?}"),
+        }
+    }
+
+    /// Reloads whenever the process gets SIGHUP.
+    ///
+    /// # Errors
+    /// When the system does not let it listen for that.
+    pub fn on_signal(self: Arc<Self>) -> std::io::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                // Its result is in the log and in the metrics.
+                let _ = self.reload().await;
+                self.audit.note(&Change {
+                    action: "reload",
+                    target: "",
+                    by: By::Signal,
+                    status: None,
+                    request_id: None,
+                });
+            }
+        });
+        Ok(())
+    }
+}
+
+fn is_of(key: &str, section: &str) -> bool {
+    key == section || key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The keys that say something else than before.
+fn changed(before: &toml::Table, now: &toml::Table) -> Vec<String> {
+    let (before, now) = (flattened(before), flattened(now));
+    let keys: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+    keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_is_named() {
+        let before = "[agent]\nzone = \"a\"\n[log]\nlevel = \"info\"\n[[service]]\nname = \"web\"\n".parse().unwrap();
+        let now =
+            "[agent]\nzone = \"b\"\n[api]\nrate_limit = 5\n[log]\nlevel = \"info\"\n[[service]]\nname = \"shop\"\n";
+        assert_eq!(changed(&before, &now.parse().unwrap()), ["agent.zone", "api.rate_limit", "service"]);
+        assert!(changed(&before, &before).is_empty());
+        assert!(is_of("service", "service") && is_of("log.level", "log.level") && !is_of("services", "service"));
+    }
+}

@@ -1,0 +1,97 @@
+//! What has been, in numbers.
+
+use super::{ViewAnswer, schema};
+use quorate_core::{AgentId, InstanceId, ServiceName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `GET /v1/reports/{service}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReportAnswer {
+    /// Who answers.
+    pub view: ViewAnswer,
+    /// The service.
+    #[schemars(with = "schema::ServiceName")]
+    pub app_name: ServiceName,
+    /// The time reported on.
+    pub report_period_hours: u64,
+    /// The part of the time in which its instances were up, of the time in which they were up or down; null when nothing is known.
+    pub uptime_percent: Option<f64>,
+    /// Probes by the answering agent.
+    pub total_health_checks: u64,
+    /// Of these, passed.
+    pub successful_checks: u64,
+    /// Of these, failed.
+    pub failed_checks: u64,
+    /// The mean response time of those that passed; null without one.
+    pub avg_response_time_ms: Option<f64>,
+    /// The time that 95 of 100 of them did not exceed, as the upper bound of its range; null without one.
+    pub p95_response_time_ms: Option<f64>,
+    /// Failed probes by type.
+    pub error_breakdown: BTreeMap<String, u64>,
+    /// When this was made.
+    pub generated_at: String,
+    /// How many probes the response times are of.
+    pub sample_count: u64,
+    /// The uptime of the last hour, day, week, month and quarter, by `1h`, `24h`, `7d`, `30d`, `90d`; null where nothing is known.
+    pub uptime_windows: BTreeMap<String, Option<f64>>,
+    /// Each instance.
+    pub instances: Vec<InstanceReport>,
+    /// Each observer with its probes: the answering agent.
+    pub observers: Vec<ObserverReport>,
+    /// The times in which an instance was down, the newest first, at most 1,000.
+    pub incidents: Vec<IncidentAnswer>,
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InstanceReport {
+    /// Which.
+    #[schemars(with = "schema::InstanceId")]
+    pub instance: InstanceId,
+    /// As for the service.
+    pub uptime_percent: Option<f64>,
+    /// Time it was up.
+    pub up_ms: u64,
+    /// Time it was down.
+    pub down_ms: u64,
+    /// Probes by the answering agent.
+    pub total_health_checks: u64,
+    /// Of these, passed.
+    pub successful_checks: u64,
+    /// As for the service.
+    pub avg_response_time_ms: Option<f64>,
+    /// As for the service.
+    pub p95_response_time_ms: Option<f64>,
+}
+
+/// One observer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ObserverReport {
+    /// Who.
+    #[schemars(with = "schema::AgentId")]
+    pub agent: AgentId,
+    /// Its name.
+    pub name: String,
+    /// Its probes.
+    pub total_health_checks: u64,
+    /// Of these, passed.
+    pub successful_checks: u64,
+}
+
+/// A time in which an instance was down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IncidentAnswer {
+    /// Which.
+    #[schemars(with = "schema::InstanceId")]
+    pub instance: InstanceId,
+    /// What was broken.
+    pub class: Option<String>,
+    /// Since when.
+    pub from: String,
+    /// Until when; null while it lasts.
+    pub to: Option<String>,
+    /// How long, until now while it lasts.
+    pub duration_ms: u64,
+}

@@ -1,0 +1,134 @@
+//! What others' tools expect: Kubernetes' probes, the forms of `/health`, Prometheus' discovery, the page and its policy.
+
+use super::fixture::{ask, get, start, view};
+use crate::answers::{
+    AgentHealthAnswer, AgentHealthStatus, CachesAnswer, HealthJsonAnswer, HealthJsonStatus, OpsStatus, OpsStatusAnswer,
+    QueuesAnswer, ReadyAnswer, ReadyStatus, TargetGroup, VotesAnswer,
+};
+use quorate_mesh::MeshView;
+
+fn unsettled() -> MeshView {
+    MeshView { settled: false, ..view() }
+}
+
+#[tokio::test]
+async fn kubernetes_probes_name_their_checks() {
+    let fixture = start(view());
+    let well = ask(fixture.api, "GET /readyz?verbose", &[]).await;
+    assert_eq!(well.body, "[+]engine ok\n[+]membership ok\n[+]storage ok\n[+]mesh ok\nreadyz check passed\n");
+    fixture.published.replace(unsettled());
+    let failed = ask(fixture.api, "GET /readyz?verbose", &[]).await;
+    assert_eq!(failed.status, 503);
+    assert!(failed.body.contains("[-]mesh failed: the agent has not caught up with the mesh yet\n"), "{}", failed.body);
+    assert!(failed.body.ends_with("readyz check failed\n"), "{}", failed.body);
+    let without = ask(fixture.api, "GET /readyz?verbose&exclude=storage,mesh&exclude=odd", &[]).await;
+    assert_eq!(without.status, 200);
+    assert!(without.body.contains("[+]mesh excluded: ok\nwarn: some checks cannot be excluded: no matches for odd\n"));
+    for (path, status) in
+        [("/readyz/mesh", 503), ("/readyz/engine", 200), ("/livez", 200), ("/healthz", 200), ("/livez/mesh", 404)]
+    {
+        assert_eq!(ask(fixture.api, &format!("GET {path}"), &[]).await.status, status, "{path}");
+    }
+    assert_eq!(ask(fixture.api, "GET /livez?verbose", &[]).await.body, "[+]engine ok\nlivez check passed\n");
+}
+
+#[tokio::test]
+async fn health_has_the_form_that_is_asked_for() {
+    let fixture = start(unsettled());
+    let api = fixture.api;
+    for path in ["/health", "/api/health", "/health?format=json"] {
+        let answer: AgentHealthAnswer = get(api, path, 200).await;
+        assert_eq!((answer.status, answer.checks["engine"]), (AgentHealthStatus::Degraded, AgentHealthStatus::Ok));
+        assert_eq!(answer.checks["mesh"], AgentHealthStatus::Degraded);
+    }
+    let reply = ask(api, "GET /health", &["Accept: application/health+json, application/json;q=0.5"]).await;
+    assert_eq!((reply.header("content-type"), reply.header("vary")), (Some("application/health+json"), Some("accept")));
+    let answer: HealthJsonAnswer = reply.json();
+    assert_eq!((answer.status, answer.service_id.as_str()), (HealthJsonStatus::Warn, "0000000000000001"));
+    assert_eq!(answer.checks["engine:responseTime"][0].observed_unit.as_deref(), Some("ms"));
+    assert!(answer.output.contains("caught up"), "{}", answer.output);
+    // As Prometheus asks, whose scrape may point here.
+    let prometheus =
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    let open = ask(api, "GET /health", &[prometheus]).await;
+    assert!(open.body.ends_with("# EOF\n") && open.body.contains("# TYPE http_requests counter\n"));
+    let old = ask(api, "GET /health", &["Accept: text/plain;version=0.0.4"]).await;
+    assert!(old.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(old.body.contains("# TYPE http_requests_total counter\n") && !old.body.contains("# EOF"));
+    let browser = ask(api, "GET /health", &["Accept: text/html,text/plain,*/*"]).await;
+    assert_eq!(browser.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn readiness_lists_its_checks() {
+    let fixture = start(unsettled());
+    let answer: ReadyAnswer = get(fixture.api, "/ready", 503).await;
+    assert_eq!((answer.status, answer.checks["mesh"].status), (ReadyStatus::Unhealthy, ReadyStatus::Unhealthy));
+    assert!(answer.checks["engine"].latency_ms.is_some());
+    fixture.published.replace(view());
+    let answer: ReadyAnswer = get(fixture.api, "/health/ready", 200).await;
+    assert_eq!(answer.status, ReadyStatus::Healthy);
+}
+
+#[tokio::test]
+async fn operators_get_short_answers() {
+    let api = start(view()).api;
+    let answer: OpsStatusAnswer = get(api, "/ops/status", 200).await;
+    assert_eq!((answer.services["web"], answer.services["db"]), (OpsStatus::Up, OpsStatus::Down));
+    let queues: QueuesAnswer = get(api, "/health/queues", 200).await;
+    assert_eq!(
+        (queues.queues["probes"].metrics.queue_size, queues.queues["probes"].metrics.average_wait_time),
+        (0, None)
+    );
+    let caches: CachesAnswer = get(api, "/health/cache", 200).await;
+    assert_eq!(caches.dns.hit_rate, None);
+}
+
+#[tokio::test]
+async fn prometheus_discovers_agents_and_instances() {
+    let api = start(view()).api;
+    // Of three members whose API listens on loopback, only this one can be reached.
+    let agents: Vec<TargetGroup> = get(api, "/v1/sd/prometheus", 200).await;
+    assert_eq!(agents.len(), 1);
+    assert_eq!(
+        (agents[0].targets[0].as_str(), agents[0].labels["__meta_quorate_name"].as_str()),
+        ("127.0.0.1:7701", "host-1")
+    );
+    let web: Vec<TargetGroup> = get(api, "/v1/sd/prometheus?service=web", 200).await;
+    let targets: Vec<_> = web.iter().map(|group| group.targets[0].as_str()).collect();
+    assert_eq!(targets, ["10.0.0.1:80", "10.0.0.3:80"]);
+    assert_eq!(web[1].labels["__meta_quorate_verdict"], "down");
+}
+
+#[tokio::test]
+async fn votes_are_a_matrix() {
+    let api = start(view()).api;
+    let answer: VotesAnswer = get(api, "/v1/votes?service=web", 200).await;
+    assert_eq!(answer.observers.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["host-1", "host-2", "host-3"]);
+    assert_eq!(answer.instances.len(), 2);
+    let votes = &answer.instances[0].votes;
+    assert_eq!((votes["0000000000000001"].as_str(), votes["0000000000000003"].as_str()), ("fail", "silent"));
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let api = start(view()).api;
+    for (path, media) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+        let reply = ask(api, &format!("GET {path}"), &[]).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.header("content-type").unwrap().starts_with(media));
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe") && !policy.contains("http"));
+        assert_eq!(
+            (reply.header("x-content-type-options"), reply.header("x-frame-options")),
+            (Some("nosniff"), Some("DENY"))
+        );
+        for trace in ["http://", "https://", "innerHTML", "eval(", "style=", "onclick"] {
+            assert!(!reply.body.contains(trace), "{path} holds {trace}");
+        }
+    }
+    let page = ask(api, "GET /", &[]).await.body;
+    for part in ["<html lang=\"en\">", "name=\"viewport\"", "role=\"alert\"", "class=\"skip\"", "<noscript>"] {
+        assert!(page.contains(part), "the page lacks {part}");
+    }
+}

@@ -1,0 +1,74 @@
+//! What operators' tools ask: services in three words, the agent's queues and caches.
+
+use super::refusal::{Fault, Refusal};
+use super::words::time;
+use super::{Picture, Service, health};
+use crate::answers::{
+    CacheAnswer, CachesAnswer, OpsStatus, OpsStatusAnswer, QueueAnswer, QueueHealth, QueueMetrics, QueuesAnswer, Status,
+};
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use quorate_probe::ProbeStats;
+
+/// Every service: can it be used?
+pub async fn status(State(service): State<Service>) -> Json<OpsStatusAnswer> {
+    let Picture { view, now, .. } = service.picture();
+    let services = health::summaries(&view, false).into_iter().map(|summary| {
+        let status = match summary.status {
+            Status::Up | Status::Degraded => OpsStatus::Up,
+            Status::Starting | Status::Unknown | Status::Down => OpsStatus::Down,
+        };
+        (summary.service.to_string(), status)
+    });
+    Json(OpsStatusAnswer { timestamp: time(now), services: services.collect() })
+}
+
+/// The queue of probes.
+const PROBES: &str = "probes";
+
+/// Every queue.
+pub async fn queues(State(service): State<Service>) -> Json<QueuesAnswer> {
+    let queues = [(PROBES.to_owned(), probes(&(service.0.counters.1)()))];
+    Json(QueuesAnswer { timestamp: time(service.picture().now), queues: queues.into() })
+}
+
+/// One queue.
+pub async fn queue(
+    State(service): State<Service>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<QueueAnswer>, Refusal> {
+    match name?.as_str() {
+        PROBES => Ok(Json(probes(&(service.0.counters.1)()))),
+        other => {
+            let detail = format!("there is no queue {:?}", other.chars().take(64).collect::<String>());
+            Err(Refusal::new(Fault::UnknownQueue, detail, "GET /health/queues lists them"))
+        }
+    }
+}
+
+fn probes(stats: &ProbeStats) -> QueueAnswer {
+    let waited = u32::try_from(stats.waited).unwrap_or(u32::MAX);
+    let average = (waited > 0).then(|| stats.waited_total.as_secs_f64() * 1000.0 / f64::from(waited));
+    let metrics = QueueMetrics {
+        total_requests: stats.passed + stats.failed + stats.in_flight + stats.waiting,
+        completed_requests: stats.passed,
+        failed_requests: stats.failed,
+        queue_size: stats.waiting,
+        pending_requests: stats.in_flight,
+        average_wait_time: average.map(|ms| (ms * 1000.0).round() / 1000.0),
+    };
+    QueueAnswer { health: if stats.waiting == 0 { QueueHealth::Healthy } else { QueueHealth::Degraded }, metrics }
+}
+
+/// The caches.
+pub async fn caches(State(service): State<Service>) -> Json<CachesAnswer> {
+    let stats = (service.0.counters.1)();
+    let (hits, misses) = (stats.dns_cache_hits, stats.dns_lookups);
+    let share = |hits: u64, all: u64| {
+        let permille = hits.saturating_mul(1000) / all;
+        f64::from(u32::try_from(permille).unwrap_or(1000)) / 1000.0
+    };
+    let hit_rate = (hits + misses > 0).then(|| share(hits, hits + misses));
+    Json(CachesAnswer { timestamp: time(service.picture().now), dns: CacheAnswer { hits, misses, hit_rate } })
+}

@@ -1,0 +1,100 @@
+//! Registering by the API: what the engine is told, who owns what, and what people read of it.
+
+use super::fixture::{Fixture, Reply, ask, send, start, view};
+use crate::access::Scope;
+use crate::agent::drive::Ask;
+use crate::answers::ErrorAnswer;
+use quorate_core::{IntentKind, Registration};
+use quorate_mesh::Command;
+
+impl Fixture {
+    async fn change(&self, token: &str, request: &str, body: &str) -> Reply {
+        send(self.api, request, &[&format!("Authorization: Bearer {token}")], body).await
+    }
+
+    /// What the engine was told last.
+    fn told(&self) -> Option<Vec<Registration>> {
+        let mut asked = self.asked.lock().unwrap();
+        let mut last = None;
+        while let Ok(ask) = asked.try_recv() {
+            if let Ask::Command(Command::Register(registrations)) = ask {
+                last = Some(registrations);
+            }
+        }
+        last
+    }
+}
+
+const BODY: &str =
+    r#"{"service": "api", "address": "10.0.0.1:81", "weight": 50, "tags": ["b", "a", "b"], "ttl": "1m"}"#;
+
+#[tokio::test]
+async fn a_token_registers_and_withdraws_what_is_its_own() {
+    let fixture = start(view());
+    let (one, other, operator) =
+        (fixture.token(Scope::Register), fixture.token(Scope::Register), fixture.token(Scope::Operate));
+    let reply = fixture.change(&one, "PUT /v1/instances/api@1", BODY).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let told = fixture.told().unwrap();
+    assert_eq!(told.len(), 2, "the configured one stays");
+    let placement = &told[1].placement;
+    assert_eq!((placement.weight, placement.tags.join(",")), (50, "a,b".to_owned()));
+
+    for (token, request, status) in [
+        (&other, "PUT /v1/instances/api@1", 403),
+        (&other, "DELETE /v1/instances/api@1", 403),
+        (&one, "PUT /v1/instances/web@10.0.0.1:80", 409),
+        (&one, "PUT /v1/instances/api@1/intent", 403),
+    ] {
+        let reply = fixture.change(token, request, BODY).await;
+        assert_eq!(reply.status, status, "{request}: {}", reply.body);
+    }
+    assert_eq!(ask(fixture.api, "DELETE /v1/instances/api@1", &[]).await.status, 401);
+    assert!(fixture.told().is_none(), "nothing that was refused reaches the engine");
+    assert_eq!(fixture.change(&operator, "DELETE /v1/instances/api@1", "").await.status, 200);
+    assert_eq!(fixture.told().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_operator_drains_what_is_configured_and_the_home_must_be_asked() {
+    let fixture = start(view());
+    let operator = fixture.token(Scope::Operate);
+    let body = r#"{"kind": "maintenance", "reason": "new disk", "for": "2h"}"#;
+    let reply = fixture.change(&operator, "PUT /v1/instances/web@10.0.0.1:80/intent", body).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let intent = fixture.told().unwrap()[0].placement.intent.clone().unwrap();
+    assert_eq!(
+        (intent.kind, intent.owner.as_str(), intent.reason.as_str()),
+        (IntentKind::Maintenance, "test", "new disk")
+    );
+    assert_eq!(intent.until.unwrap().0 - intent.since.0, 7_200_000);
+    assert_eq!(fixture.change(&operator, "DELETE /v1/instances/web@10.0.0.1:80/intent", "").await.status, 200);
+    assert!(fixture.told().unwrap()[0].placement.intent.is_none());
+    let elsewhere = fixture.change(&operator, "PUT /v1/instances/web@10.0.0.3:80/intent", body).await;
+    let error: ErrorAnswer = elsewhere.json();
+    assert!(elsewhere.status == 409 && error.error == "not_home" && error.detail.contains("host-3"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_wrong_is_told_as_a_whole() {
+    let fixture = start(view());
+    let token = fixture.token(Scope::Register);
+    let body = r#"{"service": "a b", "weight": 1001, "check": {"tiemout": 1}}"#;
+    let error: ErrorAnswer = fixture.change(&token, "PUT /v1/instances/api@1", body).await.json();
+    for part in ["service:", "check.tiemout: is not a known key; did you mean `timeout`?", "weight: 1001"] {
+        assert!(error.detail.contains(part), "{part}: {}", error.detail);
+    }
+    let large = format!("{{\"service\": \"{}\"}}", "x".repeat(70_000));
+    assert_eq!(fixture.change(&token, "PUT /v1/instances/api@1", &large).await.status, 413);
+}
+
+#[tokio::test]
+async fn only_a_lost_agent_is_forgotten() {
+    let fixture = start(view());
+    let operator = fixture.token(Scope::Operate);
+    assert_eq!(fixture.change(&operator, "DELETE /v1/members/host-2", "").await.status, 409, "it is suspected only");
+    let reply = fixture.change(&operator, "DELETE /v1/members/0000000000000003", "").await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let asked = fixture.asked.lock().unwrap().try_recv().unwrap();
+    assert!(matches!(asked, Ask::Command(Command::Forget(agent)) if agent.0 == 3), "{asked:?}");
+}

@@ -1,0 +1,237 @@
+//! `/v1/reports/{service}` and `/v1/badges`: what has been.
+
+use super::parameters::{Kind, Parameter, Parameters};
+use super::refusal::{Fault, Refusal};
+use super::words::time;
+use super::{Picture, Service, health};
+use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, Status};
+use crate::history::History;
+use crate::history::bucket::Bucket;
+use crate::history::timeline::{Uptime, incidents, uptime};
+use crate::spelling::nearest;
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use quorate_core::{InstanceId, ServiceName, UnixMs};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const HOUR_MS: u64 = 3_600_000;
+/// The windows of every report, in hours.
+const WINDOWS: [(&str, u64); 5] = [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720), ("90d", 2160)];
+/// Incidents in one report.
+const MAX_INCIDENTS: usize = 1000;
+
+/// `hours`
+pub const HOURS: Parameter = Parameter {
+    name: "hours",
+    kind: Kind::Count(1, 2160),
+    help: "The time to report on, in hours; 24 unless said otherwise.",
+};
+/// `window`
+pub const WINDOW: Parameter = Parameter {
+    name: "window",
+    kind: Kind::Words(|| WINDOWS.iter().map(|(word, _)| *word).collect()),
+    help: "The time that an uptime is of; 24h unless said otherwise.",
+};
+
+type Name = Result<Path<String>, PathRejection>;
+
+/// One service over some hours.
+pub async fn report(
+    State(service): State<Service>,
+    name: Name,
+    parameters: Parameters,
+) -> Result<Json<ReportAnswer>, Refusal> {
+    let (app, ids) = instances(&service, &name?)?;
+    let hours = parameters.count(HOURS.name).unwrap_or(24);
+    read(&service, move |service, history| make(service, history, app, &ids, hours)).await.map(Json)
+}
+
+/// A picture of one service's uptime.
+pub async fn uptime_badge(
+    State(service): State<Service>,
+    name: Name,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
+    let (_, ids) = instances(&service, &name?)?;
+    let found =
+        WINDOWS.into_iter().find(|(word, _)| parameters.has(WINDOW.name) && parameters.admits(WINDOW.name, word));
+    let (word, hours) = found.unwrap_or(("24h", 24));
+    let percent =
+        read(&service, move |service, history| Ok(window(history, &ids, service.picture().now, hours)?.percent()))
+            .await?;
+    let (text, colour) = match percent {
+        Some(percent) if percent >= 99.9 => (shown(percent), "#2a7d2a"),
+        Some(percent) if percent >= 99.0 => (shown(percent), "#8a6d00"),
+        Some(percent) => (shown(percent), "#a32a2a"),
+        None => ("no data".to_owned(), "#666666"),
+    };
+    Ok(badge(&format!("uptime {word}"), &text, colour))
+}
+
+/// A picture of how one service is.
+pub async fn health_badge(State(service): State<Service>, name: Name) -> Result<Response, Refusal> {
+    let (app, _) = instances(&service, &name?)?;
+    let Picture { view, .. } = service.picture();
+    let summaries = health::summaries(&view, false);
+    let status =
+        summaries.iter().find(|summary| summary.service == app).map_or(Status::Unknown, |summary| summary.status);
+    let colour = match status {
+        Status::Up => "#2a7d2a",
+        Status::Degraded | Status::Starting => "#8a6d00",
+        Status::Down => "#a32a2a",
+        Status::Unknown => "#666666",
+    };
+    Ok(badge(app.as_str(), status.as_str(), colour))
+}
+
+/// The history is read on a thread of its own: it may have to wait for the disk.
+async fn read<T: Send + 'static>(
+    service: &Service,
+    work: impl FnOnce(&Service, &History) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let service = service.clone();
+    let done = tokio::task::spawn_blocking(move || match &service.0.control.history {
+        Some(history) => work(&service, &Arc::clone(history)).map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), "the history could not be read");
+            Refusal::internal("the history could not be read")
+        }),
+        None => Err(Refusal::new(
+            Fault::NoHistory,
+            "this agent keeps no history",
+            "set `history.enabled = true` and start it anew",
+        )),
+    });
+    done.await.unwrap_or_else(|error| Err(Refusal::internal(error.to_string())))
+}
+
+/// The instances of a service as the mesh knows them now.
+fn instances(service: &Service, name: &str) -> Result<(ServiceName, Vec<InstanceId>), Refusal> {
+    let Picture { view, .. } = service.picture();
+    let of_service: Vec<_> = view.instances.values().filter(|instance| instance.service.as_str() == name).collect();
+    match of_service.first() {
+        Some(first) => {
+            Ok((first.service.clone(), of_service.iter().map(|instance| instance.instance.clone()).collect()))
+        }
+        None => {
+            let known = view.instances.values().map(|instance| instance.service.as_str());
+            let detail = format!("there is no service {:?}", name.chars().take(64).collect::<String>());
+            let refusal = Refusal::new(Fault::UnknownService, detail, "GET /v1/services lists them");
+            Err(refusal.nearest(nearest(name, known, 3)))
+        }
+    }
+}
+
+fn make(
+    service: &Service,
+    history: &History,
+    app: ServiceName,
+    ids: &[InstanceId],
+    hours: u64,
+) -> anyhow::Result<ReportAnswer> {
+    let Picture { view, answer, now } = service.picture();
+    let from = UnixMs(now.0.saturating_sub(hours * HOUR_MS));
+    let (mut whole, mut counted, mut reports, mut faults) =
+        (Bucket::default(), Uptime::default(), Vec::new(), Vec::new());
+    for id in ids {
+        let bucket = history.probes(id, from, now)?;
+        let moments = history.moments(id, from, now)?;
+        let time_up = uptime(&moments, from, now);
+        reports.push(InstanceReport {
+            instance: id.clone(),
+            uptime_percent: time_up.percent(),
+            up_ms: time_up.up_ms,
+            down_ms: time_up.down_ms,
+            total_health_checks: bucket.checks,
+            successful_checks: bucket.passed,
+            avg_response_time_ms: bucket.mean_ms(),
+            p95_response_time_ms: bucket.p95_ms(),
+        });
+        faults.extend(incidents(&moments, from, now).into_iter().map(|incident| (id, incident)));
+        whole.merge(&bucket);
+        counted = counted.and(time_up);
+    }
+    faults.sort_by_key(|(_, incident)| std::cmp::Reverse(incident.from));
+    let incidents = faults.into_iter().take(MAX_INCIDENTS).map(|(id, incident)| IncidentAnswer {
+        instance: id.clone(),
+        class: incident.class,
+        from: time(incident.from),
+        to: incident.to.map(time),
+        duration_ms: incident.to.unwrap_or(now).0.saturating_sub(incident.from.0),
+    });
+    let windows: anyhow::Result<BTreeMap<_, _>> = WINDOWS
+        .iter()
+        .map(|(word, hours)| Ok(((*word).to_owned(), window(history, ids, now, *hours)?.percent())))
+        .collect();
+    Ok(ReportAnswer {
+        app_name: app,
+        report_period_hours: hours,
+        uptime_percent: counted.percent(),
+        total_health_checks: whole.checks,
+        successful_checks: whole.passed,
+        failed_checks: whole.checks - whole.passed,
+        avg_response_time_ms: whole.mean_ms(),
+        p95_response_time_ms: whole.p95_ms(),
+        error_breakdown: whole.errors.clone(),
+        generated_at: time(now),
+        sample_count: whole.passed,
+        uptime_windows: windows?,
+        instances: reports,
+        observers: vec![ObserverReport {
+            agent: view.agent,
+            name: view.name.clone(),
+            total_health_checks: whole.checks,
+            successful_checks: whole.passed,
+        }],
+        incidents: incidents.collect(),
+        view: answer,
+    })
+}
+
+fn window(history: &History, ids: &[InstanceId], now: UnixMs, hours: u64) -> anyhow::Result<Uptime> {
+    let from = UnixMs(now.0.saturating_sub(hours * HOUR_MS));
+    let mut whole = Uptime::default();
+    for id in ids {
+        whole = whole.and(uptime(&history.moments(id, from, now)?, from, now));
+    }
+    Ok(whole)
+}
+
+/// Rounded down: 99.99 % is not 100 %.
+fn shown(percent: f64) -> String {
+    format!("{:.2} %", (percent * 100.0).floor() / 100.0)
+}
+
+/// Two fields, one beside the other. What stands in them is of closed lists, or a name without characters that mean something in XML.
+fn badge(label: &str, text: &str, colour: &str) -> Response {
+    let width = |text: &str| 7 * text.chars().count() + 12;
+    let (left, right) = (width(label), width(text));
+    let (whole, middle_left, middle_right) = (left + right, left / 2, left + right / 2);
+    let svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{whole}\" height=\"20\" role=\"img\" aria-label=\"{label}: {text}\">\
+         <title>{label}: {text}</title><rect width=\"{left}\" height=\"20\" fill=\"#444444\"/>\
+         <rect x=\"{left}\" width=\"{right}\" height=\"20\" fill=\"{colour}\"/>\
+         <g fill=\"#ffffff\" text-anchor=\"middle\" font-family=\"Verdana,DejaVu Sans,sans-serif\" font-size=\"11\">\
+         <text x=\"{middle_left}\" y=\"14\">{label}</text><text x=\"{middle_right}\" y=\"14\">{text}</text></g></svg>"
+    );
+    ([(header::CONTENT_TYPE, SVG)], svg).into_response()
+}
+
+/// The media type of badges.
+pub const SVG: &str = "image/svg+xml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_is_not_rounded_up() {
+        assert_eq!(
+            (shown(99.999), shown(100.0), shown(0.0)),
+            ("99.99 %".into(), "100.00 %".into(), "0.00 %".to_owned())
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! `quorate report`: what has been of a service, over hours to months.
+
+use super::client::path_part;
+use super::question::{Question, Source, Watch, ask};
+use super::span;
+use super::style::clean;
+use crate::answers::{ReportAnswer, ViewAnswer};
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// What to report on.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The service
+    service: String,
+    /// The time, in hours: up to 2160, which is 90 days
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=2160))]
+    hours: u64,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// When the agent cannot be reached or keeps no history.
+pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    ask(&Report { service: args.service.clone(), hours: args.hours }, &args.source, args.watch).await
+}
+
+struct Report {
+    service: String,
+    hours: u64,
+}
+
+impl Question for Report {
+    type Answer = ReportAnswer;
+
+    fn path(&self) -> String {
+        format!("/v1/reports/{}?hours={}", path_part(&self.service), self.hours)
+    }
+
+    fn view<'a>(&self, answer: &'a ReportAnswer) -> &'a ViewAnswer {
+        &answer.view
+    }
+
+    fn text(&self, answer: &ReportAnswer) -> String {
+        text(answer)
+    }
+
+    fn names(&self, answer: &ReportAnswer) -> Vec<String> {
+        answer.instances.iter().map(|instance| instance.instance.to_string()).collect()
+    }
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "no data".to_owned(), |value| format!("{:.3} %", (value * 1000.0).floor() / 1000.0))
+}
+
+fn milliseconds(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"))
+}
+
+fn text(answer: &ReportAnswer) -> String {
+    let mut text = format!("{} over the last {} h\n", clean(answer.app_name.as_str()), answer.report_period_hours);
+    let windows = ["1h", "24h", "7d", "30d", "90d"].map(|word| {
+        let value = answer.uptime_windows.get(word).copied().flatten();
+        format!("{word} {}", percent(value))
+    });
+    let _ = writeln!(text, "  uptime     {}   ({})", percent(answer.uptime_percent), windows.join(", "));
+    let _ = writeln!(
+        text,
+        "  probes     {} by {}, {} failed",
+        answer.total_health_checks,
+        clean(&answer.view.name),
+        answer.failed_checks
+    );
+    let (mean, p95) = (milliseconds(answer.avg_response_time_ms), milliseconds(answer.p95_response_time_ms));
+    let _ = writeln!(text, "  responses  {mean} on average, 95 of 100 within {p95}");
+    for (kind, count) in &answer.error_breakdown {
+        let _ = writeln!(text, "  failed     {count} by {}", clean(kind));
+    }
+    for instance in &answer.instances {
+        let (uptime, p95) = (percent(instance.uptime_percent), milliseconds(instance.p95_response_time_ms));
+        let _ = writeln!(text, "  {}   up {uptime}, p95 {p95}", instance.instance);
+    }
+    for incident in answer.incidents.iter().take(20) {
+        let ended = if incident.to.is_some() { "" } else { ", and still is" };
+        let class = incident.class.as_deref().map_or_else(String::new, |class| format!(" ({})", clean(class)));
+        let (since, lasted) = (span::clock(&incident.from), span::words(incident.duration_ms));
+        let _ = writeln!(text, "  down       {} at {since} for {lasted}{ended}{class}", incident.instance);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_data_is_said_and_nothing_is_rounded_up() {
+        assert_eq!((percent(None), percent(Some(99.9999))), ("no data".to_owned(), "99.999 %".to_owned()));
+        assert_eq!((milliseconds(None), milliseconds(Some(1.25))), ("-".to_owned(), "1.2 ms".to_owned()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Settings of checks that speak one service's own protocol: Redis, PostgreSQL, DNS, gRPC, ICMP.
+
+use super::super::reader::{Faults, Headers, Section, StatusItems};
+use super::exchange::one_of;
+use super::{choice, set, set_some, tls};
+use quorate_core::check::limits;
+use quorate_core::check::{DnsCheck, DnsTransport, GrpcCheck, IcmpCheck, PostgresCheck, RecordType, RedisCheck};
+use quorate_core::{Expect, TlsOptions};
+
+/// Response codes by name (RFC 6895).
+const RCODES: [(&str, u16); 6] =
+    [("NOERROR", 0), ("FORMERR", 1), ("SERVFAIL", 2), ("NXDOMAIN", 3), ("NOTIMP", 4), ("REFUSED", 5)];
+
+/// Reads them.
+pub(super) fn redis(section: &Section<'_>, faults: &mut Faults) -> RedisCheck {
+    let mut redis = RedisCheck { password: None, tls: over_tls(section, faults) };
+    set_some(&mut redis.password, section.take("password", faults));
+    redis
+}
+
+/// Reads them.
+pub(super) fn postgres(section: &Section<'_>, faults: &mut Faults) -> PostgresCheck {
+    let mut postgres = PostgresCheck { tls: over_tls(section, faults), ..PostgresCheck::default() };
+    set(&mut postgres.user, section.take("user", faults));
+    set(&mut postgres.database, section.take("database", faults));
+    postgres
+}
+
+/// Reads them.
+pub(super) fn grpc(section: &Section<'_>, faults: &mut Faults) -> GrpcCheck {
+    let mut grpc = GrpcCheck { tls: over_tls(section, faults), ..GrpcCheck::default() };
+    set(&mut grpc.service, section.take("grpc_service", faults));
+    set_some(&mut grpc.host, section.take("host", faults));
+    if let Some(metadata) = section.take::<Headers>("metadata", faults) {
+        grpc.metadata = metadata.value.0;
+    }
+    grpc
+}
+
+/// Reads them.
+pub(super) fn icmp(section: &Section<'_>, faults: &mut Faults) -> IcmpCheck {
+    let mut icmp = IcmpCheck::default();
+    if let Some(bytes) = section.take::<u32>("payload_bytes", faults) {
+        match u16::try_from(bytes.value) {
+            Ok(count) => icmp.payload_bytes = count,
+            Err(_) => {
+                let message = format!("{} is not allowed; use 16 to {}", bytes.value, limits::MAX_ECHO_BYTES);
+                faults.add(bytes.at, section.key("payload_bytes"), message);
+            }
+        }
+    }
+    icmp
+}
+
+/// Reads them.
+pub(super) fn dns(section: &Section<'_>, faults: &mut Faults) -> DnsCheck {
+    let mut dns = DnsCheck::default();
+    if !section.has("query_name") {
+        faults.add(
+            section.at,
+            section.key("query_name"),
+            "is missing; write the name to ask for, such as \"web.internal\"",
+        );
+    }
+    set(&mut dns.name, section.take("query_name", faults));
+    set(&mut dns.record_type, choice(section, "query_type", RecordType::ALL, RecordType::as_str, faults));
+    set(&mut dns.transport, choice(section, "transport", DnsTransport::ALL, DnsTransport::as_str, faults));
+    if let Some(items) = section.take::<StatusItems>("rcodes", faults) {
+        let code = |item: &String| {
+            let named = RCODES.iter().find(|(name, _)| name.eq_ignore_ascii_case(item)).map(|(_, code)| *code);
+            named.or_else(|| item.parse().ok().filter(|code| *code < 4096))
+        };
+        let unknown: Vec<_> = items.value.0.iter().filter(|item| code(item).is_none()).collect();
+        for item in unknown {
+            let message =
+                format!("{item:?} is not a response code; use NOERROR, SERVFAIL, NXDOMAIN, REFUSED or a number");
+            faults.add(items.at, section.key("rcodes"), message);
+        }
+        dns.rcodes = items.value.0.iter().filter_map(code).collect();
+    }
+    one_of(section, "expected_answer", "expected_answer_regex", faults);
+    if let Some(text) = section.take::<String>("expected_answer", faults) {
+        dns.expect = Some(Expect::Contains(text.value.into_bytes()));
+    }
+    if let Some(pattern) = section.take::<String>("expected_answer_regex", faults) {
+        dns.expect = Some(Expect::Regex(pattern.value));
+    }
+    dns
+}
+
+/// TLS, if `tls` asks for it; settings of TLS without it are a mistake.
+fn over_tls(section: &Section<'_>, faults: &mut Faults) -> Option<TlsOptions> {
+    let mut options = TlsOptions::default();
+    tls::read(section, &mut options, faults);
+    let wanted = section.take::<bool>("tls", faults).is_some_and(|found| found.value);
+    for name in tls::KEYS.iter().filter(|name| !wanted && section.has(name)) {
+        faults.add(
+            section.key_place(name),
+            section.place(name).1,
+            "does nothing without `tls = true`; add that, or take it out",
+        );
+    }
+    wanted.then_some(options)
+}

@@ -1,0 +1,27 @@
+//! Settings of every check that speaks TLS.
+
+use super::super::reader::{Faults, Section};
+use super::{choice, set, set_some};
+use quorate_core::{TlsOptions, TlsVersion};
+
+/// Their keys.
+pub(super) const KEYS: [&str; 7] = [
+    "verify_ssl",
+    "server_name",
+    "ca_file",
+    "client_cert_file",
+    "min_tls_version",
+    "certificate_warning",
+    "certificate_critical",
+];
+
+/// Reads them over the defaults in `tls`.
+pub(super) fn read(section: &Section<'_>, tls: &mut TlsOptions, faults: &mut Faults) {
+    set(&mut tls.verify, section.take("verify_ssl", faults));
+    set_some(&mut tls.server_name, section.take("server_name", faults));
+    set_some(&mut tls.ca_file, section.take("ca_file", faults));
+    set_some(&mut tls.client_cert_file, section.take("client_cert_file", faults));
+    set_some(&mut tls.expiry_warning, section.take("certificate_warning", faults));
+    set_some(&mut tls.expiry_critical, section.take("certificate_critical", faults));
+    set(&mut tls.min_version, choice(section, "min_tls_version", TlsVersion::ALL, TlsVersion::as_str, faults));
+}

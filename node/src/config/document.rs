@@ -1,0 +1,306 @@
+//! Everything that is configured, from several places, as one document: the files of a directory, the environment, and variables in texts.
+//!
+//! Each place has a part of one range of offsets, so that whoever reads the document needs to know nothing of the places: a fault's offset
+//! says where it belongs.
+
+use super::errors::{ConfigError, ConfigErrors};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use toml::de::{DeArray, DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+/// Most bytes of all places together.
+pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// Files of a directory at most.
+const MAX_FILES: usize = 64;
+/// Before the names of keys in the environment.
+pub const ENVIRONMENT: &str = "QUORATE__";
+
+/// One place.
+#[derive(Debug, Clone)]
+struct Place {
+    /// As it is shown.
+    shown: String,
+    /// Its text in TOML, after as many spaces as all places before it have bytes.
+    text: String,
+    begins: usize,
+    /// Do lines of the text mean anything to a person? Not when it was written in YAML.
+    lines: bool,
+    /// May it replace what others say?
+    overrides: bool,
+}
+
+/// The texts of a document.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    places: Vec<Place>,
+    bytes: usize,
+}
+
+impl Texts {
+    /// One text in TOML.
+    pub fn of(shown: &str, text: &str) -> Self {
+        let mut texts = Self::default();
+        texts.add(shown.to_owned(), text, true, false);
+        texts
+    }
+
+    fn add(&mut self, shown: String, text: &str, lines: bool, overrides: bool) {
+        let begins = self.bytes;
+        let text = format!("{}{text}\n", " ".repeat(begins));
+        self.bytes = text.len();
+        self.places.push(Place { shown, text, begins, lines, overrides });
+    }
+
+    /// Reads a file, or all files of a directory that end in `.toml`, `.yaml` or `.yml`, in the order of their names.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn read(path: &Path) -> Result<Self, ConfigErrors> {
+        let mut texts = Self::default();
+        for file in files(path)? {
+            let shown = file.display().to_string();
+            let whole = |message: &dyn std::fmt::Display| ConfigErrors::whole(&shown, message);
+            let left = MAX_BYTES.saturating_sub(u64::try_from(texts.bytes).unwrap_or(u64::MAX));
+            // Not by its size: a device or a pipe has none.
+            let mut text = String::new();
+            let opened = File::open(&file).map_err(|error| whole(&error))?;
+            let read = opened.take(left + 1).read_to_string(&mut text).map_err(|error| whole(&error))?;
+            if u64::try_from(read).is_ok_and(|read| read > left) {
+                return Err(whole(&format!("is too large; at most {MAX_BYTES} bytes, all files together")));
+            }
+            if is_yaml(&file) {
+                let value = serde_saphyr::from_str::<serde_json::Value>(&text).map_err(|error| whole(&error))?;
+                let toml = toml::to_string(&without_nulls(value)).map_err(|error| whole(&error))?;
+                texts.add(shown, &toml, false, false);
+            } else {
+                texts.add(shown, &text, true, false);
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Adds what the environment says of single keys, which goes before the files: `QUORATE__API__RATE_LIMIT=100`.
+    pub fn environment(mut self, variables: impl Iterator<Item = (String, String)>) -> Self {
+        let mut named: Vec<_> = variables.filter(|(name, _)| name.starts_with(ENVIRONMENT)).collect();
+        named.sort();
+        for (name, value) in named {
+            let keys = name[ENVIRONMENT.len()..].to_ascii_lowercase().replace("__", ".");
+            // What is no value of TOML is a text.
+            let literal = format!("{keys} = {value}");
+            let text = if DeTable::parse(&literal).is_ok() {
+                literal
+            } else {
+                format!("{keys} = {}", toml::Value::String(value))
+            };
+            self.add(name, &text, false, true);
+        }
+        self
+    }
+
+    /// The document, with variables filled in.
+    ///
+    /// # Errors
+    /// What cannot be parsed, what is said twice, and variables that are not set.
+    pub fn document(&self, variable: impl Fn(&str) -> Option<String>) -> Result<DeTable<'_>, ConfigErrors> {
+        let mut faults = Vec::new();
+        let mut whole = DeTable::new();
+        for place in &self.places {
+            let (table, syntax) = DeTable::parse_recoverable(&place.text);
+            faults.extend(syntax.iter().map(|error| ConfigError {
+                offset: error.span().map_or(place.begins, |span| span.start.max(place.begins)),
+                key: String::new(),
+                message: error.message().to_owned(),
+            }));
+            if syntax.is_empty() {
+                merge(&mut whole, table.into_inner(), "", place.overrides, &mut faults);
+            }
+        }
+        if faults.is_empty() {
+            fill_table(&mut whole, "", &variable, &mut faults);
+        }
+        if faults.is_empty() { Ok(whole) } else { Err(self.errors(faults)) }
+    }
+
+    /// Faults with their places.
+    pub fn errors(&self, faults: Vec<ConfigError>) -> ConfigErrors {
+        ConfigErrors::new(faults, |offset| {
+            let place = self.places.iter().rev().find(|place| place.begins <= offset).or(self.places.first());
+            match place {
+                Some(place) if place.lines => {
+                    let text = &place.text[place.begins.min(place.text.len())..];
+                    let (line, column) = super::errors::place(text, offset - place.begins.min(offset));
+                    format!("{}:{line}:{column}", place.shown)
+                }
+                Some(place) => place.shown.clone(),
+                None => String::new(),
+            }
+        })
+    }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "yaml" || end == "yml")
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let shown = path.display().to_string();
+    let entries = fs::read_dir(path).map_err(|error| ConfigErrors::whole(&shown, error))?;
+    let is_one = |path: &PathBuf| is_yaml(path) || path.extension().is_some_and(|end| end == "toml");
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_one).collect();
+    files.sort();
+    match files.len() {
+        0 => Err(ConfigErrors::whole(&shown, "holds no file that ends in .toml, .yaml or .yml")),
+        1..=MAX_FILES => Ok(files),
+        n => Err(ConfigErrors::whole(&shown, format!("holds {n} files; at most {MAX_FILES}"))),
+    }
+}
+
+/// YAML says of a key that it has nothing; TOML does not name it then.
+fn without_nulls(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let some = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(some.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        Value::Null => Value::Object(serde_json::Map::new()),
+        other => other,
+    }
+}
+
+/// Tables are laid together, lists follow one another; anything else may be said once.
+fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>, path: &str, overrides: bool, faults: &mut Vec<ConfigError>) {
+    for (key, value) in from {
+        let name = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+        let Some(known) = into.get_mut::<str>(key.get_ref()) else {
+            into.insert(key, value);
+            continue;
+        };
+        let span = value.span();
+        match (known.get_mut(), value.into_inner()) {
+            (DeValue::Table(known), DeValue::Table(table)) => merge(known, table, &name, overrides, faults),
+            (DeValue::Array(known), DeValue::Array(items)) if !overrides => append(known, &items),
+            (_, value) if overrides => *known = Spanned::new(span, value),
+            _ => faults.push(ConfigError {
+                offset: span.start,
+                key: name,
+                message: "is said in another file already; keep one of them".to_owned(),
+            }),
+        }
+    }
+}
+
+fn append<'a>(known: &mut DeArray<'a>, items: &DeArray<'a>) {
+    items.iter().for_each(|item| known.push(item.clone()));
+}
+
+/// A table without places.
+pub fn as_table(table: &DeTable<'_>) -> Table {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), as_value(value.get_ref()))).collect()
+}
+
+fn as_value(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        // What is too large is told by whoever reads it as a number.
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::String(number.to_string()), Value::Integer),
+        DeValue::Float(number) => {
+            number.as_str().parse().map_or_else(|_| Value::String(number.to_string()), Value::Float)
+        }
+        DeValue::Boolean(truth) => Value::Boolean(*truth),
+        DeValue::Datetime(time) => Value::Datetime(*time),
+        DeValue::Array(items) => Value::Array(items.iter().map(|item| as_value(item.get_ref())).collect()),
+        DeValue::Table(table) => Value::Table(as_table(table)),
+    }
+}
+
+/// Every value by its full key; of services, each as a whole.
+pub fn flattened(table: &Table) -> BTreeMap<String, String> {
+    let mut flat = BTreeMap::new();
+    flatten(table, "", &mut flat);
+    flat
+}
+
+fn flatten(table: &Table, path: &str, flat: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inner) => flatten(inner, &name, flat),
+            other => {
+                flat.insert(name, other.to_string());
+            }
+        }
+    }
+}
+
+type Variables<'v> = dyn Fn(&str) -> Option<String> + 'v;
+
+fn fill_table(table: &mut DeTable<'_>, path: &str, variable: &Variables<'_>, faults: &mut Vec<ConfigError>) {
+    for (key, value) in table.iter_mut() {
+        let name = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+        fill(value, &name, variable, faults);
+    }
+}
+
+fn fill(value: &mut Spanned<DeValue<'_>>, path: &str, variable: &Variables<'_>, faults: &mut Vec<ConfigError>) {
+    let offset = value.span().start;
+    match value.get_mut() {
+        DeValue::String(text) if text.contains('$') => match filled(text, variable) {
+            Ok(filled) => *text = Cow::Owned(filled),
+            Err(message) => faults.push(ConfigError { offset, key: path.to_owned(), message }),
+        },
+        DeValue::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                fill(item, &format!("{path}[{index}]"), variable, faults);
+            }
+        }
+        DeValue::Table(table) => fill_table(table, path, variable, faults),
+        _ => {}
+    }
+}
+
+/// `${NAME}` is the variable's value, `${NAME:-default}` another one when it is not set or empty, `$$` a dollar. A dollar before anything else
+/// is itself: regular expressions end with one.
+fn filled(text: &str, variable: &Variables<'_>) -> Result<String, String> {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        whole.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(after) = after.strip_prefix('$') {
+            whole.push('$');
+            rest = after;
+        } else if let Some(inner) = after.strip_prefix('{') {
+            let (name, behind) =
+                inner.split_once('}').ok_or("has a `${` without its `}`; a dollar by itself is `$$`")?;
+            let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(plain) {
+                return Err(format!("${{{name}}} names no variable; a dollar by itself is `$$`"));
+            }
+            let value = variable(name).filter(|value| default.is_none() || !value.is_empty());
+            let value = value.or_else(|| default.map(str::to_owned));
+            let missing = || format!("the variable {name} is not set; set it, or write ${{{name}:-default}}");
+            whole.push_str(&value.ok_or_else(missing)?);
+            rest = behind;
+        } else {
+            whole.push('$');
+            rest = after;
+        }
+    }
+    whole.push_str(rest);
+    Ok(whole)
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -1,0 +1,171 @@
+//! Probes of one instance within a span of time, in numbers.
+
+use super::timeline::ratio;
+use quorate_core::{Outcome, ProbeResult, UnixMs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long the span of a bucket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Width {
+    /// For reports of a day or two.
+    FiveMinutes,
+    /// For longer ones.
+    Hour,
+}
+
+impl Width {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::FiveMinutes, Self::Hour];
+
+    /// In milliseconds.
+    pub fn ms(self) -> u64 {
+        match self {
+            Self::FiveMinutes => 5 * 60 * 1000,
+            Self::Hour => 3600 * 1000,
+        }
+    }
+
+    /// How long such buckets are kept.
+    pub fn kept(self) -> Duration {
+        match self {
+            Self::FiveMinutes => Duration::from_secs(49 * 3600),
+            Self::Hour => super::MAX_AGE,
+        }
+    }
+
+    /// The beginning of the bucket that holds this time, Unix milliseconds.
+    pub fn start(self, at: UnixMs) -> u64 {
+        at.0 - at.0 % self.ms()
+    }
+}
+
+/// Upper bounds of the response times that are told apart, microseconds: four to a power of ten, from 100 us to 100 s.
+const BOUNDS: [u64; 25] = [
+    100,
+    178,
+    316,
+    562,
+    1_000,
+    1_780,
+    3_160,
+    5_620,
+    10_000,
+    17_800,
+    31_600,
+    56_200,
+    100_000,
+    178_000,
+    316_000,
+    562_000,
+    1_000_000,
+    1_780_000,
+    3_160_000,
+    5_620_000,
+    10_000_000,
+    17_800_000,
+    31_600_000,
+    56_200_000,
+    100_000_000,
+];
+
+/// The numbers. Short names: there are many on the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Probes.
+    #[serde(rename = "n")]
+    pub checks: u64,
+    /// Of these, passed.
+    #[serde(rename = "k")]
+    pub passed: u64,
+    /// The time of all that were answered, microseconds.
+    #[serde(rename = "t")]
+    pub answered_us: u64,
+    /// How many were answered in what time: index into [`BOUNDS`], its length for what is longer.
+    #[serde(rename = "h", default)]
+    histogram: BTreeMap<usize, u64>,
+    /// Failures by type.
+    #[serde(rename = "e", default)]
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl Bucket {
+    /// Counts a probe. The time of a probe that failed says nothing of response times.
+    pub fn add(&mut self, outcome: &Outcome) {
+        self.checks += 1;
+        match &outcome.result {
+            ProbeResult::Fail(failure) => {
+                *self.errors.entry(failure.category().as_str().to_owned()).or_default() += 1;
+            }
+            _ => {
+                self.passed += 1;
+                let us = u64::try_from(outcome.timings.total.as_micros()).unwrap_or(u64::MAX);
+                self.answered_us = self.answered_us.saturating_add(us);
+                *self.histogram.entry(BOUNDS.partition_point(|bound| *bound < us)).or_default() += 1;
+            }
+        }
+    }
+
+    /// Adds the numbers of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.checks += other.checks;
+        self.passed += other.passed;
+        self.answered_us = self.answered_us.saturating_add(other.answered_us);
+        other.histogram.iter().for_each(|(index, count)| *self.histogram.entry(*index).or_default() += count);
+        other.errors.iter().for_each(|(kind, count)| *self.errors.entry(kind.clone()).or_default() += count);
+    }
+
+    /// The mean response time, milliseconds; nothing without one.
+    pub fn mean_ms(&self) -> Option<f64> {
+        (self.passed > 0).then(|| ratio(self.answered_us, self.passed) / 1000.0)
+    }
+
+    /// The time that 95 of 100 responses did not exceed, milliseconds: nearest rank, as the upper bound of its range (at most 78 % too much).
+    pub fn p95_ms(&self) -> Option<f64> {
+        let rank = (self.passed * 95).div_ceil(100);
+        let mut counted = 0;
+        let index = self.histogram.iter().find_map(|(index, count)| {
+            counted += count;
+            (counted >= rank && rank > 0).then_some(*index)
+        })?;
+        Some(ratio(BOUNDS.get(index).or(BOUNDS.last()).copied().unwrap_or_default(), 1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::{Cause, Phase, Timings};
+
+    fn answered(ms: u64) -> Outcome {
+        let timings = Timings { total: Duration::from_millis(ms), ..Timings::default() };
+        Outcome { timings, ..Outcome::pass(Duration::from_millis(ms)) }
+    }
+
+    #[test]
+    fn numbers_add_up() {
+        let mut bucket = Bucket::default();
+        assert_eq!((bucket.mean_ms(), bucket.p95_ms()), (None, None), "no data is not zero");
+        bucket.add(&Outcome::fail(Phase::Connect, Cause::Refused, "refused", Duration::from_secs(9)));
+        assert_eq!((bucket.checks, bucket.passed, bucket.mean_ms(), bucket.p95_ms()), (1, 0, None, None));
+        (0..94).for_each(|_| bucket.add(&answered(2)));
+        (0..6).for_each(|_| bucket.add(&answered(500)));
+        assert_eq!((bucket.checks, bucket.passed, bucket.errors.values().sum::<u64>()), (101, 100, 1));
+        assert_eq!((bucket.mean_ms(), bucket.p95_ms()), (Some(31.88), Some(562.0)));
+        let mut twice = bucket.clone();
+        twice.merge(&bucket);
+        assert_eq!((twice.checks, twice.p95_ms(), twice.mean_ms()), (202, Some(562.0), Some(31.88)));
+        let text = serde_json::to_string(&twice).unwrap();
+        assert_eq!(serde_json::from_str::<Bucket>(&text).unwrap(), twice);
+        let mut slow = Bucket::default();
+        slow.add(&answered(200_000));
+        assert_eq!(slow.p95_ms(), Some(100_000.0));
+    }
+
+    #[test]
+    fn buckets_begin_at_round_times() {
+        assert_eq!(Width::FiveMinutes.start(UnixMs(600_001)), 600_000);
+        assert_eq!(Width::Hour.start(UnixMs(3_599_999)), 0);
+    }
+}

@@ -1,0 +1,205 @@
+//! The history on the disk: a redb file, each second's news one transaction that is durable when it is done.
+
+use super::bucket::{Bucket, Width};
+use super::timeline::{Moment, State};
+use anyhow::Context;
+use quorate_core::UnixMs;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const FILE: &str = "history.redb";
+/// What redb may keep in memory.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// How often is looked for what is too old, milliseconds.
+const PRUNE_EVERY_MS: u64 = 10 * 60 * 1000;
+/// Rows that one look removes at most, so that no second's writing takes long.
+const PRUNE_ROWS: usize = 20_000;
+
+type Rows = TableDefinition<'static, (&'static str, u64), &'static [u8]>;
+const FIVE_MINUTES: Rows = TableDefinition::new("probes_5m");
+const HOURS: Rows = TableDefinition::new("probes_1h");
+const MOMENTS: Rows = TableDefinition::new("states");
+const NOTES: TableDefinition<'static, &'static str, u64> = TableDefinition::new("notes");
+/// When the agent last wrote.
+const ALIVE: &str = "alive";
+
+fn table(width: Width) -> Rows {
+    match width {
+        Width::FiveMinutes => FIVE_MINUTES,
+        Width::Hour => HOURS,
+    }
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    database: Database,
+    max_bytes: u64,
+    pruned: AtomicU64,
+}
+
+impl Store {
+    /// Opens the file in `dir`, or begins it. One that cannot be read is renamed and begun anew: no history is worth an agent.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn open(dir: &Path, max_bytes: u64) -> anyhow::Result<Self> {
+        let path = dir.join(FILE);
+        let create = || Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        let database = match create() {
+            Ok(database) => database,
+            Err(error) => {
+                let aside = path.with_extension("damaged");
+                tracing::error!(%error, aside = %aside.display(), "the history cannot be read; it is put aside and begun anew");
+                std::fs::rename(&path, &aside).with_context(|| path.display().to_string())?;
+                create().with_context(|| path.display().to_string())?
+            }
+        };
+        let store = Self { path, database, max_bytes, pruned: AtomicU64::new(0) };
+        let write = store.database.begin_write()?;
+        for rows in [FIVE_MINUTES, HOURS, MOMENTS] {
+            write.open_table(rows)?;
+        }
+        write.open_table(NOTES)?;
+        write.commit()?;
+        Ok(store)
+    }
+
+    /// The file's size.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Between its last word and now the agent did not run: nobody is charged for that time.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close_the_gap(&self, now: UnixMs) -> anyhow::Result<()> {
+        let write = self.database.begin_write()?;
+        {
+            let mut notes = write.open_table(NOTES)?;
+            let alive = notes.get(ALIVE)?.map(|found| found.value());
+            let mut moments = write.open_table(MOMENTS)?;
+            let mut last: BTreeMap<String, Moment> = BTreeMap::new();
+            for row in moments.iter()? {
+                let (key, value) = row?;
+                last.insert(key.value().0.to_owned(), serde_json::from_slice(value.value())?);
+            }
+            for (instance, moment) in last.iter().filter(|(_, moment)| moment.state != State::Absent) {
+                let at = alive.map_or(moment.at, UnixMs).max(UnixMs(moment.at.0 + 1));
+                let absent = serde_json::to_vec(&Moment { at, state: State::Absent, class: None })?;
+                moments.insert((instance.as_str(), at.0), absent.as_slice())?;
+            }
+            notes.insert(ALIVE, now.0)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// Writes the news of a second, and removes what is too old or too much.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing of it is there then.
+    pub fn write(
+        &self,
+        buckets: &BTreeMap<(Width, String, u64), Bucket>,
+        moments: &[(String, Moment)],
+        now: UnixMs,
+    ) -> anyhow::Result<()> {
+        let write = self.database.begin_write()?;
+        for width in Width::ALL {
+            let mut rows = write.open_table(table(width))?;
+            for ((_, instance, start), bucket) in buckets.iter().filter(|((of, ..), _)| *of == width) {
+                let key = (instance.as_str(), *start);
+                let mut whole: Bucket = match rows.get(key)? {
+                    Some(known) => serde_json::from_slice(known.value())?,
+                    None => Bucket::default(),
+                };
+                whole.merge(bucket);
+                rows.insert(key, serde_json::to_vec(&whole)?.as_slice())?;
+            }
+        }
+        {
+            let mut rows = write.open_table(MOMENTS)?;
+            for (instance, moment) in moments {
+                rows.insert((instance.as_str(), moment.at.0), serde_json::to_vec(moment)?.as_slice())?;
+            }
+            write.open_table(NOTES)?.insert(ALIVE, now.0)?;
+        }
+        if now.0.saturating_sub(self.pruned.load(Ordering::Relaxed)) >= PRUNE_EVERY_MS {
+            self.pruned.store(now.0, Ordering::Relaxed);
+            self.prune(&write, now)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// Removes what is older than it is kept; when the file is larger than it may be, the older half of the buckets too. redb uses the room again.
+    fn prune(&self, write: &WriteTransaction, now: UnixMs) -> anyhow::Result<()> {
+        let too_large = self.bytes() > self.max_bytes;
+        for width in Width::ALL {
+            let kept = u64::try_from(width.kept().as_millis()).unwrap_or(u64::MAX);
+            let kept = if too_large { kept / 2 } else { kept };
+            remove_before(write, table(width), now.0.saturating_sub(kept), false)?;
+        }
+        let kept = u64::try_from(super::MAX_AGE.as_millis()).unwrap_or(u64::MAX);
+        remove_before(write, MOMENTS, now.0.saturating_sub(kept), true)
+    }
+
+    /// The buckets of an instance between two times, together; of an hour each where the shorter ones are gone.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn buckets(&self, instance: &str, from: UnixMs, to: UnixMs) -> anyhow::Result<Bucket> {
+        let kept = u64::try_from(Width::FiveMinutes.kept().as_millis()).unwrap_or(u64::MAX);
+        let width = if to.0.saturating_sub(from.0) < kept { Width::FiveMinutes } else { Width::Hour };
+        let rows = self.database.begin_read()?.open_table(table(width))?;
+        let mut whole = Bucket::default();
+        for row in rows.range((instance, width.start(from))..(instance, to.0))? {
+            whole.merge(&serde_json::from_slice(row?.1.value())?);
+        }
+        Ok(whole)
+    }
+
+    /// The states of an instance between two times, and before them the one it had at the first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn moments(&self, instance: &str, from: UnixMs, to: UnixMs) -> anyhow::Result<Vec<Moment>> {
+        let rows = self.database.begin_read()?.open_table(MOMENTS)?;
+        let mut found = Vec::new();
+        if let Some(row) = rows.range((instance, 0)..=(instance, from.0))?.next_back() {
+            found.push(serde_json::from_slice(row?.1.value())?);
+        }
+        for row in rows.range((instance, from.0 + 1)..(instance, to.0.max(from.0 + 1)))? {
+            found.push(serde_json::from_slice(row?.1.value())?);
+        }
+        Ok(found)
+    }
+}
+
+/// Removes rows from before `horizon`. `keep_last`: not the last one of an instance before it, which tells what was at the horizon.
+fn remove_before(write: &WriteTransaction, rows: Rows, horizon: u64, keep_last: bool) -> anyhow::Result<()> {
+    let mut rows = write.open_table(rows)?;
+    let mut old: Vec<(String, u64)> = Vec::new();
+    for row in rows.iter()? {
+        let (key, _) = row?;
+        let (instance, at) = key.value();
+        if at < horizon {
+            old.push((instance.to_owned(), at));
+        }
+        if old.len() >= PRUNE_ROWS {
+            break;
+        }
+    }
+    for (index, (instance, at)) in old.iter().enumerate() {
+        let is_last = old.get(index + 1).is_none_or(|(next, _)| next != instance);
+        if !(keep_last && is_last) {
+            rows.remove((instance.as_str(), *at))?;
+        }
+    }
+    Ok(())
+}

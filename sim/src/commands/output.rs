@@ -1,0 +1,47 @@
+//! Where outcomes go: the standard output, and files.
+
+use anyhow::Context;
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+/// Prints a line, or several.
+///
+/// # Errors
+/// When the standard output takes no more, for another reason than that its reader has seen enough.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("the outcome could not be printed"),
+    }
+}
+
+/// Prints one JSON object.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json(outcome: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(outcome)?)
+}
+
+/// A new file, in place of what was there.
+///
+/// # Errors
+/// Names the file that cannot be written.
+pub fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
+    let file = File::create(path).with_context(|| cannot_write(path))?;
+    Ok(BufWriter::new(file))
+}
+
+/// Writes a whole file.
+///
+/// # Errors
+/// Names the file that cannot be written.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{} cannot be written; does its folder exist?", path.display())
+}

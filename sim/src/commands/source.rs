@@ -1,0 +1,105 @@
+//! Which plan a command is about: one in a file, one of the library, or one drawn from a seed; with some keys changed.
+
+use crate::library;
+use crate::plan::Plan;
+use crate::plan_table;
+use crate::swarm::{self, Profile};
+use anyhow::bail;
+use std::fmt::Write as _;
+
+/// Arguments that name a plan and a seed.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SourceArgs {
+    /// A TOML file, or the name of a plan that comes with the program.
+    #[arg(required_unless_present = "from_seed")]
+    pub plan: Option<String>,
+    /// Decides everything that is random.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "from_seed")]
+    pub seed: u64,
+    /// Instead of PLAN: the plan that `fuzz` draws from this seed, with this seed.
+    #[arg(long, value_name = "N", conflicts_with = "plan")]
+    pub from_seed: Option<u64>,
+    /// What kind of plan is drawn from it.
+    #[arg(long, value_enum, default_value_t = Profile::Swarm, requires = "from_seed")]
+    pub profile: Profile,
+    /// How many agents it has; drawn when absent.
+    #[arg(long, value_name = "N", requires = "from_seed")]
+    pub agents: Option<usize>,
+    /// Change a key of the plan, such as network.loss_per_mille=50. May be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub with: Vec<String>,
+}
+
+/// A plan and its seed.
+#[derive(Debug)]
+pub struct Source {
+    /// The plan's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// The plan.
+    pub plan: Plan,
+    /// The arguments that name it again.
+    pub words: String,
+}
+
+impl SourceArgs {
+    /// Finds the plan.
+    ///
+    /// # Errors
+    /// When there is none, it is wrong, or has not the keys that are to be changed.
+    pub fn load(&self) -> anyhow::Result<Source> {
+        let (name, seed, plan, mut words) = match (self.from_seed, &self.plan) {
+            (Some(seed), _) => {
+                let (name, plan) = (self.profile.word(), swarm::plan(self.profile, seed, self.agents));
+                (format!("{name}-{seed}"), seed, plan, drawn(self.profile, self.agents, seed))
+            }
+            (None, Some(plan)) => {
+                let (name, plan) = library::load(plan)?;
+                let words = format!("{name} --seed {}", self.seed);
+                (name, self.seed, plan, words)
+            }
+            (None, None) => bail!("name a plan, or a seed with --from-seed"),
+        };
+        let plan = self.with.iter().try_fold(plan, |plan, change| plan_table::with(&plan, change))?;
+        for change in &self.with {
+            // Writing to a string cannot fail.
+            let _ = write!(words, " --with '{change}'");
+        }
+        Ok(Source { name, seed, plan, words })
+    }
+}
+
+/// The arguments that name the plan drawn from a seed.
+pub fn drawn(profile: Profile, agents: Option<usize>, seed: u64) -> String {
+    let profile = if profile == Profile::Swarm { String::new() } else { format!(" --profile {}", profile.word()) };
+    let agents = agents.map(|agents| format!(" --agents {agents}")).unwrap_or_default();
+    format!("--from-seed {seed}{profile}{agents}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::commands::Command;
+    use clap::Parser;
+
+    fn load(arguments: &str) -> Source {
+        let words = format!("quorate-sim run {arguments}").replace('\'', "");
+        let Command::Run(args) = Cli::parse_from(words.split_whitespace()).command else { panic!("not run") };
+        args.source.load().unwrap()
+    }
+
+    #[test]
+    fn the_words_name_the_same_plan_again() {
+        for arguments in [
+            "killed-instance --seed 7 --with network.loss_per_mille=50",
+            "--from-seed 9 --profile split --agents 6",
+            "--from-seed 9 --with timing.settle=2s",
+        ] {
+            let first = load(arguments);
+            let again = load(&first.words);
+            assert_eq!((first.plan, first.seed, &first.words), (again.plan, again.seed, &again.words), "{arguments}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What breakers promise, one file each.
+
+pub mod late;
+pub mod one_caller;
+pub mod trials;
+pub mod words;

@@ -1,0 +1,65 @@
+//! A person's word wins: once it has had time to spread, no call is let through a breaker that is held open, and none is rejected by one that is held
+//! closed, whatever verdicts and failures say, and whoever restarts.
+
+use crate::calls::CallSight;
+use crate::invariants::{Finding, Invariant, Sight};
+use crate::plan::{CallWord, WordMode};
+use crate::time::SimTime;
+use crate::truth::Truth;
+use std::time::Duration;
+
+/// How long news takes at most where nothing is in its way.
+const NEWS: Duration = Duration::from_secs(10);
+
+/// The invariant.
+#[derive(Debug)]
+pub struct Words;
+
+impl Words {
+    /// The word that holds everywhere at `at`, if one does beyond doubt: none was given or ended a moment ago.
+    fn holds(words: &[CallWord], at: SimTime) -> Option<WordMode> {
+        let given = words.iter().filter(|word| word.at.moment() <= at);
+        let latest = given.max_by_key(|word| word.at.moment())?;
+        let (from, to) = (latest.at.moment().plus(NEWS), latest.at.moment().plus(latest.lasts.0));
+        (from <= at && at.plus(NEWS) < to).then_some(latest.mode)
+    }
+}
+
+impl Invariant for Words {
+    fn name(&self) -> &'static str {
+        "a person's word"
+    }
+
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        let Sight::Call { agent, calls, call } = sight else { return };
+        let now = truth.now;
+        let calls = &truth.scenario.calls[*calls];
+        let held = Self::holds(&calls.plan.words, now);
+        let broken = match (held, call) {
+            (Some(WordMode::ForcedOpen), CallSight::Admitted { .. }) => "let through, and a person holds it open",
+            (Some(WordMode::ForcedClosed), CallSight::Rejected) => "rejected, and a person holds it closed",
+            _ => return,
+        };
+        if truth.scenario.quiet_but_calls(now.minus(NEWS), now) {
+            found.push(Finding::new(Some(*agent), format!("a call of {} is {broken}", calls.key.instance)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::bench::Bench;
+
+    #[test]
+    fn a_call_against_a_word_is_found_once_the_word_has_spread() {
+        let mut bench = Bench::with_calls();
+        let mut look = |second, call| {
+            bench.at(second);
+            bench.look(&mut Words, &Sight::Call { agent: 0, calls: 0, call }).len()
+        };
+        let (through, rejected) = (CallSight::Admitted { lent: false }, CallSight::Rejected);
+        assert_eq!((look(55, through), look(65, through), look(75, through)), (0, 0, 1));
+        assert_eq!((look(75, rejected), look(115, through)), (0, 0));
+    }
+}

@@ -1,0 +1,112 @@
+//! Part of promise 10, Bounded cost: an instance that flaps is held down for longer and longer, so that its verdict, and all who act on it,
+//! change a bounded number of times.
+
+use super::{Finding, Invariant, Sight};
+use crate::time::SimTime;
+use crate::truth::Truth;
+use quorate_core::verdict::Certificate;
+use quorate_core::{InstanceId, Verdict};
+use quorate_mesh::Timing;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long an instance that has begun to flap must first have been well.
+const FIRST_HOLD: Duration = Duration::from_secs(30);
+/// The last change is known to a proposer so much later than to its signers.
+const NEWS: Duration = Duration::from_secs(1);
+
+/// The invariant.
+#[derive(Default)]
+pub struct Flapping {
+    /// The verdict held, and the changes that led to it.
+    histories: BTreeMap<InstanceId, (Verdict, Vec<SimTime>)>,
+}
+
+impl Invariant for Flapping {
+    fn name(&self) -> &'static str {
+        "hold-down"
+    }
+
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        let Sight::Certificate { holder, certificate, .. } = sight else { return };
+        let (id, verdict) = (&certificate.decision.instance, certificate.decision.verdict);
+        let at = decided(truth, certificate);
+        let host = id.host_of().is_some();
+        let Some((held, changes)) = self.histories.get_mut(id) else {
+            // Before it is doubted, membership speaks for a host.
+            let first = if host && verdict == Verdict::Down { vec![at] } else { Vec::new() };
+            self.histories.insert(id.clone(), (verdict, first));
+            return;
+        };
+        if std::mem::replace(held, verdict) == verdict {
+            return;
+        }
+        let wait = hold(changes, at, host);
+        let early = changes.last().is_some_and(|last| at.plus(NEWS).since(*last) < wait);
+        // Agents that were away know of fewer changes, and need not wait so long.
+        let from = changes.first().copied().unwrap_or(at).minus(NEWS);
+        if verdict == Verdict::Up && early && truth.steady(from, at) && !truth.scenario.lossy(from, at) {
+            let detail = format!("it has changed {} times and must be held down for {wait:?}", changes.len());
+            found.push(Finding::about(truth, certificate, Some(*holder), detail));
+        }
+        changes.push(at);
+    }
+}
+
+/// When the first signature was given.
+fn decided(truth: &Truth, certificate: &Certificate) -> SimTime {
+    let moments = certificate.endorsements.iter().filter_map(|endorsement| {
+        truth.scenario.agent(endorsement.agent).map(|agent| truth.moment_of(agent, endorsement.signed_at.0))
+    });
+    moments.min().unwrap_or(truth.now)
+}
+
+/// How long an instance with these changes must be well before it is up again; a host flaps from half as many.
+fn hold(changes: &[SimTime], at: SimTime, host: bool) -> Duration {
+    let timing = Timing::default();
+    let threshold = if host { timing.flap_threshold.div_ceil(2) } else { timing.flap_threshold };
+    let recent = changes.iter().filter(|change| at.since(**change) < timing.flap_window).count();
+    let excess = u32::try_from(recent).unwrap_or(u32::MAX).checked_sub(threshold);
+    excess.map_or(Duration::ZERO, |excess| FIRST_HOLD.saturating_mul(1 << excess.min(16)).min(timing.max_hold_down))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+
+    /// Turns down and up again every four seconds, the last time up after `rest` seconds; returns what is found.
+    fn flap(turns: u64, rest: u64, faults: &str) -> Vec<String> {
+        flap_of("web@0", turns, rest, faults)
+    }
+
+    fn flap_of(name: &str, turns: u64, rest: u64, faults: &str) -> Vec<String> {
+        let mut bench = Bench::new(faults);
+        let mut invariant = Flapping::default();
+        let mut found = Vec::new();
+        let mut show = |verdict, second: u64| {
+            bench.at(second);
+            let certificate = bench.certificate(name, verdict, &[1, 2, 3], second * 1000);
+            found.extend(bench.shown(&mut invariant, &certificate));
+        };
+        show(Verdict::Up, 20);
+        for turn in 1..turns {
+            show(if turn % 2 == 1 { Verdict::Down } else { Verdict::Up }, 20 + 2 * turn);
+        }
+        show(Verdict::Up, 20 + 2 * (turns - 1) + rest);
+        found
+    }
+
+    #[test]
+    fn a_quick_return_after_many_changes_is_found() {
+        assert!(flap(6, 2, "").is_empty());
+        let found = flap(10, 2, "");
+        assert!(found.iter().any(|detail| detail.contains("has changed 9 times")), "{found:?}");
+    }
+
+    #[test]
+    fn where_agents_were_away_less_is_asked() {
+        let away = "[[faults]]\nkind = \"isolate\"\nagents = [1]\nfrom = \"25s\"\nto = \"27s\"\n";
+        assert!(flap(10, 2, away).is_empty());
+    }
+}

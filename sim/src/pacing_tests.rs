@@ -1,0 +1,71 @@
+//! When observers probe: at once when another asks, faster while a vote may change, at another pace while the instance is down.
+
+use crate::node;
+use crate::plan::Plan;
+use crate::process_tests::{Lines, told};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::trace::recording::Recording;
+use crate::world::World;
+use std::collections::BTreeMap;
+
+/// Each observer's probes of `web@1`, which dies at 30 s and revives at 60 s: start in milliseconds, and whether it failed.
+fn probes(pace: &str) -> BTreeMap<String, Vec<(u64, bool)>> {
+    let text = format!(
+        "summary = \"t\"\nduration = \"75s\"\n[mesh]\nagents = 6\nstart = \"formed\"\n\
+         [[services]]\nname = \"web\"\nhomes = [1]\nperiod = \"10s\"\n{pace}\n\
+         [[faults]]\nkind = \"target\"\ninstance = \"web@1\"\nmode = \"dead\"\nfrom = \"30s\"\nto = \"60s\"\n"
+    );
+    let scenario = Scenario::new("t", &Plan::parse(&text).unwrap(), 1).unwrap();
+    let lines = Lines::default();
+    let mut recording = Recording::default();
+    recording.writer = Some(Box::new(lines.clone()));
+    let trace = Trace::new(&scenario, recording);
+    let mut world = World::new(scenario, Box::new(node::engine), trace);
+    world.run();
+    assert!(world.checks.violations.is_empty());
+    let mut found: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
+    for line in told(&lines).iter().filter(|line| line["kind"] == "probe") {
+        let started = line["started_ns"].as_u64().unwrap() / 1_000_000;
+        let failed = line["result"].to_string().contains("refused");
+        found.entry(line["agent"].as_str().unwrap().to_owned()).or_default().push((started, failed));
+    }
+    assert!(found.len() >= 5, "all observers probe: {found:?}");
+    found
+}
+
+fn firsts(probes: &BTreeMap<String, Vec<(u64, bool)>>, failed: bool, after: u64) -> Vec<u64> {
+    let first = |all: &Vec<(u64, bool)>| all.iter().find(|(at, f)| *f == failed && *at >= after).map(|(at, _)| *at);
+    probes.values().filter_map(first).collect()
+}
+
+fn spread(times: &[u64]) -> u64 {
+    times.iter().max().unwrap() - times.iter().min().unwrap()
+}
+
+#[test]
+fn whoever_sees_a_failure_first_asks_the_others() {
+    let probes = probes("");
+    let failures = firsts(&probes, true, 30_000);
+    assert!(failures.len() >= 5 && spread(&failures) < 100, "the others look at once: {failures:?}");
+    let again = firsts(&probes, false, 60_000);
+    assert!(again.len() >= 5 && spread(&again) < 100, "and when it answers again: {again:?}");
+    for (agent, all) in &probes {
+        let well: Vec<u64> = all.iter().map(|(at, _)| *at).filter(|at| *at < 30_000).collect();
+        assert!(
+            well.windows(2).all(|two| two[1] - two[0] == 10_000),
+            "{agent} keeps its period while all is well: {well:?}"
+        );
+    }
+}
+
+#[test]
+fn a_first_failure_makes_probes_fast_and_a_verdict_gives_them_their_pace() {
+    let probes = probes("fast_interval = \"200ms\"\ndown_interval = \"3s\"");
+    for (agent, all) in &probes {
+        let failed: Vec<u64> = all.iter().filter(|(_, failed)| *failed).map(|(at, _)| *at).collect();
+        let gaps: Vec<u64> = failed.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(gaps[..2].iter().all(|gap| *gap <= 200), "{agent} is fast until the threshold: {failed:?}");
+        assert!(gaps[2..].iter().all(|gap| *gap == 3000), "{agent} then probes every three seconds: {failed:?}");
+    }
+}

@@ -1,0 +1,35 @@
+//! How long things may take.
+
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// How long things may take before a promise of progress counts as broken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    /// Added to `failure_threshold x period + timeout`: until a dead instance is down on every agent.
+    pub detection: Span,
+    /// From a crash until the host is down on every other agent.
+    pub host_detection: Span,
+    /// Added to `success_threshold x period + timeout`: until a revived instance is up on every agent.
+    pub recovery: Span,
+    /// From the last fault's end until all agents agree.
+    pub convergence: Span,
+    /// Until agents on a side of half the roster or less know it.
+    pub quorate: Span,
+    /// Until an instance that nobody watches is no longer `up`.
+    pub unwatched: Span,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            detection: Span::secs(3),
+            host_detection: Span::secs(8),
+            recovery: Span::secs(3),
+            convergence: Span::secs(30),
+            quorate: Span::secs(20),
+            unwatched: Span::secs(30),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Who calls what, and what comes of it.
+
+use super::check::{agent_exists, in_order};
+use crate::time::Span;
+use anyhow::{Context, bail};
+use quorate_core::InstanceId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Shortest time between two calls of one caller.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Callers on some hosts, each before a breaker that its agent knows, and the instance they call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallsPlan {
+    /// What is called: an instance of a service of the plan, which then answers as it does to probes, or something outside, such as `api@1`.
+    pub instance: String,
+    /// The agents on whose hosts there are callers; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Vec<usize>>,
+    /// From call to call of one caller, on average.
+    #[serde(default = "second")]
+    pub every: Span,
+    /// First call.
+    pub from: Span,
+    /// No calls any more.
+    pub to: Span,
+    /// The longest that a call takes.
+    #[serde(default = "timeout")]
+    pub timeout: Span,
+    /// Callers that report every call as failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub liars: Vec<usize>,
+    /// What goes wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<CallTrouble>,
+    /// What people decide about its breaker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<CallWord>,
+}
+
+fn second() -> Span {
+    Span::secs(1)
+}
+
+fn timeout() -> Span {
+    Span::ms(500)
+}
+
+fn all() -> u32 {
+    1000
+}
+
+/// Calls go wrong for a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallTrouble {
+    /// How.
+    pub mode: CallMode,
+    /// Begin.
+    pub from: Span,
+    /// End.
+    pub to: Span,
+    /// How many of a thousand calls.
+    #[serde(default = "all")]
+    pub per_mille: u32,
+    /// For callers on these hosts only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_by: Option<Vec<usize>>,
+    /// For callers in this zone only, by number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<usize>,
+    /// On and off in turn, each for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flap_period: Option<Span>,
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallMode {
+    /// It is refused at once.
+    Refused,
+    /// Nothing is heard until the timeout.
+    Hung,
+    /// It is answered badly.
+    Erroring,
+    /// It is served, but after three quarters of the timeout.
+    Slow,
+    /// What it came to is reported 30 s late, and it had failed.
+    Late,
+}
+
+/// A person's word on the breaker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallWord {
+    /// When.
+    pub at: Span,
+    /// Through which agent.
+    pub through: usize,
+    /// Who decides then.
+    pub mode: WordMode,
+    /// For how long.
+    #[serde(default = "minute")]
+    pub lasts: Span,
+}
+
+fn minute() -> Span {
+    Span::secs(60)
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WordMode {
+    /// The machine again.
+    Automatic,
+    /// Nothing is admitted.
+    ForcedOpen,
+    /// Everything is admitted.
+    ForcedClosed,
+}
+
+impl CallsPlan {
+    pub(super) fn check(&self, agents: usize, zones: usize, hosts: &BTreeSet<String>) -> anyhow::Result<()> {
+        let id = InstanceId::new(&self.instance)?;
+        if id.host_of().is_some() || !self.instance.contains('@') {
+            bail!("instance: {:?} is not SERVICE@NAME", self.instance);
+        }
+        self.callers.iter().flatten().chain(&self.liars).try_for_each(|agent| agent_exists(*agent, agents))?;
+        if self.every.0 < SHORTEST || self.timeout.0 < SHORTEST {
+            bail!("every and timeout: at least 10ms");
+        }
+        in_order(self.from, self.to)?;
+        for (index, trouble) in self.troubles.iter().enumerate() {
+            trouble.check(agents, zones).with_context(|| format!("troubles: number {} is wrong", index + 1))?;
+        }
+        self.words.iter().try_for_each(|word| agent_exists(word.through, agents))?;
+        if hosts.contains(&self.instance) && self.troubles.iter().any(|trouble| trouble.mode != CallMode::Late) {
+            bail!("troubles: {} is an instance of the plan; make a fault of it that probes see, too", self.instance);
+        }
+        Ok(())
+    }
+}
+
+impl CallTrouble {
+    fn check(&self, agents: usize, zones: usize) -> anyhow::Result<()> {
+        in_order(self.from, self.to)?;
+        self.seen_by.iter().flatten().try_for_each(|agent| agent_exists(*agent, agents))?;
+        if self.per_mille == 0 || self.per_mille > 1000 {
+            bail!("per_mille: 1 to 1000");
+        }
+        if self.zone.is_some_and(|zone| zone >= zones) {
+            bail!("zone: there are {zones}");
+        }
+        if self.flap_period.is_some_and(|period| period.0 < SHORTEST) {
+            bail!("flap_period: at least 10ms");
+        }
+        Ok(())
+    }
+}

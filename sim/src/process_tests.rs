@@ -1,0 +1,147 @@
+//! What is wrong with a process, an identity, a clock or a target shows in what the agents do.
+
+use crate::node;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::trace::recording::Recording;
+use crate::world::World;
+use serde_json::Value;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What was told so far, line by line.
+pub(crate) fn told(lines: &Lines) -> Vec<Value> {
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Five agents that have long known each other, two instances and one fault; the world after the run, and its lines.
+fn run(duration: &str, fault: &str) -> (World, Vec<Value>) {
+    let text = format!(
+        "summary = \"t\"\nduration = \"{duration}\"\n[mesh]\nstart = \"formed\"\nclock_offset = \"0s\"\n\
+         [[services]]\nname = \"web\"\nhomes = [0, 4]\n[[faults]]\n{fault}\n"
+    );
+    let scenario = Scenario::new("t", &Plan::parse(&text).unwrap(), 1).unwrap();
+    let lines = Lines::default();
+    let mut recording = Recording::default();
+    recording.writer = Some(Box::new(lines.clone()));
+    recording.sends = true;
+    let trace = Trace::new(&scenario, recording);
+    let mut world = World::new(scenario, Box::new(node::engine), trace);
+    world.run();
+    (world, told(&lines))
+}
+
+fn broken(world: &World) -> Vec<String> {
+    world.checks.violations.iter().map(|violation| format!("{}: {}", violation.invariant, violation.detail)).collect()
+}
+
+/// What the probes of `web@0` by other agents came to, from 10 s to 20 s.
+fn probes(lines: &[Value]) -> Vec<String> {
+    let of_fault = |line: &&Value| {
+        line["kind"] == "probe"
+            && line["instance"] == "web@0"
+            && line["agent"] != "a0"
+            && (10_000_000_000..20_000_000_000).contains(&line["started_ns"].as_u64().unwrap())
+    };
+    lines.iter().filter(of_fault).map(|line| line["result"].to_string()).collect()
+}
+
+fn target(how: &str) -> Vec<String> {
+    let fault = format!("kind = \"target\"\ninstance = \"web@0\"\nfrom = \"10s\"\nto = \"20s\"\n{how}");
+    let (world, lines) = run("22s", &fault);
+    assert_eq!(broken(&world), Vec::<String>::new(), "{how}");
+    probes(&lines)
+}
+
+#[test]
+fn a_slow_process_handles_one_input_after_the_other() {
+    let slow = "kind = \"slow\"\nagents = [1]\nper_input = \"300ms\"\nfrom = \"10s\"\nto = \"20s\"";
+    let (world, lines) = run("40s", slow);
+    let longest = |agent: &str| {
+        let probes = lines.iter().filter(|line| line["kind"] == "probe" && line["agent"] == agent);
+        probes.map(|line| (line["t_ns"].as_u64().unwrap() - line["started_ns"].as_u64().unwrap()) / 1_000_000).max()
+    };
+    assert!(longest("a1") > Some(2000), "what waits has waited long: {:?} ms", longest("a1"));
+    assert!(longest("a2") < Some(100), "the others are as fast as ever: {:?} ms", longest("a2"));
+    assert_eq!(broken(&world), Vec::<String>::new());
+}
+
+#[test]
+fn clocks_drift_and_leap() {
+    let ahead = |fault: &str| {
+        let (mut world, _) = run("42s", fault);
+        assert_eq!(broken(&world), Vec::<String>::new());
+        let mut shown = |agent: usize| world.hosts[agent].process.as_mut().unwrap().node.view().at.0.cast_signed();
+        shown(1) - shown(0)
+    };
+    let fast = ahead("kind = \"drift\"\nagent = 1\nppm = 100000\nfrom = \"10s\"\nto = \"40s\"");
+    assert!((1500..4500).contains(&fast), "three seconds in thirty, and views are up to a second old: {fast}");
+    let back = ahead("kind = \"clock-step\"\nagent = 1\nat = \"20s\"\nby_ms = -60000");
+    assert!((-61_500..-58_500).contains(&back), "{back}");
+}
+
+#[test]
+fn a_clone_is_refused_where_the_original_answers_and_let_in_where_it_does_not() {
+    let clone = "kind = \"clone\"\nagent = 2\nfrom = \"20s\"\nto = \"40s\"";
+    let links = |lines: &[Value]| {
+        let up = |line: &&Value| line["kind"] == "link" && line["agent"] == "a2'" && line["up"] == true;
+        lines.iter().filter(up).count()
+    };
+    let (world, lines) = run("60s", clone);
+    assert!(lines.iter().any(|line| line["kind"] == "send" && line["agent"] == "a2'"), "it lives and tries");
+    assert_eq!((links(&lines), broken(&world)), (0, Vec::new()));
+    let gone = "[[faults]]\nkind = \"isolate\"\nagents = [1]\nfrom = \"21s\"\nto = \"22s\"\n[[faults]]\nkind = \"crash\"\nagent = 2\n\
+                at = \"8s\"\nrestart_at = \"30s\"";
+    let (world, lines) = run("80s", &format!("{clone}\n{gone}"));
+    assert!(links(&lines) >= 4, "{}", links(&lines));
+    assert_eq!(broken(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_slow_target_passes_until_it_takes_longer_than_the_timeout() {
+    let late = target("mode = \"slow\"\nanswer_after = \"400ms\"");
+    assert!(late.len() > 20 && late.iter().all(|result| !result.contains("fail")), "{late:?}");
+    let too_late = target("mode = \"slow\"\nanswer_after = \"600ms\"");
+    assert!(too_late.len() > 20 && too_late.iter().all(|result| result.contains("timeout")), "{too_late:?}");
+}
+
+#[test]
+fn an_overloaded_target_fails_the_probes_that_are_too_many() {
+    let results = target("mode = \"overloaded\"\nprobes_per_s = 3");
+    let failed = results.iter().filter(|result| result.contains("status")).count();
+    assert!(failed > 5 && failed < results.len(), "{failed} of {}", results.len());
+    let enough = target("mode = \"overloaded\"\nprobes_per_s = 30");
+    assert!(enough.iter().all(|result| !result.contains("status")), "{enough:?}");
+}
+
+#[test]
+fn a_silent_target_answers_nobody() {
+    let results = target("mode = \"silent\"");
+    assert!(results.len() > 20 && results.iter().all(|result| result.contains("timeout")), "{results:?}");
+}
+
+#[test]
+fn probes_alone_can_be_lost() {
+    let loss = "kind = \"loss\"\nper_mille = 1000\nonly = \"probe\"\nsenders = [1]\nfrom = \"10s\"\nto = \"20s\"";
+    let (world, lines) = run("30s", loss);
+    let failed = |agent: &str| {
+        let by = lines.iter().filter(|line| line["kind"] == "probe" && line["agent"] == agent);
+        by.filter(|line| line["result"].to_string().contains("timeout")).count()
+    };
+    assert!(failed("a1") > 5 && failed("a2") == 0);
+    assert_eq!(broken(&world), Vec::<String>::new());
+}

@@ -1,0 +1,102 @@
+//! What a drawn plan rarely has beside its other faults: members that are faulty, agents that are lost for good when the rest heals, and
+//! checks that probe faster when something has failed.
+//!
+//! Drawn apart from everything else, so that the rest of a seed's plan does not depend on it.
+
+use crate::draw::{Draws, Purpose};
+use crate::faulty::Behaviour;
+use crate::plan::{Fault, Plan};
+use crate::time::Span;
+use std::time::Duration;
+
+/// Of a hundred plans so many have faulty members.
+const FAULTY_PERCENT: u64 = 12;
+/// Of a hundred plans in so many some agents are lost for good.
+const ABANDON_PERCENT: u64 = 15;
+/// Of a hundred plans so many probe at other paces while a vote may change and while an instance is down.
+const PACED_PERCENT: u64 = 30;
+/// The mesh has formed by then.
+const FORMED: Span = Span::secs(15);
+/// After this long nothing else goes wrong any more.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// The plan with what is drawn beside it.
+pub fn add(mut plan: Plan, draws: Draws) -> Plan {
+    let throw = |n: u64, end: u64| draws.within((0, end.saturating_sub(1)), Purpose::Members, n, 0, 0);
+    if throw(1, 100) < FAULTY_PERCENT {
+        add_faulty(&mut plan, &throw);
+    }
+    if throw(2, 100) < ABANDON_PERCENT {
+        add_abandoned(&mut plan, &throw);
+    }
+    if throw(60, 100) < PACED_PERCENT {
+        for service in &mut plan.services {
+            service.fast_interval = Some(Span::ms(200));
+            service.down_interval = (throw(61, 2) == 0).then_some(Span::secs(3));
+        }
+    }
+    plan
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
+/// One faulty member, or two where they are few enough.
+fn add_faulty(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
+    // A sole observer's word is all there is: against its lies nothing helps.
+    plan.services.iter_mut().for_each(|service| service.observers = service.observers.max(3));
+    let agents = plan.mesh.agents as u64;
+    let behaviours = [
+        Behaviour::AlwaysDown,
+        Behaviour::AlwaysUp,
+        Behaviour::Random,
+        Behaviour::Replayer,
+        Behaviour::Forger,
+        Behaviour::Inflater,
+        Behaviour::Garbage,
+    ];
+    for n in 0..=throw(3, 2) {
+        let agent = index(throw(10 + n, agents));
+        let behaviour = behaviours[index(throw(20 + n, behaviours.len() as u64))];
+        let to = (throw(30 + n, 100) < 70).then_some(plan.duration);
+        let fault = Fault::Faulty { agent, behaviour, from: FORMED, to };
+        if plan.faults.iter().any(|fault| fault.moves(agent)) {
+            continue;
+        }
+        plan.faults.push(fault);
+        if plan.check().is_err() {
+            plan.faults.pop();
+        }
+    }
+}
+
+/// Fewer than half, when all else has healed.
+fn add_abandoned(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
+    let agents = plan.mesh.agents as u64;
+    let most = agents.saturating_sub(1) / 2;
+    let churn = plan.faults.iter().any(Fault::changes_roster);
+    if most == 0 || churn {
+        return;
+    }
+    let (first, count) = (throw(4, agents), 1 + throw(5, most));
+    let lost: Vec<usize> = (0..count).map(|n| index((first + n) % agents)).collect();
+    let at = Span(plan.duration.0 + AFTERWARDS);
+    plan.faults.push(Fault::Abandon { agents: lost, at, alive: throw(6, 2) == 0 });
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::Fault;
+    use crate::swarm::{Profile, plan};
+
+    #[test]
+    fn some_plans_have_faulty_members_and_some_lose_agents_for_good() {
+        let plans: Vec<_> = (0..400).map(|seed| plan(Profile::Swarm, seed, None)).collect();
+        let with = |wanted: fn(&Fault) -> bool| plans.iter().filter(|plan| plan.faults.iter().any(wanted)).count();
+        let faulty = with(|fault| matches!(fault, Fault::Faulty { .. }));
+        let abandoned = with(|fault| matches!(fault, Fault::Abandon { .. }));
+        assert!((20..60).contains(&faulty) && (20..80).contains(&abandoned), "{faulty} {abandoned}");
+        plans.iter().for_each(|plan| plan.check().unwrap());
+    }
+}

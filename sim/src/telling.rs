@@ -1,0 +1,192 @@
+//! What the world writes into the trace, when lines are wanted. Nothing here has an effect on the run.
+
+use crate::plan::Plan;
+use crate::time::SimTime;
+use crate::trace::line::{AgentLine, InstanceLine, Line, Signer};
+use crate::truth::Probed;
+use crate::world::{World, view_of};
+use quorate_core::verdict::Certificate;
+use quorate_core::{InstanceId, ProbeResult, Verdict};
+use quorate_mesh::{EventKind, Glance, InstanceView};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl World {
+    fn write_line(&mut self, line: impl FnOnce(&Self) -> Line) {
+        if self.trace.wants_lines() {
+            let line = line(self);
+            self.trace.line(self.truth.now, line);
+        }
+    }
+
+    pub(crate) fn name(&self, agent: usize) -> String {
+        let scenario = &self.truth.scenario;
+        let clone = if agent < scenario.agents.len() { "" } else { "'" };
+        format!("{}{clone}", scenario.agent_name(scenario.role(agent)))
+    }
+
+    /// The name of an instance in the trace: a host is named by its agent.
+    fn instance_name(&self, id: &InstanceId) -> String {
+        let host = id.host_of().and_then(|agent| self.truth.scenario.agent(agent));
+        host.map_or_else(|| id.as_str().to_owned(), |agent| format!("quorate-agent@{}", self.name(agent)))
+    }
+
+    /// What the run is about.
+    pub fn tell_beginning(&mut self, plan: &Plan) {
+        self.write_line(|world| {
+            let scenario = &world.truth.scenario;
+            let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+            let instance = |instance: &crate::scenario::Instance| {
+                let check = &instance.registration.check;
+                InstanceLine {
+                    name: instance.id.as_str().to_owned(),
+                    service: instance.registration.service.as_str().to_owned(),
+                    home: world.name(instance.home),
+                    period_ms: ms(check.period),
+                    timeout_ms: ms(check.timeout),
+                    failure_threshold: check.failure_threshold,
+                    success_threshold: check.success_threshold,
+                    observers: instance.registration.observers,
+                }
+            };
+            Line::Run {
+                name: scenario.name.clone(),
+                seed: scenario.seed,
+                plan: serde_json::to_value(plan).unwrap_or_default(),
+                agents: (scenario.agents.iter())
+                    .map(|agent| AgentLine { name: agent.name.clone(), id: agent.id, zone: agent.zone.clone() })
+                    .collect(),
+                instances: scenario.instances.iter().map(instance).collect(),
+                last_fault_ns: scenario.last_fault.0,
+            }
+        });
+    }
+
+    /// What the plan changes up to `now`, each at its own moment.
+    pub(crate) fn tell_ground(&mut self, now: SimTime) {
+        while let Some(at) = self.trace.ground.due(now) {
+            for line in self.trace.ground.changes(&self.truth, at) {
+                self.trace.line(at, line);
+            }
+        }
+    }
+
+    /// What the last event changed.
+    pub(crate) fn tell_news(&mut self) {
+        if self.trace.ground.outdated(&self.truth) {
+            for line in self.trace.ground.processes(&self.truth, self.truth.now) {
+                self.trace.line(self.truth.now, line);
+            }
+        }
+        for violation in self.checks.violations.iter().skip(self.trace.violations_told) {
+            let (agent, detail, votes) = (violation.agent.clone(), violation.detail.clone(), violation.votes.clone());
+            let line = Line::Violation { invariant: violation.invariant, agent, detail, votes };
+            self.trace.recording.take(self.truth.now, line);
+        }
+        self.trace.violations_told = self.checks.violations.len();
+    }
+
+    /// The run is over.
+    pub(crate) fn tell_end(&mut self) {
+        if self.trace.wants_lines() {
+            self.tell_news();
+            self.write_line(|world| Line::End { events: world.tally.inputs });
+        }
+    }
+
+    pub(crate) fn tell_probe(&mut self, agent: usize, instance: usize, probed: Probed, result: &ProbeResult) {
+        self.write_line(|world| Line::Probe {
+            agent: world.name(agent),
+            instance: world.truth.scenario.instances[instance].id.as_str().to_owned(),
+            started_ns: probed.started.0,
+            passed: probed.passed,
+            result: result.clone(),
+        });
+    }
+
+    pub(crate) fn tell_link(&mut self, agent: usize, peer: usize, up: bool) {
+        self.write_line(|world| Line::Link { agent: world.name(agent), peer: world.name(peer), up });
+    }
+
+    pub(crate) fn tell_send(&mut self, agent: usize, peer: usize, class: &'static str, bytes: usize) {
+        if self.trace.recording.sends {
+            self.write_line(|world| Line::Send { agent: world.name(agent), to: world.name(peer), class, bytes });
+        }
+    }
+
+    pub(crate) fn tell_event(&mut self, agent: usize, kind: &EventKind) {
+        self.write_line(|world| match kind {
+            EventKind::Vote { instance, observation } => Line::Vote {
+                agent: world.name(agent),
+                instance: world.instance_name(instance),
+                vote: observation.vote,
+                detail: observation.detail.clone(),
+            },
+            other => Line::Event { agent: world.name(agent), event: other.clone() },
+        });
+    }
+
+    /// What an agent states of an instance, if it is something else than before.
+    pub(crate) fn tell_verdict(&mut self, agent: usize, old: Option<&InstanceView>, new: &InstanceView) {
+        let stated = |view: &InstanceView| (view.verdict, view.decided, view.term, view.stale_since.is_some());
+        if old.map(stated) == Some(stated(new)) {
+            return;
+        }
+        self.write_line(|world| Line::Verdict {
+            agent: world.name(agent),
+            instance: world.instance_name(&new.instance),
+            verdict: new.verdict,
+            decided: new.decided,
+            term: new.term,
+            stale: new.stale_since.is_some(),
+        });
+    }
+
+    pub(crate) fn tell_certificate(&mut self, holder: usize, roster: usize, certificate: &Certificate) {
+        self.write_line(|world| {
+            let decision = &certificate.decision;
+            let signer = |endorsement: &quorate_core::verdict::Endorsement| {
+                let number = world.truth.scenario.agent(endorsement.agent);
+                Signer {
+                    agent: number.map_or_else(|| endorsement.agent.to_string(), |number| world.name(number)),
+                    vote: endorsement.vote,
+                    signed_ns: number.map_or(0, |number| world.truth.moment_of(number, endorsement.signed_at.0).0),
+                }
+            };
+            Line::Certificate {
+                agent: world.name(holder),
+                instance: world.instance_name(&decision.instance),
+                incarnation: decision.incarnation,
+                term: decision.term,
+                verdict: decision.verdict,
+                observers: decision.observers,
+                roster,
+                signers: certificate.endorsements.iter().map(signer).collect(),
+            }
+        });
+    }
+
+    /// What the mesh looks like.
+    pub(crate) fn tell_survey(&mut self) {
+        self.write_line(|world| {
+            let views: Vec<&Glance> = world.hosts.iter().filter_map(view_of).collect();
+            let mut groups: BTreeMap<Vec<(&InstanceId, Verdict, u64)>, usize> = BTreeMap::new();
+            for view in &views {
+                let stated =
+                    view.instances.values().map(|instance| (&instance.instance, instance.decided, instance.term));
+                *groups.entry(stated.collect()).or_default() += 1;
+            }
+            let counters = world.network.counters;
+            Line::Survey {
+                running: views.len(),
+                quorate: views.iter().filter(|view| view.quorate).count(),
+                agreeing: groups.values().copied().max().unwrap_or(0),
+                pictures: groups.len(),
+                packets: counters.packets,
+                bytes: counters.bytes,
+                lost: counters.lost,
+                gossip_backlog: views.iter().map(|view| view.stats.gossip_backlog).max().unwrap_or(0),
+            }
+        });
+    }
+}
