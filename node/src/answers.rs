@@ -16,7 +16,7 @@ pub use breaker::{
     CallsAnswer, OverrideAnswer, OverrideBody, PermitAnswer, PickAnswer, PickedAnswer, ReportBody, ReportedCall,
     WishAnswer,
 };
-pub use change::{ChangedAnswer, ForgetAnswer, IntentAnswer, IntentRequest, RegisterRequest, Wish};
+pub use change::{ChangedAnswer, ForgetAnswer, IntentAnswer, IntentRequest, LeaveAnswer, RegisterRequest, Wish};
 pub use event::{ChangeAnswer, EventAnswer, EventWhat, EventsAnswer};
 pub use failures::{ConsecutiveAnswer, FailureAnswer, FailuresAnswer, ResultAnswer};
 pub use health::{

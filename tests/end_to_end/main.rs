@@ -10,6 +10,7 @@ mod events;
 mod hosts;
 mod instances;
 mod joining;
+mod leaving;
 mod minority;
 mod monitoring;
 mod names;

@@ -60,8 +60,8 @@ pub enum Ask {
     Breakers(Vec<BreakerReport>),
     /// A roll call, and where its result goes.
     RollCall(oneshot::Sender<RollCall>),
-    /// Leave the mesh, and say when the others know.
-    Leave(oneshot::Sender<()>),
+    /// Leave the mesh, and say in the end whether the others have agreed that this agent no longer counts.
+    Leave(oneshot::Sender<bool>),
 }
 
 /// The result of a roll call.
@@ -122,7 +122,7 @@ struct Turning {
     drive: Drive,
     roll_calls: BTreeMap<Ticket, oneshot::Sender<RollCall>>,
     next_ticket: u64,
-    leaving: Option<oneshot::Sender<()>>,
+    leaving: Option<oneshot::Sender<bool>>,
     published_at: Mono,
     conflict: Option<String>,
     /// Identities that two processes claim; what is said under them counts for nothing.
@@ -347,8 +347,10 @@ impl Turning {
             }
             Output::Left => {
                 self.finish_recording();
+                let view = self.drive.engine.view();
+                let counts = view.members.get(&view.agent).is_some_and(|own| own.in_roster);
                 if let Some(reply) = self.leaving.take() {
-                    let _ = reply.send(());
+                    let _ = reply.send(!counts || view.roster <= 1);
                 }
             }
         }

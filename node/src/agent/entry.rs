@@ -3,7 +3,7 @@
 use super::store::Store;
 use crate::config::{Settings, host_name};
 use crate::usage::usage;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use quorate_core::AgentId;
 use quorate_transport::{Admission, Identity, IdentityError, JoinToken, join_noting};
 use std::net::SocketAddr;
@@ -35,6 +35,7 @@ pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> a
     match Identity::load(&settings.data_dir) {
         Ok(identity) => {
             same_mesh(settings, &identity, token.as_ref())?;
+            returning(settings, store)?;
             Ok(Entry { identity, contacts: store.contacts(), fresh: false })
         }
         Err(IdentityError::Missing { .. }) => match (&settings.join, token) {
@@ -50,6 +51,19 @@ pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> a
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Who has left for good comes back only when told so.
+fn returning(settings: &Settings, store: &Store) -> anyhow::Result<()> {
+    let Some(left) = store.left() else { return Ok(()) };
+    if settings.join.is_none() {
+        return Err(usage(format!(
+            "this agent left its mesh for good ({left}). To bring it back, name any member:  quorate agent --data-dir {} --join HOST:PORT",
+            settings.data_dir.display()
+        )));
+    }
+    tracing::info!(left, "this agent had left its mesh; it returns");
+    store.forget_left().context("the note that this agent has left cannot be taken away")
 }
 
 fn same_mesh(settings: &Settings, identity: &Identity, token: Option<&JoinToken>) -> anyhow::Result<()> {

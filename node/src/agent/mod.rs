@@ -20,7 +20,7 @@ mod recorder;
 pub mod registrar;
 pub mod reload;
 mod start;
-mod stop;
+pub mod stop;
 pub mod store;
 
 pub use advertise::address as advertised_address;

@@ -19,7 +19,7 @@ use super::pushes::Pushes;
 use super::recorder::Recorder;
 use super::registrar::Registrar;
 use super::reload::{Parts, Reloader};
-use super::stop;
+use super::stop::{self, LeaveForGood};
 use super::store::Store;
 use crate::access::Gate;
 use crate::api::server::Entrance;
@@ -63,15 +63,16 @@ pub async fn run(settings: Settings, flags: Flags, level: LogLevel) -> anyhow::R
     let registrar = Arc::new(Registrar::load(&settings.data_dir, registrations(&settings, own))?);
     let known = registrar.registrations();
     let (engine, pending) = engine(&settings, &entry, &addresses, &store, (clock, recorder.is_some(), known))?;
+    let (leave, leaves) = mpsc::channel(stop::LEAVE_QUEUE);
     let running = assemble(
         settings,
         entry,
         addresses,
         (engine, pending, recorder),
         (store, clock, metrics, registrar),
-        (flags, level),
+        (flags, level, leave),
     )?;
-    Ok(stop::wait(running, signals).await)
+    Ok(stop::wait(running, signals, leaves).await)
 }
 
 /// The parts of a running agent that its end needs.
@@ -84,6 +85,8 @@ pub struct Running {
     pub published: Arc<Published>,
     /// The network.
     pub transport: Transport,
+    /// Where it is noted that the agent has left.
+    pub store: Store,
 }
 
 /// Where the agent listens, and what it tells others.
@@ -194,7 +197,7 @@ fn assemble(
     addresses: Addresses,
     (mut engine, pending, recorder): (Recorded, Vec<Output>, Option<Recorder>),
     (store, clock, metrics, registrar): (Store, Clock, Arc<Metrics>, Arc<Registrar>),
-    (flags, level): (Flags, LogLevel),
+    (flags, level, leave): (Flags, LogLevel, mpsc::Sender<LeaveForGood>),
 ) -> anyhow::Result<Running> {
     let identity = entry.identity.clone();
     let boot = engine.boot();
@@ -245,7 +248,8 @@ fn assemble(
     };
     let reloader = Arc::new(Reloader::new(parts, Arc::clone(&metrics), audit.clone()));
     let (reloads, registers) = (Arc::clone(&reloader), Arc::clone(&registrar));
-    let control = Control { gate, audit, reloader: reloads, asks: asks.clone(), registrar: registers, pushes, history };
+    let control =
+        Control { gate, audit, reloader: reloads, asks: asks.clone(), leave, registrar: registers, pushes, history };
     let service = Service::new(
         about(&settings, &identity, &addresses, boot),
         Arc::clone(&published),
@@ -283,7 +287,7 @@ fn assemble(
         probes,
         callers: Arc::clone(&callers),
         joins,
-        store,
+        store: store.clone(),
         claims: Claims::new(claimed),
         published: Arc::clone(&published),
         events,
@@ -295,7 +299,7 @@ fn assemble(
     );
     tokio::spawn(callers.tell());
     tokio::spawn(greet(entry, settings.join, addresses.listen, transport.clone(), asks.clone()));
-    Ok(Running { drive: tokio::spawn(drive.run()), asks, published, transport })
+    Ok(Running { drive: tokio::spawn(drive.run()), asks, published, transport, store })
 }
 
 /// What has been is kept if it can be: no agent fails for want of it.

@@ -11,6 +11,7 @@ const STATE: &str = "state.bin";
 const CONTACTS: &str = "contacts.json";
 const ADDRESS: &str = "address";
 const BOOTS: &str = "boots";
+const LEFT: &str = "left";
 
 /// The files of one data directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -57,6 +58,31 @@ impl Store {
     /// When it could not be written.
     pub fn write_boots(&self, boots: u32) -> io::Result<()> {
         replace(&self.dir.join(BOOTS), format!("{boots}\n").as_bytes())
+    }
+
+    /// When this agent left the mesh for good, in words; nothing while it belongs to it.
+    pub fn left(&self) -> Option<String> {
+        let bytes = self.bytes(LEFT)?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// Notes that this agent has left the mesh for good, and when.
+    ///
+    /// # Errors
+    /// When it could not be written; the agent then comes back with its next start.
+    pub fn write_left(&self, when: &str) -> io::Result<()> {
+        self.write(LEFT, format!("{when}\n").as_bytes())
+    }
+
+    /// This agent belongs to the mesh again.
+    ///
+    /// # Errors
+    /// When the note could not be taken away.
+    pub fn forget_left(&self) -> io::Result<()> {
+        match fs::remove_file(self.dir.join(LEFT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// A file of the directory, if it is there and can be read.
@@ -139,5 +165,17 @@ mod tests {
         assert_eq!(store.state().unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(store.contacts(), contacts);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_leave_is_noted_until_the_agent_returns() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.forget_left().unwrap();
+        assert_eq!(store.left(), None);
+        store.write_left("2026-11-21T07:00:00.000Z").unwrap();
+        assert_eq!(Store::new(dir.path()).left().as_deref(), Some("2026-11-21T07:00:00.000Z"));
+        store.forget_left().unwrap();
+        assert_eq!(store.left(), None);
     }
 }

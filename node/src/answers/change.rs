@@ -108,3 +108,17 @@ pub struct ForgetAnswer {
     /// It is forgotten only once a quorum has found its host down.
     pub waits: bool,
 }
+
+/// `POST /v1/agent/leave`
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LeaveAnswer {
+    /// Who has left.
+    #[schemars(with = "schema::AgentId")]
+    pub agent: AgentId,
+    /// Its name.
+    pub name: String,
+    /// More than half of the mesh has agreed that it no longer counts. If not, whoever has not heard of it takes it for failed.
+    pub agreed: bool,
+    /// It is noted in its data directory, so that its next start does not bring it back.
+    pub noted: bool,
+}

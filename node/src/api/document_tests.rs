@@ -156,6 +156,7 @@ const CASES: &[Case] = &[
     ("DELETE /v1/members/{member}", 404, "DELETE /v1/members/host-9", &[OPERATOR]),
     ("DELETE /v1/members/{member}", 409, "DELETE /v1/members/host-1", &[OPERATOR]),
     ("POST /-/reload", 200, "POST /-/reload", &[OPERATOR]),
+    ("POST /v1/agent/leave", 400, "POST /v1/agent/leave?x=1", &[OPERATOR]),
     ("/openapi.json", 200, "/openapi.json", &[]),
     ("/", 200, "/", &[]),
     ("/", 304, "/", &["If-None-Match: %"]),
@@ -178,6 +179,9 @@ const ELSEWHERE: &[(&str, u16)] = &[
     ("/ready", 503),
     ("/health/ready", 503),
     ("POST /-/reload", 422),
+    // It ends the agent: `registering_tests.rs`.
+    ("POST /v1/agent/leave", 200),
+    ("POST /v1/agent/leave", 409),
     // In the tests of pushing; the last one where others ask in the clear.
     ("PUT /v1/push/{instance}", 200),
     ("PUT /v1/push/{instance}", 401),

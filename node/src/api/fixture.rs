@@ -14,6 +14,7 @@ use crate::agent::published::Published;
 use crate::agent::pushes::Pushes;
 use crate::agent::registrar::Registrar;
 use crate::agent::reload::{Parts, Reloader};
+use crate::agent::stop::{LEAVE_QUEUE, LeaveForGood};
 use crate::config::Flags;
 use crate::history::History;
 use crate::logging::LogLevel;
@@ -189,6 +190,8 @@ pub struct Fixture {
     pub metrics: Arc<Metrics>,
     /// What the engine is asked.
     pub asked: Mutex<mpsc::Receiver<Ask>>,
+    /// Who wants it to leave for good.
+    pub leaves: Mutex<mpsc::Receiver<LeaveForGood>>,
     /// Where its log would go.
     _log: reload::Layer<EnvFilter, Registry>,
     /// Where its tokens are.
@@ -264,7 +267,8 @@ pub fn start(view: MeshView) -> Fixture {
         registrar: Arc::clone(&registrar),
     };
     let reloader = Reloader::new(parts, Arc::clone(&metrics), audit.clone());
-    let control = Control { gate, audit, reloader: Arc::new(reloader), asks, registrar, pushes, history };
+    let (leave, leaves) = mpsc::channel(LEAVE_QUEUE);
+    let control = Control { gate, audit, reloader: Arc::new(reloader), asks, leave, registrar, pushes, history };
     let service = Service::new(
         about,
         Arc::clone(&published),
@@ -278,7 +282,8 @@ pub fn start(view: MeshView) -> Fixture {
     let api = listener.local_addr().unwrap();
     let entrance = in_the_clear(&listener).unwrap();
     serve(listener, service, entrance).unwrap();
-    Fixture { api, published, events, metrics, data, asked: Mutex::new(asked), _log: layer }
+    let (asked, leaves) = (Mutex::new(asked), Mutex::new(leaves));
+    Fixture { api, published, events, metrics, data, asked, leaves, _log: layer }
 }
 
 /// An answer as it came.

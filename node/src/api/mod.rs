@@ -45,6 +45,7 @@ use crate::agent::published::Published;
 use crate::agent::pushes::Pushes;
 use crate::agent::registrar::Registrar;
 use crate::agent::reload::Reloader;
+use crate::agent::stop::LeaveForGood;
 use crate::answers::ViewAnswer;
 use crate::history::History;
 use crate::metrics::Metrics;
@@ -108,6 +109,8 @@ pub struct Control {
     pub reloader: Arc<Reloader>,
     /// Asks the engine.
     pub asks: mpsc::Sender<Ask>,
+    /// Has the agent leave for good.
+    pub leave: mpsc::Sender<LeaveForGood>,
     /// Registers instances.
     pub registrar: Arc<Registrar>,
     /// What has been, if it is kept.

@@ -13,9 +13,9 @@ use super::{
 use crate::access::{Access, Scope};
 use crate::answers::{
     AgentAnswer, AgentHealthAnswer, CachesAnswer, ChangedAnswer, EventsAnswer, FailuresAnswer, ForgetAnswer,
-    HealthAnswer, InstanceAnswer, InstancesAnswer, IntentRequest, MembersAnswer, OpsStatusAnswer, ProbeAnswer,
-    PushAnswer, QueueAnswer, QueuesAnswer, ReadyAnswer, RegisterRequest, ReloadAnswer, ReportAnswer, ServiceAnswer,
-    ServicesAnswer, TargetGroup, VotesAnswer,
+    HealthAnswer, InstanceAnswer, InstancesAnswer, IntentRequest, LeaveAnswer, MembersAnswer, OpsStatusAnswer,
+    ProbeAnswer, PushAnswer, QueueAnswer, QueuesAnswer, ReadyAnswer, RegisterRequest, ReloadAnswer, ReportAnswer,
+    ServiceAnswer, ServicesAnswer, TargetGroup, VotesAnswer,
 };
 use crate::metrics::{CONTENT_TYPE, OPEN_METRICS};
 use axum::routing::{delete, get, post, put};
@@ -132,6 +132,17 @@ pub const OPERATIONS: &[Operation] = &[
         answers: &[json::<ForgetAnswer>(200, "It is forgotten as soon as a quorum has found its host down")],
         faults: &[Fault::UnknownMember, Fault::Conflict],
         handler: || delete(registering::forget),
+        ..ASK
+    },
+    Operation {
+        method: Method::Post,
+        access: Access::Change(Scope::Operate),
+        path: "/v1/agent/leave",
+        name: "leave",
+        summary: "Have this agent leave its mesh for good and end; it comes back only when it is started with a member to join",
+        answers: &[json::<LeaveAnswer>(200, "It has left")],
+        faults: &[Fault::Conflict],
+        handler: || post(changes::leave),
         ..ASK
     },
     Operation {

@@ -1,9 +1,12 @@
 //! Registering by the API: what the engine is told, who owns what, and what people read of it.
 
+use super::document_tests::check;
 use super::fixture::{Fixture, Reply, ask, send, start, view};
+use super::openapi::document;
 use crate::access::Scope;
 use crate::agent::drive::Ask;
-use crate::answers::ErrorAnswer;
+use crate::agent::stop::Departure;
+use crate::answers::{ErrorAnswer, LeaveAnswer};
 use quorate_core::{IntentKind, Registration};
 use quorate_mesh::Command;
 
@@ -97,4 +100,44 @@ async fn only_a_lost_agent_is_forgotten() {
     assert_eq!(reply.status, 200, "{}", reply.body);
     let asked = fixture.asked.lock().unwrap().try_recv().unwrap();
     assert!(matches!(asked, Ask::Command(Command::Forget(agent)) if agent.0 == 3), "{asked:?}");
+}
+
+#[tokio::test]
+async fn an_operator_has_the_agent_leave_for_good() {
+    let fixture = start(view());
+    let (operator, other) = (fixture.token(Scope::Operate), fixture.token(Scope::Register));
+    const LEAVE: &str = "POST /v1/agent/leave";
+    assert_eq!(ask(fixture.api, LEAVE, &[]).await.status, 401);
+    assert_eq!(fixture.change(&other, LEAVE, "").await.status, 403);
+    assert!(fixture.leaves.lock().unwrap().try_recv().is_err(), "nobody who may not has it leave");
+
+    for agreed in [true, false] {
+        let asked = fixture.change(&operator, LEAVE, "");
+        let leaving = async {
+            loop {
+                if let Ok(reply) = fixture.leaves.lock().unwrap().try_recv() {
+                    return reply.send(Departure { agreed, noted: true }).unwrap();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let (reply, ()) = tokio::join!(asked, leaving);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        check(&document(), LEAVE, &reply);
+        let left: LeaveAnswer = reply.json();
+        assert_eq!((left.name.as_str(), left.agreed, left.noted), ("host-1", agreed, true));
+    }
+}
+
+#[tokio::test]
+async fn the_only_member_is_stopped_rather_than_left() {
+    let mut alone = view();
+    let own = alone.agent;
+    std::sync::Arc::make_mut(&mut alone.members).retain(|agent, _| *agent == own);
+    let fixture = start(alone);
+    let operator = fixture.token(Scope::Operate);
+    let reply = fixture.change(&operator, "POST /v1/agent/leave", "").await;
+    assert_eq!(reply.status, 409, "{}", reply.body);
+    assert!(reply.json::<ErrorAnswer>().detail.contains("only member"), "{}", reply.body);
+    check(&document(), "POST /v1/agent/leave", &reply);
 }

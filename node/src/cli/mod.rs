@@ -8,6 +8,7 @@ pub mod credentials;
 mod doctor;
 mod events;
 mod explain;
+mod leave;
 mod lists;
 mod operate;
 pub mod question;
@@ -133,6 +134,8 @@ pub enum Ask {
         #[command(flatten)]
         at: operate::At,
     },
+    /// Have this host's agent leave its mesh for good, and end
+    Leave(leave::Args),
     /// Have an agent read its certificate and configuration anew; takes a token with the scope `operate`
     Reload(reload::Args),
 }
@@ -170,6 +173,7 @@ pub fn run(question: Ask) -> anyhow::Result<ExitCode> {
             }
             Ask::Maintenance { action: Maintenance::Off { which } } => operate::want_no_more(&which).await,
             Ask::Forget { agent, at } => operate::forget(&agent, &at).await,
+            Ask::Leave(args) => leave::run(&args).await,
             Ask::Reload(args) => reload::run(&args).await,
         }
     })
