@@ -60,6 +60,7 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     // Whatever is wrong is said before there is a mesh.
     check(&args.token)?;
     let address = join_address(&args.token)?;
+    Store::new(&dir).check_format()?;
     let identity = init_mesh(&dir, &name)?;
     let token = create(&dir, &identity, &args.token)?;
     eprintln!("mesh {} begun; this host is agent {} ({name})", identity.mesh_id(), AgentId(identity.agent_id()));
@@ -80,6 +81,7 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
 pub fn create_join_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
     check(args)?;
+    Store::new(&dir).check_format()?;
     let identity = Identity::load(&dir)?;
     let address = join_address(args)?;
     let token = create(&dir, &identity, args)?;

@@ -199,6 +199,7 @@ pub const CATALOGUE: &[Described] = &[
     counter("quorate_recording_failures_total", &[], "Recordings that could not be begun or continued."),
     // The transport.
     gauge("quorate_links", &[], "Links that are up."),
+    gauge("quorate_links_older_version", &[], "Of those, the ones to agents that speak only older wire versions."),
     counter("quorate_transport_packets_total", &["kind", "direction"], "Datagrams and messages, in and out."),
     counter("quorate_transport_bytes_total", &["kind", "direction"], "Bytes in those."),
     counter("quorate_transport_dropped_total", &["reason"], "Datagrams and messages dropped."),

@@ -391,13 +391,14 @@ impl World {
 
     fn tell(&mut self, told: Told) {
         let (agent, peer, event) = match told {
-            Told::Up(agent, peer) => (agent, peer, LinkEvent::Up),
+            Told::Up(agent, peer) => (agent, peer, LinkEvent::Up { version: quorate_wire::VERSION }),
             Told::Down(agent, peer) => (agent, peer, LinkEvent::Down),
         };
-        self.tell_link(agent, peer, event == LinkEvent::Up);
+        let up = matches!(told, Told::Up(..));
+        self.tell_link(agent, peer, up);
         let scenario = &self.truth.scenario;
         let role = scenario.role(peer);
-        if event == LinkEvent::Up && scenario.doubles.iter().any(|double| double.agent == role) {
+        if up && scenario.doubles.iter().any(|double| double.agent == role) {
             self.talked.insert((agent, role), peer);
         } else if self.talked.get(&(agent, role)) == Some(&peer) {
             self.talked.remove(&(agent, role));

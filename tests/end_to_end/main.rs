@@ -21,3 +21,4 @@ mod recording;
 mod reports;
 mod strangers;
 mod tokens;
+mod upgrades;

@@ -167,6 +167,7 @@ pub struct Agent {
     data_dir: PathBuf,
     config: PathBuf,
     log: PathBuf,
+    program: PathBuf,
     process: Option<Process>,
 }
 
@@ -190,6 +191,7 @@ impl Agent {
             data_dir: folder.join(&setup.name),
             config,
             log: folder.join(format!("{}.log", setup.name)),
+            program: agent_binary().to_path_buf(),
             process: None,
         }
     }
@@ -207,7 +209,7 @@ impl Agent {
     }
 
     fn words(&self, command: &[&str]) -> Vec<OsString> {
-        let mut words = vec![agent_binary().into()];
+        let mut words = vec![self.program.clone().into()];
         words.extend(command.iter().map(OsString::from));
         words.extend(["--data-dir".into(), self.data_dir.clone().into_os_string()]);
         words
@@ -249,6 +251,11 @@ impl Agent {
             words.extend(["--token".into(), token.into()]);
         }
         self.host.inside(&words)
+    }
+
+    /// Makes it run another program from its next start on.
+    pub fn upgrade_to(&mut self, program: &Path) {
+        self.program = program.to_path_buf();
     }
 
     /// Starts it.

@@ -17,7 +17,7 @@ pub fn agent_binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| match std::env::var_os(AGENT_VARIABLE) {
         Some(path) => PathBuf::from(path),
-        None => build("quorate"),
+        None => build("quorate", &[]),
     })
 }
 
@@ -27,7 +27,16 @@ pub fn agent_binary() -> &'static Path {
 /// When it cannot be built.
 pub fn simulator_binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("quorate-sim"))
+    BUILT.get_or_init(|| build("quorate-sim", &[]))
+}
+
+/// The agent's program as a later release would be, which speaks one wire version more.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn next_agent_binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("quorate-next-wire", &["--features", "quorate/next-wire"]))
 }
 
 /// A program of this package, which cargo builds before the tests: it stands beside them.
@@ -66,7 +75,7 @@ fn profile_folder() -> PathBuf {
 
 /// Builds program and package `name` with the profile and the target folder of the test itself; nothing is to be done when it is built.
 /// `--workspace` makes the features of the dependencies the same as in `cargo test --workspace`, so that they need not be built twice.
-fn build(name: &str) -> PathBuf {
+fn build(name: &str, features: &[&str]) -> PathBuf {
     let folder = profile_folder();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -74,7 +83,7 @@ fn build(name: &str) -> PathBuf {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile]);
+    command.args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile]).args(features);
     command.arg("--message-format=json-render-diagnostics");
     command.arg("--target-dir").arg(folder.parent().expect("the target folder"));
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");

@@ -16,7 +16,7 @@ mod target;
 mod wait;
 
 pub use agent::{Agent, AgentSetup, Host, instance_id};
-pub use binary::{agent_binary, optional, simulator_binary, tool};
+pub use binary::{agent_binary, next_agent_binary, optional, simulator_binary, tool};
 pub use browser::Browser;
 pub use event_stream::{EventStream, StreamedEvent};
 pub use http::{Answer, get, put, send};

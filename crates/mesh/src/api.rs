@@ -62,7 +62,10 @@ pub enum Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkEvent {
     /// A link is up; a send will go out at once.
-    Up,
+    Up {
+        /// The highest version of the packet format that both ends speak; within [`crate::WIRE_VERSIONS`].
+        version: u8,
+    },
     /// It is gone.
     Down,
 }
@@ -340,6 +343,17 @@ pub enum StartError {
         "the stored state cannot be read: {0}. Move the file away to start without it; the agent then learns everything from its peers"
     )]
     Stored(String),
+    /// The stored state was written by a release that this one does not know.
+    #[error(
+        "the stored state has format {found}, this release reads up to {known}: run the release that wrote it, or move the file away; the \
+         agent then learns everything from its peers"
+    )]
+    Newer {
+        /// Its format.
+        found: u16,
+        /// The newest that can be read.
+        known: u16,
+    },
     /// The stored state is another agent's.
     #[error("the stored state belongs to agent {stored}, this is {this}. Each agent needs a data directory of its own")]
     OtherAgent {

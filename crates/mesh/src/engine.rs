@@ -100,6 +100,8 @@ pub struct Engine {
     // Membership.
     swim: Swim,
     links: BTreeSet<AgentId>,
+    /// Of the packet format, as agreed on over each link.
+    versions: BTreeMap<AgentId, u8>,
     /// Whose packet was read last.
     speaking: Option<AgentId>,
     agents: BTreeMap<AgentId, Agent>,
@@ -241,9 +243,10 @@ impl Engine {
             Input::Wake => {}
             Input::Datagram { from, bytes } => self.receive(from, &bytes, false),
             Input::Message { from, bytes } => self.receive(from, &bytes, true),
-            Input::Link { peer, event: LinkEvent::Up } => self.link_up(peer),
+            Input::Link { peer, event: LinkEvent::Up { version } } => self.link_up(peer, version),
             Input::Link { peer, event: LinkEvent::Down } => {
                 self.links.remove(&peer);
+                self.versions.remove(&peer);
             }
             Input::Probe { id, outcome } => self.probe_done(id, outcome),
             Input::Command(command) => self.command(command),
@@ -402,7 +405,9 @@ impl Engine {
             // Named by somebody, met by nobody: there is no address to go to.
             return;
         }
-        let bytes = quorate_wire::encode(packet);
+        // Whoever has not said what it reads reads at least the oldest.
+        let version = self.versions.get(&to).copied().unwrap_or(quorate_wire::OLDEST_VERSION);
+        let bytes = quorate_wire::encode_as(packet, version);
         if self.out.len() >= limits::MAX_OUTPUTS || bytes.len() > quorate_wire::MAX_PACKET_BYTES {
             self.stats.limits_hit += 1;
             return;

@@ -27,4 +27,7 @@ pub use config::{EngineConfig, Timing};
 pub use engine::{Acquaintance, Engine, Formation};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Defect;
+/// Versions of the packet format that this build speaks, for the handshake.
+pub const WIRE_VERSIONS: std::ops::RangeInclusive<u8> = quorate_wire::OLDEST_VERSION..=quorate_wire::VERSION;
+
 pub use view::{Glance, InstanceView, MemberView, MeshView, ObserverView, Standing, Standings, Stats};

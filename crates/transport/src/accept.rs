@@ -9,7 +9,6 @@ use quinn::{Connection, ConnectionError, VarInt};
 use tokio::time::timeout;
 
 use crate::admission::{admit, close, peer_of, read_hello};
-use crate::hello::Hello;
 use crate::join_server;
 use crate::limits::{ALPN_JOIN, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT, MAX_HANDSHAKES, RETRY_FROM_HANDSHAKES};
 use crate::link::{Link, run};
@@ -117,11 +116,11 @@ async fn meet(shared: &Arc<Shared>, peer: u64, connection: &Connection) -> Resul
     // Reserved before the link is installed, so that the hello is the first stream the dialler sees.
     let mut stream = connection.open_uni().await.map_err(lost)?;
     let hello = read_hello(connection).await?;
-    let (link, queue) = Link::new(peer, hello, false, connection.clone());
+    let (link, queue) = Link::new(peer, (hello, shared.versions), false, connection.clone());
     admit(shared, &link).await?;
     // From here on the link is on the table and must be served, whatever happens to this task.
     tokio::spawn(run(Arc::clone(shared), link, queue));
-    let own = Hello::new(shared.boot.load(Ordering::Relaxed), shared.nonce);
+    let own = shared.hello();
     if stream.write_all(&own.encode()).await.is_ok() {
         let _ = stream.finish();
     }

@@ -32,8 +32,8 @@ enum Decision {
 
 /// Makes `new` the link to its peer, or says why not. The caller closes a refused connection.
 pub(crate) async fn admit(shared: &Shared, new: &Arc<Link>) -> Result<(), LinkError> {
-    if !new.hello.is_compatible() {
-        return Err(LinkError::WrongVersion);
+    if new.version.is_none() {
+        return Err(LinkError::WrongVersion { ours: shared.versions, theirs: new.hello.versions });
     }
     if new.peer == shared.identity.agent_id() {
         if new.hello.nonce == shared.nonce {
@@ -114,5 +114,5 @@ pub(crate) fn peer_of(shared: &Shared, connection: &Connection) -> Result<u64, L
 
 /// Closes a connection that does not become a link, telling the peer why.
 pub(crate) fn close(connection: &Connection, error: &LinkError) {
-    connection.close(VarInt::from_u32(error.code()), error.to_string().as_bytes());
+    connection.close(VarInt::from_u32(error.code()), error.closing_words().as_bytes());
 }

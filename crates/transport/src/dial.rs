@@ -4,7 +4,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, ConnectionError};
@@ -112,7 +111,7 @@ async fn attempt(shared: &Arc<Shared>, address: SocketAddr, expected: Option<u64
             return Err((error, by_peer, Some(peer)));
         }
     };
-    let (link, queue) = Link::new(peer, hello, true, connection);
+    let (link, queue) = Link::new(peer, (hello, shared.versions), true, connection);
     match admit(shared, &link).await {
         Ok(()) => {}
         // The peer already uses this one; let what is in flight arrive.
@@ -148,7 +147,7 @@ async fn handshake(
 
 /// The dialler speaks first; the answer means that the peer has taken the link.
 async fn greet(shared: &Shared, connection: &Connection) -> Result<Hello, LinkError> {
-    let hello = Hello::new(shared.boot.load(Ordering::Relaxed), shared.nonce);
+    let hello = shared.hello();
     if let Ok(mut stream) = connection.open_uni().await
         && stream.write_all(&hello.encode()).await.is_ok()
     {

@@ -29,8 +29,8 @@ pub enum Incoming {
     Link {
         /// The peer.
         peer: u64,
-        /// Up or down.
-        up: bool,
+        /// If up: the highest wire version that both ends speak.
+        up: Option<u16>,
         /// Where it is, or was.
         address: SocketAddr,
     },

@@ -40,6 +40,7 @@ mod warnings;
 mod tests;
 
 pub use files::DataDirLock;
+pub use hello::VersionRange;
 pub use https::{api_client, api_server, api_server_with};
 pub use identity::{Identity, IdentityError, Signer, init_mesh};
 pub use incoming::Incoming;

@@ -7,11 +7,6 @@ pub const ALPN_MESH: &[u8] = b"quorate-mesh/1";
 /// Application protocol of a host that asks to join.
 pub const ALPN_JOIN: &[u8] = b"quorate-join/1";
 
-/// Oldest wire version this build speaks.
-pub const WIRE_VERSION_MIN: u16 = 2;
-/// Newest wire version this build speaks.
-pub const WIRE_VERSION_MAX: u16 = 2;
-
 /// Largest datagram payload, in bytes. At an MTU of 1,200 QUIC leaves 1,162 bytes (RFC 9221, RFC 9000 section 14).
 pub const MAX_DATAGRAM_BYTES: usize = 1150;
 /// Largest message, in bytes; one message is one unidirectional stream.

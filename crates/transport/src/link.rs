@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::forward;
-use crate::hello::{Hello, stream_kind};
+use crate::hello::{Hello, VersionRange, stream_kind};
 use crate::incoming::Incoming;
 use crate::limits::{
     CHALLENGE_TIMEOUT, FLUSH_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_MESSAGE_BYTES, MESSAGE_TIMEOUT, PENDING_MESSAGES,
@@ -26,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) peer: u64,
     pub(crate) address: SocketAddr,
     pub(crate) hello: Hello,
+    /// The highest wire version that both speak; none on a link that is about to be refused.
+    pub(crate) version: Option<u16>,
     pub(crate) dialled_by_us: bool,
     pub(crate) connection: Connection,
     pub(crate) messages: mpsc::Sender<Bytes>,
@@ -45,7 +47,7 @@ struct Retirement {
 impl Link {
     pub(crate) fn new(
         peer: u64,
-        hello: Hello,
+        (hello, versions): (Hello, VersionRange),
         dialled_by_us: bool,
         connection: Connection,
     ) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
@@ -54,6 +56,7 @@ impl Link {
             peer,
             address: connection.remote_address(),
             hello,
+            version: versions.common(hello.versions),
             dialled_by_us,
             connection,
             messages,

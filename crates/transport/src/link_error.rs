@@ -6,7 +6,8 @@ use quinn::{ConnectError, ConnectionError, VarInt};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::{MAX_PEERS, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+use crate::hello::VersionRange;
+use crate::limits::MAX_PEERS;
 
 /// Codes with which a link is closed (RFC 9000 section 19.19). The other side turns them back into a [`LinkError`].
 pub mod close_code {
@@ -65,9 +66,17 @@ pub enum LinkError {
     /// A certificate that no agent should have.
     #[error("the peer's certificate is not acceptable: {0}")]
     BadCertificate(String),
-    /// No common application protocol or wire version.
-    #[error("no common wire version (we speak {WIRE_VERSION_MIN} to {WIRE_VERSION_MAX})")]
-    WrongVersion,
+    /// No common wire version.
+    #[error("no common wire version: this agent speaks {ours}, the peer {theirs}")]
+    WrongVersion {
+        /// Of this agent.
+        ours: VersionRange,
+        /// Of the peer.
+        theirs: VersionRange,
+    },
+    /// The other end has another protocol than an agent's, or than this release's.
+    #[error("the peer speaks another protocol than agents of this release do among themselves")]
+    OtherProtocol,
     /// One identity, two live processes.
     #[error("the identity is in use by another running process")]
     Cloned,
@@ -111,7 +120,7 @@ impl LinkError {
             Self::UnexpectedPeer | Self::NotWhomTheyExpected => "unexpected_peer",
             Self::Expired | Self::RefusedAsExpired => "expired",
             Self::BadCertificate(_) => "bad_certificate",
-            Self::WrongVersion => "wrong_version",
+            Self::WrongVersion { .. } | Self::OtherProtocol => "wrong_version",
             Self::Cloned => "cloned",
             Self::StaleIdentity => "stale_identity",
             Self::SelfDialled => "self_dialled",
@@ -139,7 +148,13 @@ impl LinkError {
             }
             Self::Expired | Self::RefusedAsExpired => "check both clocks, or join again for a new certificate",
             Self::BadCertificate(_) => "join again for a new certificate",
-            Self::WrongVersion => "upgrade the older of the two agents",
+            Self::WrongVersion { ours, theirs } if theirs.max < ours.min => {
+                "upgrade the peer, by way of a release that speaks a version of both if it is a member already"
+            }
+            Self::WrongVersion { .. } => {
+                "upgrade this agent, by way of a release that speaks a version of both if it is a member already"
+            }
+            Self::OtherProtocol => "check that an agent is at this address, and upgrade the older of the two",
             Self::Cloned => "a data directory was copied: remove the copy's, and join again with a token",
             Self::StaleIdentity => "an old data directory was restored: remove it, and join again with a token",
             Self::SelfDialled => "take this agent's own address off its list of peers",
@@ -153,7 +168,7 @@ impl LinkError {
     pub(crate) fn code(&self) -> u32 {
         match self {
             Self::Stranger => close_code::STRANGER,
-            Self::WrongVersion => close_code::WRONG_VERSION,
+            Self::WrongVersion { .. } => close_code::WRONG_VERSION,
             Self::Cloned => close_code::CLONED,
             Self::StaleIdentity => close_code::STALE_IDENTITY,
             Self::SelfDialled => close_code::SELF_DIALLED,
@@ -171,11 +186,21 @@ impl LinkError {
             self,
             Self::Cloned
                 | Self::StaleIdentity
-                | Self::WrongVersion
+                | Self::WrongVersion { .. }
                 | Self::Stranger
                 | Self::RefusedAsOtherMesh
                 | Self::RefusedAsExpired
         )
+    }
+
+    /// What goes with the code: for people, but for the ranges of [`LinkError::WrongVersion`], which the other side reads.
+    pub(crate) fn closing_words(&self) -> String {
+        match self {
+            Self::WrongVersion { ours, theirs } => {
+                format!("versions {}-{} {}-{}", ours.min, ours.max, theirs.min, theirs.max)
+            }
+            other => other.to_string(),
+        }
     }
 
     /// The reason in a connection's end; `address` is whom we dialled or heard from.
@@ -184,7 +209,7 @@ impl LinkError {
             ConnectionError::TransportError(error) => local_fault(u64::from(error.code), &error.reason),
             ConnectionError::ConnectionClosed(close) => remote_fault(u64::from(close.error_code), &close.reason),
             ConnectionError::ApplicationClosed(close) => of_code(close.error_code, &close.reason),
-            ConnectionError::VersionMismatch => Self::WrongVersion,
+            ConnectionError::VersionMismatch => Self::OtherProtocol,
             ConnectionError::Reset => Self::Reset,
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::LocallyClosed => Self::Closed,
@@ -196,7 +221,7 @@ impl LinkError {
         match error {
             ConnectError::EndpointStopping => Self::ShutDown,
             ConnectError::CidsExhausted => Self::TooMany,
-            ConnectError::UnsupportedVersion => Self::WrongVersion,
+            ConnectError::UnsupportedVersion => Self::OtherProtocol,
             ConnectError::InvalidServerName(_)
             | ConnectError::InvalidRemoteAddress(_)
             | ConnectError::NoDefaultClientConfig => Self::Unreachable(address),
@@ -208,7 +233,7 @@ fn of_code(code: VarInt, reason: &[u8]) -> LinkError {
     match u32::try_from(code.into_inner()).unwrap_or(close_code::PROTOCOL) {
         close_code::SHUTDOWN => LinkError::ShutDown,
         close_code::STRANGER => LinkError::Stranger,
-        close_code::WRONG_VERSION => LinkError::WrongVersion,
+        close_code::WRONG_VERSION => ranges(reason).unwrap_or_else(|| LinkError::Protocol(excerpt(reason))),
         close_code::CLONED => LinkError::Cloned,
         close_code::STALE_IDENTITY => LinkError::StaleIdentity,
         close_code::SELF_DIALLED => LinkError::SelfDialled,
@@ -217,6 +242,17 @@ fn of_code(code: VarInt, reason: &[u8]) -> LinkError {
         close_code::CLOSED => LinkError::Closed,
         _ => LinkError::Protocol(excerpt(reason)),
     }
+}
+
+/// The ranges in the words of whoever found no common version, from this side.
+fn ranges(reason: &[u8]) -> Option<LinkError> {
+    let mut words = std::str::from_utf8(reason).ok()?.strip_prefix("versions ")?.split(' ');
+    let mut range = || {
+        let (min, max) = words.next()?.split_once('-')?;
+        Some(VersionRange { min: min.parse().ok()?, max: max.parse().ok()? })
+    };
+    let theirs = range()?;
+    Some(LinkError::WrongVersion { ours: range()?, theirs })
 }
 
 /// A peer's words, made fit for a log line.
@@ -241,7 +277,7 @@ fn local_fault(code: u64, reason: &str) -> LinkError {
             LinkError::UnexpectedPeer
         }
         alert::CERTIFICATE_EXPIRED => LinkError::Expired,
-        alert::NO_APPLICATION_PROTOCOL => LinkError::WrongVersion,
+        alert::NO_APPLICATION_PROTOCOL => LinkError::OtherProtocol,
         code if alert::RANGE.contains(&code) => LinkError::BadCertificate(excerpt(reason.as_bytes())),
         _ => LinkError::Protocol(excerpt(reason.as_bytes())),
     }
@@ -253,7 +289,7 @@ fn remote_fault(code: u64, reason: &[u8]) -> LinkError {
         alert::UNKNOWN_CA => LinkError::RefusedAsOtherMesh,
         alert::BAD_CERTIFICATE => LinkError::NotWhomTheyExpected,
         alert::CERTIFICATE_EXPIRED => LinkError::RefusedAsExpired,
-        alert::NO_APPLICATION_PROTOCOL => LinkError::WrongVersion,
+        alert::NO_APPLICATION_PROTOCOL => LinkError::OtherProtocol,
         // CONNECTION_REFUSED (RFC 9000 section 20.1): too many handshakes at once.
         0x2 => LinkError::TooMany,
         _ => LinkError::Protocol(excerpt(reason)),

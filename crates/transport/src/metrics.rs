@@ -24,22 +24,24 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters { $(pub(crate) $name: Counter,)* }
 
-        /// The counters at one moment. All only grow, from zero at bind; `links` is a gauge.
+        /// The counters at one moment. All only grow, from zero at bind; those of `links` are gauges.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct TransportMetrics {
             /// Links that are up now.
             pub links: u64,
+            /// Of those, the ones on which an older wire version is spoken than the newest that we speak.
+            pub links_older_version: u64,
             $($(#[$doc])* pub $name: u64,)*
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self, links: usize) -> TransportMetrics {
-                TransportMetrics { links: links as u64, $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            pub(crate) fn snapshot(&self, links: u64, links_older_version: u64) -> TransportMetrics {
+                TransportMetrics { links, links_older_version, $($name: self.$name.0.load(Ordering::Relaxed),)* }
             }
         }
 
         impl TransportMetrics {
-            /// Every counter (not the gauge) by its name.
+            /// Every counter (not the gauges) by its name.
             pub fn counters(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
             }
@@ -142,7 +144,7 @@ impl Counters {
         match error {
             LinkError::Stranger => &self.refused_stranger,
             LinkError::OtherMesh | LinkError::RefusedAsOtherMesh => &self.refused_other_mesh,
-            LinkError::WrongVersion => &self.refused_wrong_version,
+            LinkError::WrongVersion { .. } | LinkError::OtherProtocol => &self.refused_wrong_version,
             LinkError::Cloned => &self.refused_cloned,
             LinkError::StaleIdentity => &self.refused_stale_identity,
             LinkError::UnexpectedPeer | LinkError::NotWhomTheyExpected => &self.refused_unexpected_peer,

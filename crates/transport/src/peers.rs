@@ -14,6 +14,7 @@ use quinn::{ClientConfig, Endpoint};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use crate::hello::{Hello, VersionRange};
 use crate::identity::Identity;
 use crate::incoming::Incoming;
 use crate::limits::MAX_PEERS;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     /// Where every task of the transport runs, whichever thread calls.
     pub(crate) runtime: Handle,
     pub(crate) boot: AtomicU32,
+    /// Wire versions that this agent speaks.
+    pub(crate) versions: VersionRange,
     pub(crate) stopping: AtomicBool,
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) joins: Arc<Semaphore>,
@@ -138,7 +141,9 @@ impl Table {
     fn next_events(&mut self) -> Option<Vec<Incoming>> {
         let id = self.dirty.pop_first()?;
         let Some(peer) = self.peers.get_mut(&id) else { return Some(Vec::new()) };
-        let now = peer.live_link().map(|link| (peer.session, link.address));
+        let link = peer.live_link();
+        let version = link.and_then(|link| link.version).unwrap_or_default();
+        let now = link.map(|link| (peer.session, link.address));
         let before = peer.announced;
         if before.map(|(session, _)| session) == now.map(|(session, _)| session) {
             return Some(Vec::new());
@@ -147,8 +152,8 @@ impl Table {
         if peer.address.is_none() && peer.is_forgettable() {
             self.peers.remove(&id);
         }
-        let down = before.map(|(_, address)| Incoming::Link { peer: id, up: false, address });
-        let up = now.map(|(_, address)| Incoming::Link { peer: id, up: true, address });
+        let down = before.map(|(_, address)| Incoming::Link { peer: id, up: None, address });
+        let up = now.map(|(_, address)| Incoming::Link { peer: id, up: Some(version), address });
         Some(down.into_iter().chain(up).collect())
     }
 }
@@ -160,7 +165,7 @@ impl Shared {
         client_config: ClientConfig,
         incoming: mpsc::Sender<Incoming>,
         nonce: u64,
-        boot: u32,
+        (boot, versions): (u32, VersionRange),
     ) -> Self {
         Self {
             identity,
@@ -172,6 +177,7 @@ impl Shared {
             nonce,
             runtime: Handle::current(),
             boot: AtomicU32::new(boot),
+            versions,
             stopping: AtomicBool::new(false),
             handshakes: Arc::new(Semaphore::new(crate::limits::MAX_HANDSHAKES)),
             joins: Arc::new(Semaphore::new(crate::limits::MAX_CONCURRENT_JOINS)),
@@ -179,6 +185,11 @@ impl Shared {
             changed: Notify::new(),
             table: Mutex::default(),
         }
+    }
+
+    /// The first words on every link.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello { versions: self.versions, boot: self.boot.load(Ordering::Relaxed), nonce: self.nonce }
     }
 
     pub(crate) fn table(&self) -> MutexGuard<'_, Table> {

@@ -119,8 +119,8 @@ fn the_issuer_takes_nothing_from_a_request_but_its_key() {
 
 proptest! {
     #[test]
-    fn hellos_survive_the_wire(version_min: u16, version_max: u16, boot: u32, nonce: u64, tail in prop::collection::vec(any::<u8>(), 0..64)) {
-        let hello = Hello { version_min, version_max, boot, nonce };
+    fn hellos_survive_the_wire(min: u16, max: u16, boot: u32, nonce: u64, tail in prop::collection::vec(any::<u8>(), 0..64)) {
+        let hello = Hello { versions: crate::VersionRange { min, max }, boot, nonce };
         let mut bytes = hello.encode();
         bytes.extend(tail);
         prop_assert_eq!(Hello::decode(&bytes), Some(hello));

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::accept::accept_all;
 use crate::dial::{dial_on_demand, establish};
 use crate::forward;
+use crate::hello::VersionRange;
 use crate::identity::Identity;
 use crate::incoming::Incoming;
 use crate::join::{Grant, JoinRefusal, JoinRequest};
@@ -50,6 +51,8 @@ pub struct TransportConfig {
     pub identity: Identity,
     /// Boot counter: persisted by the owner, one more with every start.
     pub boot: u32,
+    /// Wire versions that the owner speaks.
+    pub versions: VersionRange,
     /// A link on which nothing was heard for this time is lost. Default 10 s.
     pub max_idle_timeout: Duration,
     /// A quiet link is kept alive with one packet per this time. Default 3 s; `None` lets quiet links end.
@@ -60,11 +63,12 @@ pub struct TransportConfig {
 
 impl TransportConfig {
     /// The defaults.
-    pub fn new(identity: Identity, listen: SocketAddr, boot: u32) -> Self {
+    pub fn new(identity: Identity, listen: SocketAddr, boot: u32, versions: VersionRange) -> Self {
         Self {
             listen,
             identity,
             boot,
+            versions,
             max_idle_timeout: Duration::from_secs(10),
             keep_alive_interval: Some(Duration::from_secs(3)),
             incoming_queue: INCOMING_QUEUE,
@@ -143,6 +147,8 @@ pub struct LinkInfo {
     pub dialled_by_us: bool,
     /// The peer's boot counter.
     pub boot: u32,
+    /// The highest wire version that both ends speak.
+    pub version: u16,
     /// How long it has been up.
     pub up_for: Duration,
 }
@@ -180,7 +186,8 @@ impl Transport {
         SystemRandom::new().fill(&mut nonce).map_err(|_| BindError::Random)?;
         let (incoming, events) = mpsc::channel(config.incoming_queue.max(1));
         let nonce = u64::from_le_bytes(nonce);
-        let shared = Arc::new(Shared::new(config.identity, endpoint, client, incoming, nonce, config.boot));
+        let shared =
+            Arc::new(Shared::new(config.identity, endpoint, client, incoming, nonce, (config.boot, config.versions)));
         tokio::spawn(accept_all(Arc::clone(&shared)));
         tokio::spawn(Arc::clone(&shared).announce());
         Ok((Self { shared }, events))
@@ -341,6 +348,7 @@ impl Transport {
                 rtt: link.connection.rtt(),
                 dialled_by_us: link.dialled_by_us,
                 boot: link.hello.boot,
+                version: link.version?,
                 up_for: link.since.elapsed(),
             })
         };
@@ -349,8 +357,12 @@ impl Transport {
 
     /// The counters now.
     pub fn metrics(&self) -> TransportMetrics {
-        let links = self.shared.table().peers.values().filter(|peer| peer.live_link().is_some()).count();
-        self.shared.counters.snapshot(links)
+        let (mut links, mut older) = (0, 0);
+        for link in self.shared.table().peers.values().filter_map(Peer::live_link) {
+            links += 1;
+            older += u64::from(link.version < Some(self.shared.versions.max));
+        }
+        self.shared.counters.snapshot(links, older)
     }
 
     /// Stops: accepts and sends nothing more, flushes what is queued, closes. Takes at most about two seconds. The events

@@ -13,7 +13,7 @@ use quorate_transport::{Identity, Incoming, LinkError, close_code, limits};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use support::{Agent, Mesh, copy_dir, eventually, loopback};
+use support::{Agent, Mesh, VERSIONS, copy_dir, eventually, loopback};
 
 /// The first stream of a hand-made caller: the versions it claims, boot 1, a nonce.
 fn hello(version_min: u16, version_max: u16) -> Vec<u8> {
@@ -269,7 +269,7 @@ async fn a_message_beyond_the_limit_is_cut_off_by_the_receiver() {
     let mut agent = Agent::start(&identity, loopback(), 1);
     let (_endpoint, connection) = raw_call(agent.address, Some(&mesh), limits::ALPN_MESH).await.unwrap();
     let mut stream = connection.open_uni().await.unwrap();
-    stream.write_all(&hello(limits::WIRE_VERSION_MIN, limits::WIRE_VERSION_MAX)).await.unwrap();
+    stream.write_all(&hello(VERSIONS.min, VERSIONS.max)).await.unwrap();
     stream.finish().unwrap();
     agent.expect_link(mesh.identity.agent_id(), true).await;
     let mut stream = connection.open_uni().await.unwrap();

@@ -7,8 +7,12 @@ use bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Version of the packet format; the first byte of every packet.
-pub const VERSION: u8 = 5;
+/// Oldest version of the packet format that this release reads and writes.
+pub const OLDEST_VERSION: u8 = 5;
+/// Newest version of the packet format, the first byte of a packet. Two agents use the highest version that both know.
+pub const VERSION: u8 = if cfg!(feature = "next-version") { OLDEST_VERSION + 1 } else { OLDEST_VERSION };
+/// What ends a packet of the version that exists for tests alone, so that an agent that does not know it must refuse it.
+const NEXT_MARK: u8 = 0xa6;
 /// Largest packet, and the most a decoder allocates for one.
 pub const MAX_PACKET_BYTES: usize = 1024 * 1024;
 /// Largest stored state.
@@ -36,7 +40,9 @@ pub enum DecodeError {
     #[error("the packet is empty")]
     Empty,
     /// Written by another version of the format.
-    #[error("packet format {found}, this agent reads {VERSION}; run the same release on every host")]
+    #[error(
+        "packet format {found}, this agent reads {OLDEST_VERSION} to {VERSION}; upgrade the older of the two agents"
+    )]
     Version {
         /// The version found.
         found: u8,
@@ -49,24 +55,44 @@ pub enum DecodeError {
     Trailing(usize),
 }
 
-/// Encodes a packet.
+/// Encodes a packet in the newest version.
 #[must_use]
 pub fn encode(packet: &Packet) -> Vec<u8> {
-    serialise(&[VERSION], packet, config::standard())
+    encode_as(packet, VERSION)
 }
 
-/// Decodes a packet.
+/// Encodes a packet in the version that was agreed on with its receiver; the nearest known one stands for any other.
+#[must_use]
+pub fn encode_as(packet: &Packet, version: u8) -> Vec<u8> {
+    let version = version.clamp(OLDEST_VERSION, VERSION);
+    let mut bytes = serialise(&[version], packet, config::standard());
+    if is_next(version) {
+        bytes.push(NEXT_MARK);
+    }
+    bytes
+}
+
+fn is_next(version: u8) -> bool {
+    cfg!(feature = "next-version") && version == VERSION
+}
+
+/// Decodes a packet of any version from [`OLDEST_VERSION`] to [`VERSION`].
 ///
 /// # Errors
-/// When the bytes are not exactly one packet of this version.
+/// When the bytes are not exactly one packet of the version they name.
 pub fn decode(bytes: &[u8]) -> Result<Packet, DecodeError> {
     if bytes.len() > MAX_PACKET_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
-    if *version != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(version) {
         return Err(DecodeError::Version { found: *version });
     }
+    let rest = match rest.split_last() {
+        Some((&NEXT_MARK, rest)) if is_next(*version) => rest,
+        _ if is_next(*version) => return Err(DecodeError::Malformed("its end is missing".to_owned())),
+        _ => rest,
+    };
     let (packet, used) = bincode::serde::decode_from_slice(rest, packet_config()).map_err(malformed)?;
     if used < rest.len() { Err(DecodeError::Trailing(rest.len() - used)) } else { Ok(packet) }
 }

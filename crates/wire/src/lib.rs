@@ -2,6 +2,9 @@
 //!
 //! A packet is one version byte and the bincode 2 encoding (variable-length integers, little endian) of [`Packet`]. Decoding never
 //! allocates more than the packet's own limit allows, refuses trailing bytes, and never panics.
+//!
+//! A version, once released, never changes; `testdata` holds its bytes. Two agents speak the highest version that both know. What is signed
+//! and passed on reaches agents of every version: it is the same in all of them, and grows only by [`Record::Extension`].
 
 mod breaker;
 mod codec;
@@ -14,8 +17,8 @@ pub use breaker::{
     BreakerDigest, BreakerKey, BreakerOverride, BreakerState, CallCounts, OutageStanding, OverrideMode, Shared,
 };
 pub use codec::{
-    DecodeError, MAX_PACKET_BYTES, VERSION, decode, decode_prefix, decode_value, decode_value_prefix, encode,
-    encode_value, signing_bytes,
+    DecodeError, MAX_PACKET_BYTES, OLDEST_VERSION, VERSION, decode, decode_prefix, decode_value, decode_value_prefix,
+    encode, encode_as, encode_value, signing_bytes,
 };
 pub use epoch::{EpochTalk, RosterProof};
 pub use packet::{

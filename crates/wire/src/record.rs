@@ -73,6 +73,17 @@ pub enum Record {
     Override(Arc<BreakerOverride>),
     /// The owner no longer keeps it: it has ended, or a later word has replaced it.
     OverrideGone(BreakerKey),
+    /// What a later release states. Whoever does not know the kind keeps it, passes it on and does nothing else.
+    Extension {
+        /// Given out by the release that introduced it, from one.
+        kind: u16,
+        /// What it is about; at most [`Record::MAX_EXTENSION_KEY_BYTES`].
+        #[serde(with = "blob")]
+        about: Vec<u8>,
+        /// What it says, at most [`Record::MAX_EXTENSION_BYTES`]. If empty, it no longer holds.
+        #[serde(with = "blob")]
+        body: Vec<u8>,
+    },
 }
 
 /// Who and where an agent is.
@@ -105,9 +116,16 @@ pub enum RecordKey {
     Breaker(BreakerKey),
     /// A breaker on which a person gave a word through it.
     Override(BreakerKey),
+    /// What an extension of this kind is about.
+    Extension(u16, Vec<u8>),
 }
 
 impl Record {
+    /// Longest key of an extension, in bytes.
+    pub const MAX_EXTENSION_KEY_BYTES: usize = 512;
+    /// Longest body of an extension, in bytes.
+    pub const MAX_EXTENSION_BYTES: usize = 16 * 1024;
+
     /// Its key.
     #[must_use]
     pub fn key(&self) -> RecordKey {
@@ -120,12 +138,19 @@ impl Record {
             Self::BreakerGone(key) => RecordKey::Breaker(key.clone()),
             Self::Override(word) => RecordKey::Override(word.key.clone()),
             Self::OverrideGone(key) => RecordKey::Override(key.clone()),
+            Self::Extension { kind, about, .. } => RecordKey::Extension(*kind, about.clone()),
         }
     }
 
     /// Does it only say that an older one no longer holds?
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
-        matches!(self, Self::InstanceGone(_) | Self::ObservedGone(_) | Self::BreakerGone(_) | Self::OverrideGone(_))
+        match self {
+            Self::InstanceGone(_) | Self::ObservedGone(_) | Self::BreakerGone(_) | Self::OverrideGone(_) => true,
+            Self::Extension { body, .. } => body.is_empty(),
+            Self::Profile(_) | Self::Instance { .. } | Self::Observed { .. } | Self::Breaker(_) | Self::Override(_) => {
+                false
+            }
+        }
     }
 }

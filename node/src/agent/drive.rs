@@ -231,8 +231,11 @@ impl Turning {
                 self.handle(Input::Message { from: AgentId(from), bytes: bytes.into() }).await;
             }
             Incoming::Link { peer, up, address } => {
-                let event = if up { LinkEvent::Up } else { LinkEvent::Down };
-                tracing::debug!(peer = %AgentId(peer), %address, up, "link");
+                let event = match up {
+                    Some(version) => LinkEvent::Up { version: u8::try_from(version).unwrap_or(u8::MAX) },
+                    None => LinkEvent::Down,
+                };
+                tracing::debug!(peer = %AgentId(peer), %address, version = up, "link");
                 self.handle(Input::Link { peer: AgentId(peer), event }).await;
             }
             Incoming::Join { request, reply } => self.drive.joins.sponsor(request, reply),

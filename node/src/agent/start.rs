@@ -51,6 +51,7 @@ pub async fn run(settings: Settings, flags: Flags, level: LogLevel) -> anyhow::R
     let clock = Clock::new();
     let _lock = DataDirLock::acquire(&settings.data_dir)?;
     let store = Store::new(&settings.data_dir);
+    store.migrate()?;
     let entry = entry::enter(&settings, flags.token.as_deref(), &store).await?;
     let addresses = Addresses::find(&settings, &entry).await?;
     if store.address() != Some(addresses.advertised) {
@@ -201,7 +202,12 @@ fn assemble(
 ) -> anyhow::Result<Running> {
     let identity = entry.identity.clone();
     let boot = engine.boot();
-    let (transport, incoming) = Transport::bind(TransportConfig::new(identity.clone(), addresses.listen, boot))?;
+    let (transport, incoming) = Transport::bind(TransportConfig::new(
+        identity.clone(),
+        addresses.listen,
+        boot,
+        quorate_mesh::WIRE_VERSIONS.into(),
+    ))?;
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let published = Arc::new(Published::new(clock, engine.view(), expects_peers(&entry)));
     let events = Arc::new(EventLog::new(boot));

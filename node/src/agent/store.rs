@@ -12,6 +12,38 @@ const CONTACTS: &str = "contacts.json";
 const ADDRESS: &str = "address";
 const BOOTS: &str = "boots";
 const LEFT: &str = "left";
+const FORMAT_FILE: &str = "format";
+
+/// How the files of a data directory are written; the file `format` has the number. It grows when an older release could no longer read one of
+/// them. In format 1 there was no such file, and the state had no mark of its own.
+pub const FORMAT: u32 = 2;
+
+/// Why a data directory is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// Written by a later release.
+    #[error(
+        "{} has format {found}, this release knows up to {FORMAT}: run the release that wrote it, or use another data directory and join again",
+        .dir.display()
+    )]
+    Newer {
+        /// The directory.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The number cannot be read.
+    #[error("{} holds no number: restore it, or remove it if this release or an earlier one wrote the directory", .0.display())]
+    Damaged(PathBuf),
+    /// It cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
 
 /// The files of one data directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +55,42 @@ impl Store {
     /// The files in `dir`, which exists.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf() }
+    }
+
+    /// Refuses what a later release has written; nothing has been changed then.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn check_format(&self) -> Result<(), FormatError> {
+        self.format().map(drop)
+    }
+
+    /// Brings a directory of an earlier release forward, and notes the format. Its files are each read as they are and written anew as they
+    /// change, so that there is nothing else to do from format 1 to 2.
+    ///
+    /// # Errors
+    /// [`FormatError`], as [`Store::check_format`].
+    pub fn migrate(&self) -> Result<(), FormatError> {
+        let found = self.format()?;
+        if found == Some(FORMAT) {
+            return Ok(());
+        }
+        tracing::info!(dir = %self.dir.display(), from = found.unwrap_or(1), to = FORMAT, "data directory brought forward");
+        let path = self.dir.join(FORMAT_FILE);
+        replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| FormatError::Io { path, source })
+    }
+
+    fn format(&self) -> Result<Option<u32>, FormatError> {
+        let path = self.dir.join(FORMAT_FILE);
+        let Some(bytes) = read(&path).map_err(|source| FormatError::Io { path: path.clone(), source })? else {
+            return Ok(None);
+        };
+        let number = String::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
+        match number {
+            None | Some(0) => Err(FormatError::Damaged(path)),
+            Some(found) if found > FORMAT => Err(FormatError::Newer { dir: self.dir.clone(), found }),
+            known => Ok(known),
+        }
     }
 
     /// Where the engine's state is.
@@ -177,5 +245,61 @@ mod tests {
         assert_eq!(Store::new(dir.path()).left().as_deref(), Some("2026-11-21T07:00:00.000Z"));
         store.forget_left().unwrap();
         assert_eq!(store.left(), None);
+    }
+
+    /// What a release before the number wrote, as files.
+    fn first_format() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/data-dir-format-1");
+        for entry in fs::read_dir(golden).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn the_first_format_is_read_and_brought_forward() {
+        let dir = first_format();
+        let store = Store::new(dir.path());
+        for _ in 0..2 {
+            store.check_format().unwrap();
+            store.migrate().unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
+            assert_eq!(store.boots(), 7);
+            assert_eq!(store.address(), Some(SocketAddr::from(([10, 0, 0, 1], 7700))));
+            let contacts = [(AgentId(0x0123_4567_89ab_cdef), SocketAddr::from(([10, 0, 0, 2], 7700)))];
+            assert_eq!(store.contacts(), contacts);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_first_format_had() {
+        let golden = first_format();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.write_boots(7).unwrap();
+        store.write_address(SocketAddr::from(([10, 0, 0, 1], 7700))).unwrap();
+        store.write_contacts(&[(AgentId(0x0123_4567_89ab_cdef), SocketAddr::from(([10, 0, 0, 2], 7700)))]).unwrap();
+        for name in [BOOTS, ADDRESS, CONTACTS] {
+            let read = |dir: &tempfile::TempDir| fs::read_to_string(dir.path().join(name)).unwrap();
+            assert_eq!(read(&dir), read(&golden), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_release_wrote_is_refused_and_left_as_it_is() {
+        let dir = first_format();
+        let store = Store::new(dir.path());
+        for (content, says) in
+            [("3\n", "has format 3, this release knows up to 2"), ("0", "holds no number"), ("x", "holds no number")]
+        {
+            fs::write(dir.path().join("format"), content).unwrap();
+            for refused in [store.check_format(), store.migrate()] {
+                let said = refused.unwrap_err().to_string();
+                assert!(said.contains(says), "{said}");
+            }
+            assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), content);
+        }
     }
 }

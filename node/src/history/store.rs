@@ -2,7 +2,7 @@
 
 use super::bucket::{Bucket, Width};
 use super::timeline::{Moment, State};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use quorate_core::UnixMs;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ const MOMENTS: Rows = TableDefinition::new("states");
 const NOTES: TableDefinition<'static, &'static str, u64> = TableDefinition::new("notes");
 /// When the agent last wrote.
 const ALIVE: &str = "alive";
+/// How the rows are written. A file without the note is of format 1.
+const FORMAT_NOTE: &str = "format";
+const FORMAT: u64 = 1;
 
 fn table(width: Width) -> Rows {
     match width {
@@ -45,7 +48,7 @@ impl Store {
     /// Opens the file in `dir`, or begins it. One that cannot be read is renamed and begun anew: no history is worth an agent.
     ///
     /// # Errors
-    /// When none can be made.
+    /// When none can be made, or a later release has written it; then it is left as it is.
     pub fn open(dir: &Path, max_bytes: u64) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
         let create = || Database::builder().set_cache_size(CACHE_BYTES).create(&path);
@@ -63,7 +66,17 @@ impl Store {
         for rows in [FIVE_MINUTES, HOURS, MOMENTS] {
             write.open_table(rows)?;
         }
-        write.open_table(NOTES)?;
+        {
+            let mut notes = write.open_table(NOTES)?;
+            let found = notes.get(FORMAT_NOTE)?.map_or(1, |found| found.value());
+            if found > FORMAT {
+                bail!(
+                    "{} has format {found}, this release knows up to {FORMAT}: run the release that wrote it, or move the file away",
+                    store.path.display()
+                );
+            }
+            notes.insert(FORMAT_NOTE, FORMAT)?;
+        }
         write.commit()?;
         Ok(store)
     }
@@ -202,4 +215,49 @@ fn remove_before(write: &WriteTransaction, rows: Rows, horizon: u64, keep_last: 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(path: &Path, format: Option<u64>) -> Option<u64> {
+        let database = Database::create(path).unwrap();
+        let write = database.begin_write().unwrap();
+        let before = {
+            let mut notes = write.open_table(NOTES).unwrap();
+            let before = match format {
+                Some(format) => notes.insert(FORMAT_NOTE, format).unwrap(),
+                None => notes.remove(FORMAT_NOTE).unwrap(),
+            };
+            before.map(|found| found.value())
+        };
+        write.commit().unwrap();
+        before
+    }
+
+    #[test]
+    fn a_history_without_a_number_is_read_and_a_later_one_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        // The rows as they are written since the first format, in their own words.
+        let moment = br#"{"at":1700000000000,"state":"up","class":null}"#;
+        drop(Store::open(dir.path(), 1 << 20).unwrap());
+        assert_eq!(note(&path, None), Some(1));
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(MOMENTS).unwrap().insert(("web@1", 1_700_000_000_000), moment.as_slice()).unwrap();
+        write.commit().unwrap();
+        drop(database);
+
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let moments = store.moments("web@1", UnixMs(0), UnixMs(1_800_000_000_000)).unwrap();
+        assert_eq!((moments.len(), moments[0].at), (1, UnixMs(1_700_000_000_000)));
+        drop(store);
+
+        assert_eq!(note(&path, Some(2)), Some(1));
+        let refused = Store::open(dir.path(), 1 << 20).unwrap_err().to_string();
+        assert!(refused.contains("has format 2, this release knows up to 1"), "{refused}");
+        assert_eq!(note(&path, Some(1)), Some(2), "it was left as it was");
+    }
 }

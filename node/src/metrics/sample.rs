@@ -196,6 +196,7 @@ fn prober(sheet: &mut Sheet, stats: &ProbeStats) {
 /// The transport names its counters itself; families of them become one metric with a label.
 fn transport(sheet: &mut Sheet, metrics: &TransportMetrics) {
     sheet.set("quorate_links", float(metrics.links));
+    sheet.set("quorate_links_older_version", float(metrics.links_older_version));
     for (name, value) in metrics.counters() {
         let value = float(value);
         let (rest, direction) = match (name.strip_suffix("_in"), name.strip_suffix("_out")) {

@@ -78,7 +78,7 @@ impl Trace {
             Input::Wake => [1, 0, 0],
             Input::Datagram { from, .. } => [2, from.0, digest],
             Input::Message { from, .. } => [3, from.0, digest],
-            Input::Link { peer, event: LinkEvent::Up } => [4, peer.0, 1],
+            Input::Link { peer, event: LinkEvent::Up { .. } } => [4, peer.0, 1],
             Input::Link { peer, event: LinkEvent::Down } => [4, peer.0, 0],
             Input::Probe { id, outcome } => [5, id.0, outcome_digest(outcome)],
             Input::Command(command) => [6, command_digest(command), 0],

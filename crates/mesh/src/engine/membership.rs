@@ -71,8 +71,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn link_up(&mut self, peer: AgentId) {
+    pub(super) fn link_up(&mut self, peer: AgentId, version: u8) {
         self.links.insert(peer);
+        self.versions.insert(peer, version);
         if !self.synced || !self.swim.is_active(peer) {
             self.begin_sync(peer);
         }
@@ -356,6 +357,9 @@ impl Engine {
                 RecordKey::Observed(id) => self.log.write(Record::ObservedGone(id)),
                 RecordKey::Breaker(key) => self.log.write(Record::BreakerGone(key)),
                 RecordKey::Override(key) => self.log.write(Record::OverrideGone(key)),
+                RecordKey::Extension(kind, about) => {
+                    self.log.write(Record::Extension { kind, about, body: Vec::new() });
+                }
             }
         }
         let profile = self.own_profile(true);

@@ -337,7 +337,7 @@ impl Engine {
     /// What is to be stored, asked for when [`Output::Persist`] is carried out.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
-        quorate_wire::encode_value(&self.stored())
+        self.stored().write()
     }
 
     /// About how long the stored state is.

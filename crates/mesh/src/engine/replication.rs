@@ -258,6 +258,8 @@ impl Engine {
                 (RecordKey::Breaker(key), _) => self.apply_breaker(owner, key, fresh),
                 (RecordKey::Override(_), Some(Record::Override(word))) => self.hear_word(&word),
                 (RecordKey::Override(key), _) => self.word_unspoken(key),
+                // Of a later release: kept and passed on with its batch, as it is signed.
+                (RecordKey::Extension(..), _) => {}
             }
         }
     }
@@ -385,6 +387,9 @@ fn bounded(record: &Record) -> bool {
         Record::Instance { incarnation, .. } => *incarnation <= limits::MAX_INCARNATION,
         Record::Breaker(digest) => digest.counts.is_bounded() && digest.key.instance.host_of().is_none(),
         Record::Override(word) => super::breakers::is_bounded(word),
+        Record::Extension { about, body, .. } => {
+            about.len() <= Record::MAX_EXTENSION_KEY_BYTES && body.len() <= Record::MAX_EXTENSION_BYTES
+        }
         Record::Profile(_)
         | Record::InstanceGone(_)
         | Record::ObservedGone(_)

@@ -50,6 +50,29 @@ pub(super) struct Stored {
     gone: Vec<(AgentId, Gone)>,
 }
 
+/// The first bytes of a stored state, since format 2.
+const STATE_MARK: &[u8; 8] = b"QRTSTATE";
+/// The format that is written, in two bytes after the mark. Format 1 had neither mark nor number.
+const STATE_FORMAT: u16 = 2;
+
+impl Stored {
+    pub(super) fn write(&self) -> Vec<u8> {
+        [&STATE_MARK[..], &STATE_FORMAT.to_le_bytes(), &quorate_wire::encode_value(self)].concat()
+    }
+
+    /// Reads what this release or an earlier one has written.
+    fn read(bytes: &[u8]) -> Result<Self, StartError> {
+        let content = match bytes.strip_prefix(STATE_MARK).and_then(<[u8]>::split_first_chunk) {
+            Some((format, content)) => match u16::from_le_bytes(*format) {
+                STATE_FORMAT => content,
+                found => return Err(StartError::Newer { found, known: STATE_FORMAT }),
+            },
+            None => bytes,
+        };
+        quorate_wire::decode_value(content).map_err(|error| StartError::Stored(error.to_string()))
+    }
+}
+
 impl Engine {
     /// Starts an agent at `now`, from the state it stored before, if any.
     ///
@@ -60,12 +83,7 @@ impl Engine {
         if keys.admit(&config.credential) != Some(me) {
             return Err(StartError::Credential);
         }
-        let stored: Option<Stored> = match stored {
-            Some(bytes) => {
-                Some(quorate_wire::decode_value(bytes).map_err(|error| StartError::Stored(error.to_string()))?)
-            }
-            None => None,
-        };
+        let stored = stored.map(Stored::read).transpose()?;
         if let Some(other) = stored.as_ref().filter(|stored| stored.agent != me) {
             return Err(StartError::OtherAgent { stored: other.agent, this: me });
         }
@@ -91,6 +109,7 @@ impl Engine {
             sabotage: Sabotage::default(),
             swim,
             links: BTreeSet::new(),
+            versions: BTreeMap::new(),
             speaking: None,
             agents: BTreeMap::new(),
             members: BTreeSet::new(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The first bytes of every recording.
 pub const MAGIC: &[u8; 6] = b"QRTREC";
 /// The version of the format, after the mark, in two bytes.
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 2;
 /// Bytes of the mark and the version.
 pub(super) const MARK_BYTES: usize = MAGIC.len() + 2;
 /// Bytes before a frame's content: length and check.

@@ -65,7 +65,7 @@ impl Kind {
             Input::Wake => Self::Wake,
             Input::Datagram { from, .. } => Self::Datagram(*from),
             Input::Message { from, .. } => Self::Message(*from),
-            Input::Link { peer, event } => Self::Link(*peer, *event == LinkEvent::Up),
+            Input::Link { peer, event } => Self::Link(*peer, matches!(event, LinkEvent::Up { .. })),
             Input::Probe { .. } => Self::Probe,
             Input::Command(_) => Self::Command,
             Input::Breakers(_) => Self::Breakers,

@@ -189,7 +189,7 @@ impl World {
         self.cuts.clear();
     }
 
-    fn clock(&self) -> Now {
+    pub fn clock(&self) -> Now {
         Now { mono: Mono(self.now), wall: UnixMs(1_700_000_000_000 + self.now / MS) }
     }
 
@@ -204,6 +204,14 @@ impl World {
             engine.handle(clock, input);
             self.drain(agent);
         }
+    }
+
+    /// What an agent puts out upon an input, which is then lost.
+    pub fn outputs(&mut self, agent: u64, input: Input) -> Vec<Output> {
+        let clock = self.clock();
+        let engine = self.hosts.get_mut(&agent).unwrap().engine.as_mut().unwrap();
+        engine.handle(clock, input);
+        std::iter::from_fn(|| engine.poll_output()).collect()
     }
 
     pub fn pause(&mut self, agent: u64) {
@@ -279,8 +287,16 @@ impl World {
         }
         if self.links.insert((from, to)) {
             self.links.insert((to, from));
-            self.push(DELAY, to, Input::Link { peer: AgentId(from), event: LinkEvent::Up });
-            self.push(DELAY, from, Input::Link { peer: AgentId(to), event: LinkEvent::Up });
+            self.push(
+                DELAY,
+                to,
+                Input::Link { peer: AgentId(from), event: LinkEvent::Up { version: quorate_wire::VERSION } },
+            );
+            self.push(
+                DELAY,
+                from,
+                Input::Link { peer: AgentId(to), event: LinkEvent::Up { version: quorate_wire::VERSION } },
+            );
         }
         self.push(DELAY, to, input);
     }

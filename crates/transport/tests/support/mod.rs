@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quorate_transport::{
-    Identity, Incoming, JoinRefusal, JoinToken, LinkError, TokenStore, Transport, TransportConfig, init_mesh, join,
+    Identity, Incoming, JoinRefusal, JoinToken, LinkError, TokenStore, Transport, TransportConfig, VersionRange,
+    init_mesh, join,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -14,6 +15,9 @@ use tokio::sync::mpsc;
 
 /// Long enough for a loaded machine; no test waits for it when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What every agent of these tests speaks unless it is told otherwise.
+pub const VERSIONS: VersionRange = VersionRange { min: 5, max: 5 };
 
 pub fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
@@ -93,7 +97,7 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(identity: &Identity, listen: SocketAddr, boot: u32) -> Self {
-        Self::start_with(TransportConfig::new(identity.clone(), listen, boot))
+        Self::start_with(TransportConfig::new(identity.clone(), listen, boot, VERSIONS))
     }
 
     pub fn start_with(config: TransportConfig) -> Self {
@@ -138,7 +142,7 @@ impl Agent {
 
     pub async fn expect_link(&mut self, wanted: u64, wanted_up: bool) {
         self.expect(&format!("link up={wanted_up}"), |event| match event {
-            Incoming::Link { peer, up, .. } if peer == wanted && up == wanted_up => Some(()),
+            Incoming::Link { peer, up, .. } if peer == wanted && up.is_some() == wanted_up => Some(()),
             _ => None,
         })
         .await;
