@@ -190,6 +190,11 @@ pub const CATALOGUE: &[Described] = &[
     gauge("quorate_engine_gossip_backlog", &[], "Batches and certificates still to be passed on."),
     gauge("quorate_engine_timers", &[], "Timers pending."),
     gauge("quorate_engine_records", &[], "Records held."),
+    histogram(
+        "quorate_engine_turn_seconds",
+        &[],
+        "How long the engine's turns take, from the first input to the last output.",
+    ),
     histogram("quorate_timer_lateness_seconds", &[], "How late the engine's timers were, where they were late."),
     histogram("quorate_persist_duration_seconds", &[], "How long it takes to store the state durably."),
     counter("quorate_persist_failures_total", &[], "Times the state could not be stored."),

@@ -177,6 +177,7 @@ impl Turning {
             () = tokio::time::sleep_until(deadline) => {}
         }
         self.catch_up(&mut incoming).await;
+        let begun = Instant::now();
         for event in incoming {
             self.take_incoming(event).await;
         }
@@ -196,6 +197,7 @@ impl Turning {
         }
         self.drive.published.turn();
         self.publish();
+        self.drive.metrics.engine_turned(begun.elapsed());
         self.conflict.take().map(Ended::Conflict)
     }
 

@@ -25,9 +25,11 @@ pub mod store;
 
 pub use advertise::address as advertised_address;
 
+use crate::api::Threads;
 use crate::config::{self, Flags, LogSettings, Settings};
 use crate::logging;
 use crate::usage::usage;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
 
 /// Runs an agent until it is told to stop.
@@ -45,12 +47,34 @@ pub fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     };
     let level = logging::start(&LogSettings::resolve(&file, &flags))?;
     let settings = Settings::resolve(file, &flags)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
-    runtime.block_on(start::run(settings, flags, level))
+    let api = runtime("api")?;
+    let threads = Threads { runtime: api.handle().clone(), descriptors: descriptors() };
+    let ended = runtime("agent")?.block_on(start::run(settings, (flags, level), threads));
+    api.shutdown_background();
+    ended
 }
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+fn runtime(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.worker_threads(worker_threads()).thread_name(name).enable_all().build()
+}
+
+/// Most descriptors that are asked for: links, probes and readers together need fewer.
+const MAX_DESCRIPTORS: u64 = 65_536;
+
+/// How many descriptors the process may have, once it has asked for more than most systems give at first.
+fn descriptors() -> usize {
+    let limits = getrlimit(Resource::RLIMIT_NOFILE);
+    let raised = limits.and_then(|(soft, hard)| {
+        let wanted = soft.max(hard.min(MAX_DESCRIPTORS));
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map(|()| wanted).or(Ok(soft))
+    });
+    // Without an answer: what POSIX systems give at least in practice.
+    usize::try_from(raised.unwrap_or(1024)).unwrap_or(usize::MAX)
 }
 
 /// Enough for the engine beside the network; more would only cost memory.

@@ -24,7 +24,7 @@ use super::store::Store;
 use crate::access::Gate;
 use crate::api::server::Entrance;
 use crate::api::tls::{Certificates, Source};
-use crate::api::{self, About, Control, Service};
+use crate::api::{self, About, Control, Service, Threads};
 use crate::config::{Flags, Settings};
 use crate::history::History;
 use crate::logging::LogLevel;
@@ -45,7 +45,7 @@ use tokio::sync::mpsc;
 ///
 /// # Errors
 /// Why it could not start, with what to do.
-pub async fn run(settings: Settings, flags: Flags, level: LogLevel) -> anyhow::Result<ExitCode> {
+pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads: Threads) -> anyhow::Result<ExitCode> {
     // First of all, so that nobody is turned away by a signal that comes early.
     let signals = stop::Signals::new()?;
     let clock = Clock::new();
@@ -71,7 +71,7 @@ pub async fn run(settings: Settings, flags: Flags, level: LogLevel) -> anyhow::R
         addresses,
         (engine, pending, recorder),
         (store, clock, metrics, registrar),
-        (flags, level, leave),
+        (flags, level, leave, threads),
     )?;
     Ok(stop::wait(running, signals, leaves).await)
 }
@@ -198,7 +198,7 @@ fn assemble(
     addresses: Addresses,
     (mut engine, pending, recorder): (Recorded, Vec<Output>, Option<Recorder>),
     (store, clock, metrics, registrar): (Store, Clock, Arc<Metrics>, Arc<Registrar>),
-    (flags, level, leave): (Flags, LogLevel, mpsc::Sender<LeaveForGood>),
+    (flags, level, leave, threads): (Flags, LogLevel, mpsc::Sender<LeaveForGood>, Threads),
 ) -> anyhow::Result<Running> {
     let identity = entry.identity.clone();
     let boot = engine.boot();
@@ -266,9 +266,9 @@ fn assemble(
         control,
     );
     let entrance = api::in_the_clear(&addresses.api)?;
-    api::serve(addresses.api, service.clone(), entrance)?;
+    api::serve(addresses.api, service.clone(), entrance, &threads)?;
     if let (Some(listener), Some(certificates)) = (addresses.api_tls, certificates) {
-        api::serve(listener, service, Entrance::Tls(certificates))?;
+        api::serve(listener, service, Entrance::Tls(certificates), &threads)?;
     }
     reloader.on_signal()?;
     if let Some((datagrams, streams)) = addresses.dns {

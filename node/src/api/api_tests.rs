@@ -172,10 +172,10 @@ async fn events_are_a_stream_that_resumes() {
 }
 
 #[tokio::test]
-async fn the_65th_stream_is_refused() {
+async fn a_stream_too_many_is_refused() {
     let fixture = start(view());
     let mut streams = Vec::new();
-    for _ in 0..super::limits::MAX_EVENT_STREAMS {
+    for _ in 0..fixture.few_streams() {
         let mut stream = TcpStream::connect(fixture.api).await.unwrap();
         stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut head = [0; 12];

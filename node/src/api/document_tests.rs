@@ -1,7 +1,6 @@
 //! The document at `/openapi.json` says what the API does: every path and status in it exists, and nothing else is answered.
 
 use super::fixture::{Reply, ask, send, start, view};
-use super::limits::MAX_EVENT_STREAMS;
 use super::openapi::document;
 use super::operations::OPERATIONS;
 use crate::access::Scope;
@@ -335,7 +334,7 @@ async fn answers_of_an_agent_in_trouble_are_documented_too() {
         check(&document, path, &reply);
     }
     let mut streams = Vec::new();
-    for _ in 0..MAX_EVENT_STREAMS {
+    for _ in 0..fixture.few_streams() {
         streams.push(stream(fixture.api).await);
     }
     let reply = ask(fixture.api, "GET /v1/events", &[]).await;

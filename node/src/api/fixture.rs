@@ -1,6 +1,7 @@
 //! A picture made up for the tests of the API, and an API that answers from it.
 
-use super::{About, Control, Service, in_the_clear, serve};
+use super::limits::MAX_EVENT_STREAMS;
+use super::{About, Control, Service, Threads, in_the_clear, serve};
 use crate::access::tokens::{TokenFile, Wanted};
 use crate::access::{Gate, Scope};
 use crate::agent::audit::Audit;
@@ -37,7 +38,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 const FAIL: Vote = Vote::Fail { phase: Phase::Connect, cause: Cause::Refused };
@@ -192,6 +193,8 @@ pub struct Fixture {
     pub asked: Mutex<mpsc::Receiver<Ask>>,
     /// Who wants it to leave for good.
     pub leaves: Mutex<mpsc::Receiver<LeaveForGood>>,
+    /// Places for streams of events.
+    pub streams: Arc<Semaphore>,
     /// Where its log would go.
     _log: reload::Layer<EnvFilter, Registry>,
     /// Where its tokens are.
@@ -205,6 +208,14 @@ fn own_instances(view: &MeshView) -> Vec<Registration> {
 }
 
 impl Fixture {
+    /// Takes all places for streams of events but this many.
+    pub fn few_streams(&self) -> usize {
+        let few = 32;
+        let taken = u32::try_from(MAX_EVENT_STREAMS - few).unwrap();
+        self.streams.try_acquire_many(taken).unwrap().forget();
+        few
+    }
+
     /// A token that its API honours.
     pub fn token(&self, scope: Scope) -> String {
         let ttl = Duration::from_secs(600);
@@ -281,9 +292,11 @@ pub fn start(view: MeshView) -> Fixture {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let api = listener.local_addr().unwrap();
     let entrance = in_the_clear(&listener).unwrap();
-    serve(listener, service, entrance).unwrap();
+    let streams = Arc::clone(&service.0.streams);
+    let threads = Threads { runtime: tokio::runtime::Handle::current(), descriptors: 1024 };
+    serve(listener, service, entrance, &threads).unwrap();
     let (asked, leaves) = (Mutex::new(asked), Mutex::new(leaves));
-    Fixture { api, published, events, metrics, data, asked, leaves, _log: layer }
+    Fixture { api, published, events, metrics, data, asked, leaves, streams, _log: layer }
 }
 
 /// An answer as it came.

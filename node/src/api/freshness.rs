@@ -84,7 +84,7 @@ pub fn not_modified(headers: &HeaderMap, tag: &HeaderValue) -> Option<Response> 
     let opaque = |text: &str| text.trim().trim_start_matches("W/").to_owned();
     let ours = opaque(tag.to_str().ok()?);
     let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let known = given.flat_map(|list| list.split(',')).any(|one| opaque(one) == ours);
+    let known = given.flat_map(|list| list.split(',')).any(|one| one.trim() == "*" || opaque(one) == ours);
     known.then(|| (StatusCode::NOT_MODIFIED, tagged(tag.clone())).into_response())
 }
 

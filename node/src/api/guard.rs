@@ -1,7 +1,7 @@
 //! What surrounds every request: its id, whether it may pass, its parameters, its limits, its count, and how its errors are written.
 
 use super::Service;
-use super::freshness;
+use super::freshness::{self, Freshness};
 use super::limits::{ANSWER_TIMEOUT, Limit, MAX_BODY_BYTES};
 use super::operations::{OPERATIONS, Operation};
 use super::parameters::Parameters;
@@ -15,7 +15,8 @@ use crate::agent::clock::wall;
 use crate::logging::ACCESS;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Version, header};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -43,7 +44,10 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let admitted = admit(&service, operation, &mut request).await;
     let caller = request.extensions().get::<Caller>().cloned();
     let mut response = match admitted {
-        Ok(None) => answer(&service, request, next).await,
+        Ok(None) => match kept_under(operation, &request) {
+            Some(asked) => answer_kept(&service, asked, request, next).await,
+            None => answer(&service, request, next).await,
+        },
         Ok(Some(unchanged)) => unchanged,
         Err(refusal) => refusal.into_response(),
     };
@@ -158,6 +162,27 @@ pub fn denied(why: Denied) -> Refusal {
                 "ask less often, wait for news with `?index=`, or raise `api.rate_limit`",
             )
             .retry_after(after)
+        }
+    }
+}
+
+/// Under what the answer is kept for the next reader, if it depends on the picture alone.
+fn kept_under(operation: Option<&Operation>, request: &Request) -> Option<String> {
+    let depends = operation.is_some_and(|operation| operation.freshness == Freshness::Picture);
+    // Who waits for news asks for another index each time, for the answer that all others get.
+    let waits =
+        request.extensions().get::<Parameters>().is_some_and(|parameters| parameters.has(freshness::INDEX.name));
+    let plain = request.method() == Method::GET && !waits;
+    (depends && plain).then(|| request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned())
+}
+
+async fn answer_kept(service: &Service, asked: String, request: Request, next: Next) -> Response {
+    let (index, now) = (service.0.published.view().index, Instant::now());
+    match service.0.kept.find(&asked, index) {
+        Some(response) => response,
+        None => {
+            let response = answer(service, request, next).await;
+            service.0.kept.keep(asked, index, now, response).await
         }
     }
 }

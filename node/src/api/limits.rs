@@ -12,12 +12,18 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 pub const MAX_HEADERS: usize = 64;
 /// Longest time until the headers of the next request are there; an idle connection is closed after it too.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections at once; more wait until one ends.
-pub const MAX_CONNECTIONS: usize = 512;
+/// Connections at once; more wait until one ends. Never more than half of the descriptors that the process may have.
+pub const MAX_CONNECTIONS: usize = 2048;
 /// A connection on which nothing is sent or received for this time is closed. Streams of events send a comment more often.
 pub const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// Streams of events at once.
-pub const MAX_EVENT_STREAMS: usize = 64;
+pub const MAX_EVENT_STREAMS: usize = 1024;
+/// Answers that are kept for the next reader of the same picture.
+pub const MAX_KEPT: usize = 64;
+/// Their bytes, all together.
+pub const MAX_KEPT_BYTES: usize = 16 << 20;
+/// How long an answer is given out again: ages in it are exact to that.
+pub const KEPT_FOR: Duration = Duration::from_millis(100);
 /// Requests that wait for news at once.
 pub const MAX_WAITING: usize = 256;
 /// Longest time a request may wait for news; less than a connection may be silent.

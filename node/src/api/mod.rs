@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod health_forms;
 mod instances;
+mod kept;
 mod kubernetes;
 pub mod limits;
 mod members;
@@ -51,7 +52,8 @@ use crate::history::History;
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::middleware;
-use limits::{MAX_EVENT_STREAMS, MAX_WAITING};
+use kept::Kept;
+use limits::{MAX_CONNECTIONS, MAX_EVENT_STREAMS, MAX_WAITING};
 use operations::OPERATIONS;
 use quorate_core::{UnixMs, Zone};
 use quorate_mesh::MeshView;
@@ -131,6 +133,7 @@ struct Inner {
     streams: Arc<Semaphore>,
     waiting: Semaphore,
     request_ids: RequestIds,
+    kept: Kept,
     control: Control,
 }
 
@@ -161,6 +164,7 @@ impl Service {
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
             waiting: Semaphore::new(MAX_WAITING),
             request_ids: RequestIds::default(),
+            kept: Kept::default(),
             control,
         }))
     }
@@ -212,19 +216,30 @@ pub fn in_the_clear(listener: &TcpListener) -> std::io::Result<Entrance> {
     Ok(Entrance::Clear(if local { Channel::Local } else { Channel::Open }))
 }
 
+/// Where the API runs: threads of its own, so that no number of readers keeps the engine, the network or the probes from theirs.
+#[derive(Debug, Clone)]
+pub struct Threads {
+    /// The threads' runtime.
+    pub runtime: tokio::runtime::Handle,
+    /// Descriptors that the process may have.
+    pub descriptors: usize,
+}
+
 /// Serves on `listener` as long as the process lives. A fault in here ends an answer, never the agent.
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub fn serve(listener: TcpListener, service: Service, entrance: Entrance) -> std::io::Result<()> {
+pub fn serve(listener: TcpListener, service: Service, entrance: Entrance, threads: &Threads) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
+    let _inside = threads.runtime.enter();
     let first = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+    let bounds = Bounds { connections: MAX_CONNECTIONS.min(threads.descriptors / 2), ..Bounds::default() };
     tokio::spawn(async move {
         let mut next = Some(first);
         loop {
             if let Some(listener) = next.take() {
                 let (router, metrics) = (router(service.clone()), Arc::clone(&service.0.metrics));
-                let run = server::run(listener, router, metrics, Bounds::default(), entrance.clone());
+                let run = server::run(listener, router, metrics, bounds, entrance.clone());
                 let ended = tokio::spawn(run).await;
                 tracing::error!(?ended, "the API broke off; it is started again");
             }

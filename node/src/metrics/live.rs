@@ -27,6 +27,7 @@ pub struct Metrics {
     /// Pairs of service and operation that callers have named.
     named: Mutex<BTreeSet<(String, String)>>,
     probe_panics: IntCounterVec,
+    engine_turns: HistogramVec,
     timer_lateness: HistogramVec,
     persist_duration: HistogramVec,
     persist_failures: IntCounterVec,
@@ -131,6 +132,7 @@ impl Metrics {
             rejects: counter("circuit_breaker_rejects_total")?,
             named: Mutex::default(),
             probe_panics: counter("quorate_probe_panics_total")?,
+            engine_turns: histogram("quorate_engine_turn_seconds", &prometheus::exponential_buckets(1e-5, 1.3, 40)?)?,
             timer_lateness: histogram("quorate_timer_lateness_seconds", LATE_SECONDS)?,
             persist_duration: histogram("quorate_persist_duration_seconds", PERSIST_SECONDS)?,
             persist_failures: counter("quorate_persist_failures_total")?,
@@ -250,6 +252,11 @@ impl Metrics {
     /// A probe broke off.
     pub fn probe_panicked(&self) {
         self.probe_panics.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// The engine's loop has turned.
+    pub fn engine_turned(&self, took: Duration) {
+        self.engine_turns.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
     }
 
     /// A timer of the engine was late; zero is not.
