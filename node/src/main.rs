@@ -7,6 +7,8 @@ mod api;
 mod cli;
 mod config;
 mod demo;
+#[cfg_attr(not(all(feature = "statsd", feature = "otlp")), allow(dead_code, reason = "what all outputs share"))]
+mod export;
 mod history;
 mod logging;
 mod mesh_commands;

@@ -11,7 +11,7 @@ mod sheet;
 
 pub use live::{CallEnd, Counted, Metrics};
 pub use open_metrics::{OPEN_METRICS, open_metrics};
-pub use sample::{Sources, render};
+pub use sample::{Sources, families, render};
 pub use sheet::CONTENT_TYPE;
 
 use std::process::ExitCode;
@@ -202,6 +202,8 @@ pub const CATALOGUE: &[Described] = &[
     gauge("quorate_recording", &[], "1 while the engine's inputs are recorded."),
     gauge("quorate_recorded_bytes", &[], "Size of the recording."),
     counter("quorate_recording_failures_total", &[], "Recordings that could not be begun or continued."),
+    counter("quorate_exported_total", &["output"], "Values and spans that outputs have handed over."),
+    counter("quorate_export_dropped_total", &["output"], "Values and spans that could not be handed over."),
     // The transport.
     gauge("quorate_links", &[], "Links that are up."),
     gauge("quorate_links_older_version", &[], "Of those, the ones to agents that speak only older wire versions."),

@@ -4,6 +4,7 @@ use super::clock::wall;
 use super::drive::Ask;
 use super::failures::Failures;
 use super::published::Published;
+use crate::export::spans::{Probed, Spans};
 use crate::history::History;
 use crate::metrics::Metrics;
 use dashmap::DashMap;
@@ -11,7 +12,7 @@ use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase, ProbeResult, Serv
 use quorate_mesh::{MeshView, ProbeRequest};
 use quorate_probe::{Prober, Target};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -83,6 +84,8 @@ pub struct Probes {
     pub metrics: Arc<Metrics>,
     /// Where outcomes go.
     pub asks: mpsc::Sender<Ask>,
+    /// Where their spans go, once that is known.
+    pub spans: Arc<OnceLock<Spans>>,
     /// Where they are kept, if they are.
     pub history: Option<Arc<History>>,
 }
@@ -102,6 +105,11 @@ impl Probes {
                 check: request.check.kind.name(),
                 outcome: outcome.clone(),
             };
+            let (service, instance, check) = (probe.service.as_str(), request.instance.as_str(), probe.check);
+            let ended_unix_ns = ended.0.saturating_mul(1_000_000);
+            if let Some(spans) = this.spans.get().filter(|spans| spans.are_wanted()) {
+                spans.probe(Probed { service, instance, check, outcome: &outcome, ended_unix_ns });
+            }
             if let Some(history) = &this.history {
                 history.probed(&request.instance, &outcome, probe.ended);
             }

@@ -26,9 +26,10 @@ use crate::api::server::Entrance;
 use crate::api::tls::{Certificates, Source};
 use crate::api::{self, About, Control, Service, Threads};
 use crate::config::{Flags, Settings};
+use crate::export::{self, Teller};
 use crate::history::History;
 use crate::logging::LogLevel;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, families};
 use anyhow::Context;
 use quorate_core::{AgentId, Registration};
 use quorate_mesh::recording::Recorded;
@@ -37,8 +38,8 @@ use quorate_probe::Prober;
 use quorate_transport::{DataDirLock, Identity, Transport, TransportConfig};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// Runs an agent with these settings until it is told to stop.
@@ -52,6 +53,7 @@ pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads:
     let _lock = DataDirLock::acquire(&settings.data_dir)?;
     let store = Store::new(&settings.data_dir);
     store.migrate()?;
+    export::check(settings.statsd.as_ref(), settings.otlp.as_ref())?;
     let entry = entry::enter(&settings, flags.token.as_deref(), &store).await?;
     let addresses = Addresses::find(&settings, &entry).await?;
     if store.address() != Some(addresses.advertised) {
@@ -218,6 +220,7 @@ fn assemble(
     if let Some(history) = &history {
         history.run(Arc::clone(&published));
     }
+    let spans = Arc::new(OnceLock::new());
     let probes = Probes {
         agent: AgentId(identity.agent_id()),
         prober: Arc::clone(&prober),
@@ -226,6 +229,7 @@ fn assemble(
         failures: Arc::clone(&failures),
         metrics: Arc::clone(&metrics),
         asks: asks.clone(),
+        spans: Arc::clone(&spans),
         history: history.clone(),
     };
     let joins = Joins {
@@ -265,6 +269,16 @@ fn assemble(
         (Box::new(move || network.metrics()), Box::new(move || prober.stats())),
         control,
     );
+    let read = service.clone();
+    let teller = Teller {
+        agent: AgentId(identity.agent_id()).to_string(),
+        name: identity.name().to_owned(),
+        mesh: identity.mesh_id().to_string(),
+    };
+    let outputs = (settings.statsd.clone(), settings.otlp.clone());
+    let wanted = export::start(outputs, teller, Arc::new(move || read.read(families)), Arc::clone(&metrics))?;
+    let _ = spans.set(wanted.clone());
+    service.trace(wanted);
     let entrance = api::in_the_clear(&addresses.api)?;
     api::serve(addresses.api, service.clone(), entrance, &threads)?;
     if let (Some(listener), Some(certificates)) = (addresses.api_tls, certificates) {

@@ -12,6 +12,7 @@ use crate::access::tokens::TokenFault;
 use crate::access::{Access, Caller, Channel, Denied};
 use crate::agent::audit::{By, Change};
 use crate::agent::clock::wall;
+use crate::export::spans::{Answered, Context, Spans};
 use crate::logging::ACCESS;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
@@ -41,6 +42,9 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let changes = operation.filter(|operation| matches!(operation.access, Access::Change(_)));
     let path = (logged || changes.is_some()).then(|| request.uri().path().to_owned());
 
+    let wanted = service.0.spans.get().is_some_and(Spans::are_wanted);
+    let header = wanted.then(|| request.headers().get("traceparent")).flatten();
+    let traced = header.and_then(|header| Context::read(header.to_str().ok()?));
     let admitted = admit(&service, operation, &mut request).await;
     let caller = request.extensions().get::<Caller>().cloned();
     let mut response = match admitted {
@@ -63,6 +67,14 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let duration = begun.elapsed();
     counted.ended(status, duration);
     let path = path.unwrap_or_default();
+    if let (Some(spans), Some(context)) = (service.0.spans.get(), traced) {
+        let (client, ended_unix_ns) =
+            (peer.map(|peer| peer.address.ip().to_string()), wall().0.saturating_mul(1_000_000));
+        spans.request(
+            context,
+            Answered { method, route, status, id: id.as_str(), client, ended_unix_ns, took: duration },
+        );
+    }
     // Who could not be let in has changed nothing; those are counted.
     if let (Some(operation), Some(caller)) = (changes, caller) {
         let by = By::Caller(&caller, peer.map(|peer| peer.address.ip()));

@@ -48,8 +48,9 @@ use crate::agent::registrar::Registrar;
 use crate::agent::reload::Reloader;
 use crate::agent::stop::LeaveForGood;
 use crate::answers::ViewAnswer;
+use crate::export::spans::Spans;
 use crate::history::History;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 use axum::Router;
 use axum::middleware;
 use kept::Kept;
@@ -63,7 +64,7 @@ use refusal::Refusal;
 use request_id::RequestIds;
 use server::{Bounds, Entrance};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use words::{milliseconds, time};
@@ -121,6 +122,9 @@ pub struct Control {
     pub pushes: Pushes,
 }
 
+/// Where the spans of requests go: known only once there is an API whose metrics can be read.
+type SpansLater = OnceLock<Spans>;
+
 struct Inner {
     about: About,
     published: Arc<Published>,
@@ -134,6 +138,7 @@ struct Inner {
     waiting: Semaphore,
     request_ids: RequestIds,
     kept: Kept,
+    spans: SpansLater,
     control: Control,
 }
 
@@ -165,8 +170,32 @@ impl Service {
             waiting: Semaphore::new(MAX_WAITING),
             request_ids: RequestIds::default(),
             kept: Kept::default(),
+            spans: SpansLater::new(),
             control,
         }))
+    }
+
+    /// Tells from now on how long requests took whose callers want a trace.
+    pub fn trace(&self, spans: Spans) {
+        let _ = self.0.spans.set(spans);
+    }
+
+    /// Reads the metrics of this moment.
+    pub fn read<T>(&self, read: impl FnOnce(&Sources<'_>) -> T) -> T {
+        let inner = &self.0;
+        let view = inner.published.view();
+        read(&Sources {
+            live: &inner.metrics,
+            view: &view,
+            view_age: inner.published.age(),
+            local: &inner.local,
+            callers: &inner.callers,
+            transport: (inner.counters.0)(),
+            probes: (inner.counters.1)(),
+            ready: inner.published.not_ready().is_empty(),
+            started: inner.about.started,
+            certificate_expires_unix_s: inner.about.certificate_expires_unix_s,
+        })
     }
 
     fn picture(&self) -> Picture {

@@ -5,7 +5,7 @@ use super::parameters::Parameters;
 use super::words::{age_ms, time};
 use super::{Picture, Refusal, Service};
 use crate::answers::AgentAnswer;
-use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, Sources, open_metrics, render};
+use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, open_metrics, render};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -44,21 +44,7 @@ pub async fn metrics(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let inner = &service.0;
-    let view = inner.published.view();
-    let sources = Sources {
-        live: &inner.metrics,
-        view: &view,
-        view_age: inner.published.age(),
-        local: &inner.local,
-        callers: &inner.callers,
-        transport: (inner.counters.0)(),
-        probes: (inner.counters.1)(),
-        ready: inner.published.not_ready().is_empty(),
-        started: inner.about.started,
-        certificate_expires_unix_s: inner.about.certificate_expires_unix_s,
-    };
-    let text = render(&sources).map_err(|error| Refusal::internal(error.to_string()))?;
+    let text = service.read(render).map_err(|error| Refusal::internal(error.to_string()))?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = match parameters.has(FORMAT.name) {
         true => parameters.admits(FORMAT.name, "openmetrics"),

@@ -3,6 +3,7 @@
 use super::api;
 use super::document::{Texts, as_table};
 use super::errors::ConfigErrors;
+use super::exports;
 use super::keys::{AGENT, DNS, HISTORY, PROBE, RECORD, ROOT};
 use super::log;
 use super::reader::{Faults, Section, Targets};
@@ -43,6 +44,8 @@ fn read(texts: &Texts, variable: impl Fn(&str) -> Option<String>) -> Result<File
     settings.log = log::read(&root, &mut faults);
     record(&root, &mut settings, &mut faults);
     settings.dns = dns(&root, settings.allow_remote, &mut faults);
+    settings.statsd = exports::statsd(&root, &mut faults);
+    settings.otlp = exports::otlp(&root, &mut faults);
     settings.history_bytes = history(&root, &mut faults);
     settings.services = services::read(&root, &mut faults);
     let programs = settings.services.iter().filter_map(|service| service.program.clone());

@@ -39,6 +39,8 @@ pub const ROOT: SectionKeys = SectionKeys {
         key("record"),
         key("history"),
         key("dns"),
+        key("statsd"),
+        key("otlp"),
         key("service"),
     ],
 };
@@ -99,6 +101,16 @@ pub const HISTORY: SectionKeys = SectionKeys { path: "history", keys: &[key("ena
 
 /// `[dns]`
 pub const DNS: SectionKeys = SectionKeys { path: "dns", keys: &[key("listen")] };
+
+/// `[statsd]`
+pub const STATSD: SectionKeys =
+    SectionKeys { path: "statsd", keys: &[key("address"), key("prefix"), key("interval"), key("tags")] };
+
+/// `[otlp]`
+pub const OTLP: SectionKeys = SectionKeys {
+    path: "otlp",
+    keys: &[key("endpoint"), key("metrics"), key("traces"), key("interval"), key("token_file"), key("ca_file")],
+};
 
 /// `[[service]]`
 pub const SERVICE: SectionKeys = SectionKeys {
@@ -308,8 +320,10 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
     .into_iter()
 }
 
-const SECTIONS: &[&SectionKeys] =
-    &[&AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &SERVICE, &INSTANCE, &CHECK, &DETECTION, &ASSERT];
+const SECTIONS: &[&SectionKeys] = &[
+    &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &STATSD, &OTLP, &SERVICE, &INSTANCE, &CHECK, &DETECTION,
+    &ASSERT,
+];
 
 /// Every section below the top.
 pub fn sections() -> impl Iterator<Item = &'static SectionKeys> {

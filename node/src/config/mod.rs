@@ -9,6 +9,7 @@ mod command;
 mod detection;
 mod document;
 mod errors;
+mod exports;
 mod file;
 mod flags;
 mod keys;
@@ -21,6 +22,9 @@ mod settings;
 
 pub use command::{Args, run};
 pub use document::flattened;
+#[cfg(feature = "statsd")]
+pub use exports::StatsdTags;
+pub use exports::{OtlpSettings, StatsdSettings};
 pub use file::load;
 pub use flags::Flags;
 pub use log::check_level;

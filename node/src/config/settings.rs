@@ -1,6 +1,7 @@
 //! The resolved settings of an agent, and every default in one place.
 
 use super::api::{ApiSettings, in_the_clear};
+use super::exports::{OtlpSettings, StatsdSettings};
 use super::flags::Flags;
 use super::services::Service;
 use crate::usage::usage;
@@ -39,6 +40,10 @@ pub struct Settings {
     pub own: Own,
     /// UDP and TCP address of the name server, if any.
     pub dns: Option<SocketAddr>,
+    /// Metrics by StatsD, if they are told so.
+    pub statsd: Option<StatsdSettings>,
+    /// Metrics and traces by OTLP, likewise.
+    pub otlp: Option<OtlpSettings>,
     /// How large the history may become, if one is kept.
     pub history_bytes: Option<u64>,
     /// The recording of the engine's inputs, if there is to be one.
@@ -210,6 +215,10 @@ pub struct FileSettings {
     pub log: LogSettings,
     /// `dns.listen`
     pub dns: Option<SocketAddr>,
+    /// `[statsd]`
+    pub statsd: Option<StatsdSettings>,
+    /// `[otlp]`
+    pub otlp: Option<OtlpSettings>,
     /// `[history]`
     pub history_bytes: Option<u64>,
     /// `[record]`
@@ -263,6 +272,8 @@ impl Settings {
             probe: file.probe,
             own: file.own,
             dns: file.dns,
+            statsd: file.statsd,
+            otlp: file.otlp,
             history_bytes: file.history_bytes,
             record: file.record,
             services: file.services,

@@ -4,6 +4,7 @@ use super::{CATALOGUE, Described};
 use crate::access::Denied;
 use crate::access::tokens::TokenFault;
 use crate::api::limits::Limit;
+use crate::export::Output;
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use quorate_core::detection::Severity;
@@ -28,6 +29,8 @@ pub struct Metrics {
     named: Mutex<BTreeSet<(String, String)>>,
     probe_panics: IntCounterVec,
     engine_turns: HistogramVec,
+    exported: IntCounterVec,
+    export_dropped: IntCounterVec,
     timer_lateness: HistogramVec,
     persist_duration: HistogramVec,
     persist_failures: IntCounterVec,
@@ -133,6 +136,8 @@ impl Metrics {
             named: Mutex::default(),
             probe_panics: counter("quorate_probe_panics_total")?,
             engine_turns: histogram("quorate_engine_turn_seconds", &prometheus::exponential_buckets(1e-5, 1.3, 40)?)?,
+            exported: counter("quorate_exported_total")?,
+            export_dropped: counter("quorate_export_dropped_total")?,
             timer_lateness: histogram("quorate_timer_lateness_seconds", LATE_SECONDS)?,
             persist_duration: histogram("quorate_persist_duration_seconds", PERSIST_SECONDS)?,
             persist_failures: counter("quorate_persist_failures_total")?,
@@ -252,6 +257,23 @@ impl Metrics {
     /// A probe broke off.
     pub fn probe_panicked(&self) {
         self.probe_panics.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// An output has handed over so many values or spans.
+    #[cfg_attr(not(any(feature = "otlp", feature = "statsd")), allow(dead_code, reason = "there is no output"))]
+    pub fn exported(&self, output: Output, count: usize) {
+        self.exported.with_label_values(&[output.as_str()]).inc_by(count as u64);
+    }
+
+    /// An output could not hand over so many.
+    pub fn export_dropped(&self, output: Output, count: usize) {
+        self.export_dropped.with_label_values(&[output.as_str()]).inc_by(count as u64);
+    }
+
+    /// How many could not be handed over.
+    #[cfg(test)]
+    pub fn exports_dropped(&self, output: Output) -> u64 {
+        self.export_dropped.with_label_values(&[output.as_str()]).get()
     }
 
     /// The engine's loop has turned.

@@ -4,6 +4,8 @@ use super::live::Metrics;
 use super::sheet::Sheet;
 use crate::agent::callers::Callers;
 use crate::agent::probes::{LocalProbes, is_healthy};
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
 use quorate_breaker::State;
 use quorate_core::{ServiceName, UnixMs, Verdict};
 use quorate_mesh::{InstanceView, MemberState, MeshView, Stats};
@@ -41,6 +43,11 @@ pub struct Sources<'a> {
 /// # Errors
 /// When a value cannot be written.
 pub fn render(sources: &Sources<'_>) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&families(sources))
+}
+
+/// Every metric as it is now, by name.
+pub fn families(sources: &Sources<'_>) -> Vec<MetricFamily> {
     let mut sheet = Sheet::new();
     agent(&mut sheet, sources);
     mesh(&mut sheet, sources.view, sources.view_age);
@@ -50,7 +57,7 @@ pub fn render(sources: &Sources<'_>) -> prometheus::Result<String> {
     prober(&mut sheet, &sources.probes);
     transport(&mut sheet, &sources.transport);
     breakers(&mut sheet, sources.callers);
-    sheet.text(sources.live.registry())
+    sheet.families(sources.live.registry())
 }
 
 /// Counts lose precision beyond 2^53, which nothing here reaches.

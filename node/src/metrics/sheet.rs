@@ -1,7 +1,8 @@
 //! One scrape: values under the names of the catalogue, written in Prometheus' text format.
 
 use super::{CATALOGUE, Kind};
-use prometheus::{CounterVec, GaugeVec, Opts, Registry, TextEncoder};
+use prometheus::proto::MetricFamily;
+use prometheus::{CounterVec, GaugeVec, Opts, Registry};
 use std::collections::BTreeMap;
 
 /// The text format, version 0.0.4.
@@ -66,14 +67,11 @@ impl Sheet {
         Ok(family)
     }
 
-    /// The text, together with what counts by itself in `live`.
-    ///
-    /// # Errors
-    /// When a value cannot be written.
-    pub fn text(self, live: &Registry) -> prometheus::Result<String> {
+    /// Every family by name, together with what counts by itself in `live`.
+    pub fn families(self, live: &Registry) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
         families.extend(live.gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
-        TextEncoder::new().encode_to_string(&families)
+        families
     }
 }
