@@ -7,39 +7,30 @@ use crate::failure::{Step, unprepared, within};
 use crate::findings::Findings;
 use crate::prober::Tools;
 use crate::target::Target;
+use crate::usage::{self, Restarts};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use quorate_core::check::ContainerCheck;
-use quorate_core::{Cause, Grade, InstanceId, Level, Phase, ProbeFailure, Usage};
+use quorate_core::{Cause, Grade, Phase, ProbeFailure, Usage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 /// Bytes of an answer of the engine at most.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-/// Containers remembered at most; beyond this all are looked at anew.
-const MAX_REMEMBERED: usize = 4096;
-/// Changes of one container's restart count remembered at most.
-const MAX_CHANGES: usize = 1024;
-
-/// What was seen of each container before.
+/// What was seen of a container before.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<BTreeMap<InstanceId, Past>>);
-
-#[derive(Debug, Default)]
-struct Past {
+pub(crate) struct Past {
     id: String,
-    /// The restart count whenever it was seen to change, oldest first; the first is the one to count from.
-    restarts: VecDeque<(Instant, u64)>,
+    restarts: Restarts,
     /// Processor time of the container and of the host.
     cpu: Option<(u64, u64)>,
 }
@@ -135,12 +126,7 @@ pub(crate) async fn probe(
     } else {
         None
     };
-    let mut remembered = tools.containers.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if remembered.len() >= MAX_REMEMBERED && !remembered.contains_key(&target.instance) {
-        remembered.clear();
-    }
-    let past = remembered.entry(target.instance.clone()).or_default();
-    judge(check, &inspected, stats.as_ref(), past, findings)
+    tools.containers.with(&target.instance, |past| judge(check, &inspected, stats.as_ref(), past, findings))
 }
 
 fn engine_late(_: ProbeFailure) -> ProbeFailure {
@@ -189,18 +175,14 @@ fn judge(
     if past.id != inspected.id {
         *past = Past { id: inspected.id.clone(), ..Past::default() };
     }
-    let restarts = past.restarts_within(check, inspected.restart_count, Instant::now());
+    let restarts = past.restarts.within(&check.limits, inspected.restart_count, Instant::now());
     let mut usage = Usage { restarts: inspected.restart_count, ..Usage::default() };
     if let Some(stats) = stats {
         usage = stats.usage(past, inspected.host_config.nano_cpus, usage);
     }
     findings.usage = Some(usage);
     let running = state.status == "running";
-    if restarts > u64::from(check.max_restart_count) {
-        let detail = format!("{restarts} restarts within {:?}", check.restart_window);
-        let what = format!("at most {} restarts within {:?}", check.max_restart_count, check.restart_window);
-        findings.judge(what, restarts.to_string(), Grade::Fail, (Cause::RestartLoop, &detail))?;
-    }
+    usage::judge_restarts(&check.limits, restarts, findings)?;
     if state.oom_killed {
         let grade = if running { Grade::Warn } else { Grade::Fail };
         let detail = "it was killed because memory ran out";
@@ -218,43 +200,7 @@ fn judge(
         let detail = format!("its own health check says {}", health.status);
         findings.judge("its own health check passes", health.status.as_str(), grade, (Cause::Status, &detail))?;
     }
-    for (metric, found, limit) in [
-        ("CPU", usage.cpu_per_mille, check.max_cpu_percent),
-        ("memory", usage.memory_per_mille, check.max_memory_percent),
-    ] {
-        resource(metric, found, limit, findings)?;
-    }
-    Ok(())
-}
-
-fn resource(metric: &str, found: Option<u32>, limit: Option<Level>, findings: &mut Findings) -> Step<()> {
-    let (Some(found), Some(limit)) = (found, limit) else { return Ok(()) };
-    let percent = f64::from(found) / 10.0;
-    let grade = if percent > limit.value() { Grade::Warn } else { Grade::Pass };
-    let detail = format!("High {metric} usage: {percent:.1}%");
-    findings.judge(
-        format!("{metric} usage is not above {limit}%"),
-        format!("{percent:.1}%"),
-        grade,
-        (Cause::Resources, &detail),
-    )
-}
-
-impl Past {
-    /// How often it was restarted within the window, as far as was seen.
-    fn restarts_within(&mut self, check: &ContainerCheck, count: u64, now: Instant) -> u64 {
-        if self.restarts.back().is_none_or(|(_, last)| *last != count) {
-            self.restarts.push_back((now, count));
-        }
-        // The last one before the window is what is counted from.
-        let old = |seen: Option<&(Instant, u64)>| {
-            seen.is_some_and(|(at, _)| now.saturating_duration_since(*at) >= check.restart_window)
-        };
-        while old(self.restarts.get(1)) || self.restarts.len() > MAX_CHANGES {
-            self.restarts.pop_front();
-        }
-        self.restarts.front().map_or(0, |(_, first)| count.saturating_sub(*first))
-    }
+    usage::judge_resources(&check.limits, usage, findings)
 }
 
 impl Stats {

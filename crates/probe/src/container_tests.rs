@@ -3,9 +3,10 @@
 use super::*;
 use crate::testing::{assert_fail, assert_pass, target};
 use crate::{Limits, Own, Prober};
+use quorate_core::check::UsageLimits;
 use quorate_core::{Check, CheckKind, Outcome, ProbeResult};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -74,7 +75,7 @@ impl Engine {
 }
 
 async fn probe(prober: &Prober, name: &str) -> Outcome {
-    let kind = CheckKind::Container(ContainerCheck { container: name.to_owned(), ..ContainerCheck::default() });
+    let kind = CheckKind::Container(ContainerCheck { container: name.to_owned(), limits: UsageLimits::default() });
     let check = Check { kind, timeout: Duration::from_secs(5), ..Check::default() };
     assert_eq!(check.validate(), []);
     prober.run(&target("127.0.0.1:1"), &check).await
@@ -130,17 +131,6 @@ async fn restarts_are_counted_from_the_first_look_on() {
     }
     engine.is(|it| (it["Id"], it["State"]["Status"]) = (json!("new"), json!("exited")));
     assert_fail(&probe(&prober, "web").await, Phase::Assert, Cause::Stopped);
-}
-
-#[test]
-fn restarts_leave_the_window() {
-    let check = ContainerCheck { restart_window: Duration::from_secs(60), ..ContainerCheck::default() };
-    let (mut past, start) = (Past::default(), Instant::now());
-    let seen = [(0, 3, 0), (10, 4, 1), (20, 6, 3), (69, 6, 3), (70, 6, 2), (81, 6, 0), (200, 7, 1)];
-    for (at, count, within) in seen {
-        let now = start + Duration::from_secs(at);
-        assert_eq!(past.restarts_within(&check, count, now), within, "{at} s");
-    }
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ pub fn validate_patterns(check: &Check) -> Vec<CheckError> {
         | CheckKind::Grpc(_)
         | CheckKind::Icmp(_)
         | CheckKind::Container(_)
+        | CheckKind::Systemd(_)
         | CheckKind::Push(_) => Vec::new(),
     }
 }

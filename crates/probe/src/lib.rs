@@ -39,6 +39,8 @@ mod request;
 mod resolve;
 mod starttls;
 mod stats;
+#[cfg(feature = "systemd")]
+mod systemd;
 mod target;
 mod tcp;
 mod tls;
@@ -46,6 +48,7 @@ mod tls_check;
 mod tls_failure;
 mod udp;
 mod unix;
+mod usage;
 
 #[cfg(test)]
 mod http_tests;

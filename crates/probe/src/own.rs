@@ -22,6 +22,8 @@ pub struct Own {
     pub programs: BTreeMap<u64, Program>,
     /// The socket of its container engine; none: checks of containers abstain.
     pub container_socket: Option<PathBuf>,
+    /// The socket of the D-Bus on which systemd is asked; none: the system's, `/run/dbus/system_bus_socket`.
+    pub dbus_socket: Option<PathBuf>,
 }
 
 /// A target that may be probed wherever its registration comes from.

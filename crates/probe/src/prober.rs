@@ -12,6 +12,7 @@ use crate::resolve::{Lookup, Resolver, system};
 use crate::stats::{Counters, ProbeStats};
 use crate::target::Target;
 use crate::tls::TlsConfigs;
+use crate::usage::Memory;
 use crate::{container, exec, grpc, http, icmp, postgres, push, redis, tcp, tls_check, udp, unix};
 use quorate_core::check::{PushCheck, limits as check_limits};
 use quorate_core::{Cause, Check, CheckKind, Grade, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
@@ -42,7 +43,9 @@ pub(crate) struct Tools {
     pub(crate) counters: Counters,
     pub(crate) own: Own,
     pub(crate) pushes: Pushes,
-    pub(crate) containers: container::Memory,
+    pub(crate) containers: Memory<container::Past>,
+    #[cfg(feature = "systemd")]
+    pub(crate) units: Memory<crate::systemd::Past>,
 }
 
 impl fmt::Debug for Prober {
@@ -74,7 +77,9 @@ impl Prober {
             counters: Counters::default(),
             own,
             pushes: Pushes::default(),
-            containers: container::Memory::default(),
+            containers: Memory::default(),
+            #[cfg(feature = "systemd")]
+            units: Memory::default(),
         };
         Self { inner: Arc::new(Inner { gate: Gate::new(&limits), tools }) }
     }
@@ -194,6 +199,10 @@ impl Prober {
             CheckKind::Exec(check) => exec::probe(tools, target, check, deadline, findings).await,
             CheckKind::Unix(check) => unix::probe(tools, check, deadline, findings).await,
             CheckKind::Container(check) => container::probe(tools, target, check, deadline, findings).await,
+            #[cfg(feature = "systemd")]
+            CheckKind::Systemd(check) => crate::systemd::probe(tools, target, check, deadline, findings).await,
+            #[cfg(not(feature = "systemd"))]
+            CheckKind::Systemd(_) => Err(unprepared("this agent was built without checks of systemd units")),
             CheckKind::Push(check) => push::probe(&tools.pushes, &target.instance, check, findings),
         }
     }

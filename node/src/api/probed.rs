@@ -16,6 +16,7 @@ pub fn target(registration: &Registration) -> String {
         CheckKind::Metric(metric) => request(&metric.http),
         CheckKind::Dns(dns) => format!("DNS {address} {} {}", dns.name, dns.record_type),
         CheckKind::Grpc(grpc) => format!("GRPC {address} {}", grpc.service).trim_end().to_owned(),
+        CheckKind::Systemd(systemd) => format!("SYSTEMD {}", systemd.unit),
         other => format!("{} {address}", other.name().to_uppercase()),
     }
 }

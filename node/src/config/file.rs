@@ -99,6 +99,9 @@ fn probe(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     if let Some(found) = section.take::<String>("container_socket", faults) {
         own.container_socket = Some(found.value.into());
     }
+    if let Some(found) = section.take::<String>("dbus_socket", faults) {
+        own.dbus_socket = Some(found.value.into());
+    }
     if let Some(found) = section.take::<Targets>("allow_targets", faults) {
         own.allowed = found.value.0;
     }

@@ -3,7 +3,8 @@
 use super::parse;
 use quorate_core::check::{
     Bad, BasicAuth, ContainerCheck, DnsCheck, DnsTransport, GrpcCheck, IcmpCheck, MetricCheck, PostgresCheck,
-    PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls, UdpCheck, UnixCheck, Value,
+    PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls, SystemdCheck, UdpCheck, UnixCheck,
+    UsageLimits, Value,
 };
 use quorate_core::{
     Assertion, CheckKind, Condition, Expect, Grade, HttpVersion, Level, Subject, TlsOptions, TlsVersion,
@@ -259,10 +260,11 @@ fn each_setting_of_a_services_own_protocol_is_read() {
 
 #[test]
 fn each_setting_of_a_home_check_is_read() {
-    let text = "[probe]\ncontainer_socket = '/run/docker.sock'\n[[service]]\nname = \"x\"\ninstance = [{}]\n[service.check]\n\
+    let text = "[probe]\ncontainer_socket = '/run/docker.sock'\ndbus_socket = '/run/bus'\n[[service]]\nname = \"x\"\ninstance = [{}]\n[service.check]\n\
         protocol = 'exec'\ncommand = ['/bin/a', 'b']\ndirectory = '/tmp'\nenvironment = { A = '1' }\nmax_output_bytes = 9\nwarning = 2\n";
     let found = parse("x", text).unwrap();
     assert_eq!(found.own.container_socket, Some(PathBuf::from("/run/docker.sock")));
+    assert_eq!(found.own.dbus_socket, Some(PathBuf::from("/run/bus")));
     let CheckKind::Exec(exec) = &found.services[0].check.kind else { panic!() };
     let program = &found.own.programs[&exec.command];
     assert_eq!((program.path.as_path(), program.arguments.as_slice()), (Path::new("/bin/a"), &["b".to_owned()][..]));
@@ -278,8 +280,7 @@ fn each_setting_of_a_home_check_is_read() {
     let expect = Some(Expect::Contains(b"y".to_vec()));
     let unix = UnixCheck { path: "/run/a".into(), send: b"x".to_vec(), expect, max_read_bytes: 7 };
     assert_eq!(read.0, CheckKind::Unix(unix));
-    let container = ContainerCheck {
-        container: "web".into(),
+    let limits = UsageLimits {
         max_cpu_percent: Level::new(50.0),
         max_memory_percent: Level::new(60.0),
         max_restart_count: 2,
@@ -288,7 +289,13 @@ fn each_setting_of_a_home_check_is_read() {
     let read = read_check(
         "protocol = 'container', container = 'web', max_cpu_percent = 50, max_memory_percent = 60, max_restart_count = 2, restart_window = '1m'",
     );
-    assert_eq!(read.0, CheckKind::Container(container));
+    assert_eq!(read.0, CheckKind::Container(ContainerCheck { container: "web".into(), limits: limits.clone() }));
+    let read = read_check(
+        "protocol = 'systemd', unit = 'web', max_cpu_percent = 50, max_memory_percent = 60, max_restart_count = 2, restart_window = '1m'",
+    );
+    assert_eq!(read.0, CheckKind::Systemd(SystemdCheck { unit: "web.service".into(), limits }));
+    let timer = SystemdCheck { unit: "web.timer".into(), limits: UsageLimits::default() };
+    assert_eq!(read_check("protocol = 'systemd', unit = 'web.timer'").0, CheckKind::Systemd(timer));
     let token = Secret { prefix: String::new(), source: SecretSource::Env("T".into()) };
     let push = PushCheck { ttl: Duration::from_secs(5), token };
     assert_eq!(read_check("protocol = 'push', ttl = '5s', token = { env = 'T' }").0, CheckKind::Push(push));

@@ -75,6 +75,7 @@ pub const PROBE: SectionKeys = SectionKeys {
         key("keepalive"),
         key("secrets_dir"),
         key("container_socket"),
+        key("dbus_socket"),
         key("allow_targets"),
     ],
 };
@@ -196,6 +197,7 @@ pub const CHECK: SectionKeys = SectionKeys {
         key("max_output_bytes"),
         key("socket"),
         key("container"),
+        key("unit"),
         key("max_cpu_percent"),
         key("max_memory_percent"),
         key("max_restart_count"),
@@ -290,7 +292,9 @@ const FAMILIES: &[(&[&str], &[&str])] = &[
     ),
     (&["exec"], &["command", "directory", "environment", "max_output_bytes"]),
     (&["unix"], &["socket"]),
-    (&["container"], &["container", "max_cpu_percent", "max_memory_percent", "max_restart_count", "restart_window"]),
+    (&["container"], &["container"]),
+    (&["systemd"], &["unit"]),
+    (&["container", "systemd"], &["max_cpu_percent", "max_memory_percent", "max_restart_count", "restart_window"]),
     (&["push"], &["ttl", "token"]),
 ];
 
@@ -315,6 +319,7 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
         "exec",
         "unix",
         "container",
+        "systemd",
         "push",
     ]
     .into_iter()

@@ -33,6 +33,8 @@ const KINDS: &[(Kind, &[&str])] = &[
             "api.tls_cert_file",
             "api.tls_key_file",
             "probe.secrets_dir",
+            "probe.container_socket",
+            "probe.dbus_socket",
             "log.level",
             "log.format",
             "log.file",
@@ -64,6 +66,8 @@ const KINDS: &[(Kind, &[&str])] = &[
             "service.check.query_name",
             "service.check.expected_answer",
             "service.check.grpc_service",
+            "service.check.container",
+            "service.check.unit",
         ],
     ),
     (

@@ -1,11 +1,12 @@
-//! Checks that only an instance's own host can make: a program, a Unix socket, a container, a word sent by the instance itself.
+//! Checks that only an instance's own host can make: a program, a Unix socket, a word sent by the instance itself. What a container engine or
+//! systemd tells is in `supervised`.
 //!
 //! They have one voice by nature, the home agent's. What such a check runs, and where on the disk it looks, is of no use elsewhere.
 
 use super::exchange::{Expect, payload, reading};
 use super::metric::Measure;
 use super::secret::Secret;
-use super::{Errors, Level, clip, file_or_name, limits};
+use super::{Errors, clip, file_or_name, limits};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -66,58 +67,6 @@ impl UnixCheck {
         });
         payload(errors, &self.send);
         reading(errors, self.expect.as_ref(), self.max_read_bytes);
-    }
-}
-
-/// Settings of a check of a container, through the API of Docker's engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerCheck {
-    /// Its name or id.
-    pub container: String,
-    /// More processor time than this, in percent of all cores, is worth a warning.
-    pub max_cpu_percent: Option<Level>,
-    /// More memory than this, in percent of its limit, is.
-    pub max_memory_percent: Option<Level>,
-    /// More restarts than this within the window fail the probe.
-    pub max_restart_count: u32,
-    /// The window in which restarts are counted.
-    pub restart_window: Duration,
-}
-
-impl Default for ContainerCheck {
-    /// The limits of the health-monitoring guide.
-    fn default() -> Self {
-        Self {
-            container: String::new(),
-            max_cpu_percent: Level::new(90.0),
-            max_memory_percent: Level::new(90.0),
-            max_restart_count: 5,
-            restart_window: Duration::from_secs(600),
-        }
-    }
-}
-
-impl ContainerCheck {
-    pub(super) fn validate(&self, errors: &mut Errors) {
-        // As Docker names containers.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-        let fine = (1..=limits::MAX_NAME_BYTES).contains(&self.container.len()) && self.container.bytes().all(plain);
-        errors.rule("container", fine, || {
-            format!("{:?} is not a container's name or id: letters, digits, `_`, `.` and `-`", clip(&self.container))
-        });
-        for (key, level) in [("max_cpu_percent", self.max_cpu_percent), ("max_memory_percent", self.max_memory_percent)]
-        {
-            errors.rule(key, level.is_none_or(|level| level.value() > 0.0 && level.value() <= 100.0), || {
-                "is not a share in percent: more than 0, at most 100".to_owned()
-            });
-        }
-        errors.rule("max_restart_count", self.max_restart_count <= limits::MAX_RESTARTS, || {
-            format!("{} is not allowed; use 0 to {}", self.max_restart_count, limits::MAX_RESTARTS)
-        });
-        let span = Duration::from_secs(1)..=limits::MAX_DURATION;
-        errors.rule("restart_window", span.contains(&self.restart_window), || {
-            format!("{:?} is not allowed; use 1s to 24h", self.restart_window)
-        });
     }
 }
 

@@ -14,6 +14,7 @@ mod http;
 pub mod limits;
 mod metric;
 mod secret;
+mod supervised;
 mod tls;
 
 pub use assertion::{Assertion, Condition, Level, Subject};
@@ -22,10 +23,11 @@ pub use datagram::{IcmpCheck, UdpCheck};
 pub use dns::{DnsCheck, DnsTransport, RecordType};
 pub use exchange::{Expect, TcpCheck};
 pub use grpc::GrpcCheck;
-pub use home::{ContainerCheck, ExecCheck, PushCheck, UnixCheck};
+pub use home::{ExecCheck, PushCheck, UnixCheck};
 pub use http::{HttpCheck, HttpVersion, Method, Scheme};
 pub use metric::{Bad, Measure, MetricCheck, PRESETS, Preset, Reading};
 pub use secret::{BasicAuth, Secret, SecretSource, Value};
+pub use supervised::{ContainerCheck, SystemdCheck, UsageLimits};
 pub use tls::{StartTls, TlsCheck, TlsOptions, TlsVersion};
 
 use crate::detection::Rules;
@@ -115,6 +117,8 @@ pub enum CheckKind {
     Container(ContainerCheck),
     /// A word that the instance sends to its home agent.
     Push(PushCheck),
+    /// A systemd unit on that host.
+    Systemd(SystemdCheck),
 }
 
 impl CheckKind {
@@ -136,6 +140,7 @@ impl CheckKind {
             Self::Unix(_) => "unix",
             Self::Container(_) => "container",
             Self::Push(_) => "push",
+            Self::Systemd(_) => "systemd",
         }
     }
 
@@ -143,7 +148,7 @@ impl CheckKind {
     #[must_use]
     pub fn home_only(&self) -> bool {
         match self {
-            Self::Exec(_) | Self::Unix(_) | Self::Container(_) | Self::Push(_) => true,
+            Self::Exec(_) | Self::Unix(_) | Self::Container(_) | Self::Push(_) | Self::Systemd(_) => true,
             Self::Http(_)
             | Self::Tcp(_)
             | Self::Tls(_)
@@ -154,6 +159,28 @@ impl CheckKind {
             | Self::Grpc(_)
             | Self::Icmp(_)
             | Self::Metric(_) => false,
+        }
+    }
+
+    /// What the instance may use of its host, if whoever runs it tells that.
+    #[must_use]
+    pub fn usage_limits(&self) -> Option<&UsageLimits> {
+        match self {
+            Self::Container(check) => Some(&check.limits),
+            Self::Systemd(check) => Some(&check.limits),
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Udp(_)
+            | Self::Redis(_)
+            | Self::Postgres(_)
+            | Self::Dns(_)
+            | Self::Grpc(_)
+            | Self::Icmp(_)
+            | Self::Metric(_)
+            | Self::Exec(_)
+            | Self::Unix(_)
+            | Self::Push(_) => None,
         }
     }
 }
@@ -250,6 +277,7 @@ impl Check {
             CheckKind::Unix(check) => check.validate(&mut errors),
             CheckKind::Container(check) => check.validate(&mut errors),
             CheckKind::Push(check) => check.validate(&mut errors),
+            CheckKind::Systemd(check) => check.validate(&mut errors),
         }
         errors.0
     }

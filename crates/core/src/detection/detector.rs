@@ -167,7 +167,7 @@ impl Detector {
     }
 
     fn resources(&mut self, seen: &Observed<'_>) -> Vec<FailureEvent> {
-        let (CheckKind::Container(check), Some(usage)) = (&seen.check.kind, seen.outcome.usage) else {
+        let (Some(limits), Some(usage)) = (seen.check.kind.usage_limits(), seen.outcome.usage) else {
             return Vec::new();
         };
         let mut events = Vec::new();
@@ -175,14 +175,14 @@ impl Detector {
             let (found, limit) = (found?, limit?);
             (f64::from(found) / 10.0 > limit.value()).then_some((found, limit))
         };
-        if let Some((found, limit)) = beyond(usage.cpu_per_mille, check.max_cpu_percent) {
+        if let Some((found, limit)) = beyond(usage.cpu_per_mille, limits.max_cpu_percent) {
             let percent = tenths(found);
             let details =
                 [("cpu_percent", percent.clone()), ("threshold", limit.to_string()), ("metric", "cpu".to_owned())];
             let message = format!("High CPU usage: {percent}%");
             events.push(self.told(seen, FailureType::HighResourceUsage, (message, details.into()), None));
         }
-        if let Some((found, limit)) = beyond(usage.memory_per_mille, check.max_memory_percent) {
+        if let Some((found, limit)) = beyond(usage.memory_per_mille, limits.max_memory_percent) {
             let percent = tenths(found);
             let details = [
                 ("memory_percent", percent.clone()),
@@ -230,7 +230,7 @@ impl Detector {
         if kind == FailureType::HighResponseTime {
             details.insert("threshold", seen.check.max_response_time.as_millis().to_string());
         }
-        self.told(seen, kind, (message(kind, took, &error), details), severity)
+        self.told(seen, kind, (message(kind, &seen.check.kind, took, &error), details), severity)
     }
 
     fn told(
@@ -272,7 +272,8 @@ fn tenths(per_mille: u32) -> String {
 }
 
 /// What is said of a failure, by its type.
-fn message(kind: FailureType, took: Duration, error: &str) -> String {
+fn message(kind: FailureType, check: &CheckKind, took: Duration, error: &str) -> String {
+    let unit = matches!(check, CheckKind::Systemd(_));
     let what = match kind {
         FailureType::HealthCheckFailed => "Health check failed",
         FailureType::HealthCheckTimeout => "Health check timed out",
@@ -280,8 +281,11 @@ fn message(kind: FailureType, took: Duration, error: &str) -> String {
         FailureType::HighResponseTime => return format!("High response time: {}ms", took.as_millis()),
         FailureType::HighErrorRate => "High error rate",
         FailureType::HighResourceUsage => "High resource usage",
+        FailureType::ContainerStopped if unit => "Unit is not running",
         FailureType::ContainerStopped => "Container is not running",
+        FailureType::ContainerRestartLoop if unit => "Unit restarts again and again",
         FailureType::ContainerRestartLoop => "Container restarts again and again",
+        FailureType::ContainerOomKilled if unit => "Unit was killed because memory ran out",
         FailureType::ContainerOomKilled => "Container was killed because memory ran out",
         FailureType::NetworkUnreachable => "Network is unreachable",
         FailureType::PortNotListening => "Nothing listens on the port",

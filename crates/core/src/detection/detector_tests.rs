@@ -1,7 +1,7 @@
 //! The rules of detection, one after the other.
 
 use super::*;
-use crate::check::{ContainerCheck, Level};
+use crate::check::{ContainerCheck, Level, SystemdCheck, UsageLimits};
 use crate::outcome::{ProbeWarning, Usage};
 
 struct Scene {
@@ -174,7 +174,7 @@ fn a_start_fails_when_its_grace_is_over_or_it_ends() {
 
 fn container(set: impl FnOnce(&mut Check)) -> Scene {
     scene(|check| {
-        check.kind = CheckKind::Container(ContainerCheck { container: "web".into(), ..ContainerCheck::default() });
+        check.kind = CheckKind::Container(ContainerCheck { container: "web".into(), limits: UsageLimits::default() });
         set(check);
     })
 }
@@ -196,6 +196,21 @@ fn resources_beyond_their_limits_are_told() {
     assert_eq!((memory.message.as_str(), memory.severity), ("High memory usage: 95.1%", Severity::High));
     assert_eq!((memory.details["memory_bytes"].as_str(), memory.details["threshold"].as_str()), ("4096", "90"));
     assert_eq!(scene.see(&using(0, 940, 1))[0].severity, Severity::Medium, "95 % is where it becomes grave");
+}
+
+#[test]
+fn a_unit_of_systemd_is_judged_as_a_container_is_and_called_a_unit() {
+    let limits = UsageLimits { max_cpu_percent: Level::new(20.0), ..UsageLimits::default() };
+    let unit = SystemdCheck { unit: "web.service".into(), limits };
+    let mut scene = scene(|check| check.kind = CheckKind::Systemd(unit));
+    assert_eq!(scene.see(&using(201, 0, 1))[0].message, "High CPU usage: 20.1%");
+    for (cause, message) in [
+        (Cause::Stopped, "Unit is not running: why"),
+        (Cause::OutOfMemory, "Unit was killed because memory ran out: why"),
+        (Cause::RestartLoop, "Unit restarts again and again: why"),
+    ] {
+        assert_eq!(scene.see(&fail(Phase::Assert, cause))[0].message, message);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Containers of a real engine, from an image `FROM scratch` with one small program.
 
 use crate::server::{assert_fail, assert_pass, check, find, probe_with};
-use quorate_core::check::ContainerCheck;
+use quorate_core::check::{ContainerCheck, UsageLimits};
 use quorate_core::{Cause, Check, CheckKind, Outcome, Phase, ProbeResult};
 use quorate_probe::Own;
 use std::process::{Command, Stdio};
@@ -52,7 +52,7 @@ fn started() -> Option<Container> {
 }
 
 async fn probe(container: &str) -> Outcome {
-    let kind = CheckKind::Container(ContainerCheck { container: container.to_owned(), ..ContainerCheck::default() });
+    let kind = CheckKind::Container(ContainerCheck { container: container.to_owned(), limits: UsageLimits::default() });
     let check = Check { timeout: Duration::from_secs(30), ..check(kind) };
     probe_with(Own { container_socket: Some(SOCKET.into()), ..Own::default() }, 1, &check).await
 }

@@ -13,3 +13,5 @@ mod nginx;
 mod postgres;
 mod redis;
 mod server;
+#[cfg(feature = "systemd")]
+mod systemd;

@@ -1,8 +1,10 @@
-//! Settings of checks that only an instance's own host can make: exec, Unix sockets, containers, push.
+//! Settings of checks that only an instance's own host can make: exec, Unix sockets, containers, systemd units, push.
 
 use super::super::reader::{Faults, Section, Strings, Variables};
 use super::{exchange, metric, set, set_some};
-use quorate_core::check::{ContainerCheck, ExecCheck, PushCheck, Secret, SecretSource, UnixCheck};
+use quorate_core::check::{
+    ContainerCheck, ExecCheck, PushCheck, Secret, SecretSource, SystemdCheck, UnixCheck, UsageLimits,
+};
 use quorate_probe::Program;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,13 +53,29 @@ pub(super) fn unix(section: &Section<'_>, faults: &mut Faults) -> UnixCheck {
 /// Reads those of a container.
 pub(super) fn container(section: &Section<'_>, faults: &mut Faults) -> ContainerCheck {
     needed(section, "container", "the container's name or id", faults);
-    let mut container = ContainerCheck { container: "unnamed".to_owned(), ..ContainerCheck::default() };
-    set(&mut container.container, section.take("container", faults));
-    set_some(&mut container.max_cpu_percent, section.take("max_cpu_percent", faults));
-    set_some(&mut container.max_memory_percent, section.take("max_memory_percent", faults));
-    set(&mut container.max_restart_count, section.take("max_restart_count", faults));
-    set(&mut container.restart_window, section.take("restart_window", faults));
-    container
+    let mut name = "unnamed".to_owned();
+    set(&mut name, section.take("container", faults));
+    ContainerCheck { container: name, limits: usage_limits(section, faults) }
+}
+
+/// Reads those of a systemd unit. A name without a type is a service's, as `systemctl` has it.
+pub(super) fn systemd(section: &Section<'_>, faults: &mut Faults) -> SystemdCheck {
+    needed(section, "unit", "the unit's name, such as \"nginx.service\"", faults);
+    let mut unit = "unnamed.service".to_owned();
+    set(&mut unit, section.take("unit", faults));
+    if !unit.is_empty() && !unit.contains('.') {
+        unit.push_str(".service");
+    }
+    SystemdCheck { unit, limits: usage_limits(section, faults) }
+}
+
+fn usage_limits(section: &Section<'_>, faults: &mut Faults) -> UsageLimits {
+    let mut limits = UsageLimits::default();
+    set_some(&mut limits.max_cpu_percent, section.take("max_cpu_percent", faults));
+    set_some(&mut limits.max_memory_percent, section.take("max_memory_percent", faults));
+    set(&mut limits.max_restart_count, section.take("max_restart_count", faults));
+    set(&mut limits.restart_window, section.take("restart_window", faults));
+    limits
 }
 
 /// Reads those of a push check.

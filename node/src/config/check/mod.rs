@@ -49,6 +49,7 @@ pub fn read(section: &Section<'_>, faults: &mut Faults) -> ReadCheck {
         }
         "unix" => CheckKind::Unix(home::unix(section, faults)),
         "container" => CheckKind::Container(home::container(section, faults)),
+        "systemd" => CheckKind::Systemd(home::systemd(section, faults)),
         "push" => CheckKind::Push(home::push(section, faults)),
         "tcp" => CheckKind::Tcp(exchange::tcp(section, faults)),
         "udp" => CheckKind::Udp(exchange::udp(section, faults)),
