@@ -53,6 +53,12 @@ impl Vote {
         matches!(self, Self::Fail { .. })
     }
 
+    /// `fail`, and nothing proved of the far end: the name was not found. Whoever could not look it up speaks of its own resolver, too.
+    #[must_use]
+    pub fn fails_unproven(self) -> bool {
+        self.evidence() == Some(Evidence::Inconclusive)
+    }
+
     /// Neither: no opinion.
     #[must_use]
     pub fn abstains(self) -> bool {

@@ -3,6 +3,8 @@
 //! The rules, first match wins, with k observers assigned and q = k/2 + 1:
 //!
 //! 1. `down`: at least q votes fail, and more fail than reach. When too large a share of the service is down already, nobody may reach it.
+//!    Votes that fail because the name was not found do not count here as long as anybody reaches the instance: its name exists, and who does not
+//!    find it has a fault of its own. When nobody reaches it, they count: then it is the name that is broken.
 //! 2. `partial`: a quorum has an opinion, some reach it and some do not, and the split follows places: the zones that fail are not the
 //!    zones that reach (two failures at least, so that one broken observer changes nothing), or home reaches it and nobody else does.
 //! 3. `up`: at least q votes pass.
@@ -44,8 +46,10 @@ pub struct Ballot {
 pub fn opinion(ballot: &Ballot) -> Option<Verdict> {
     let tally = Tally::of(ballot.voters.iter().map(|voter| voter.vote));
     let q = quorum::of(ballot.observers);
-    let dissent = if ballot.unanimous { tally.reach() > 0 } else { tally.reach() >= tally.fail };
-    if tally.fail >= q && !dissent {
+    let unproven = ballot.voters.iter().filter(|voter| voter.vote.fails_unproven()).count() as u32;
+    let condemn = if tally.reach() > 0 { tally.fail - unproven } else { tally.fail };
+    let dissent = if ballot.unanimous { tally.reach() > 0 } else { tally.reach() >= condemn };
+    if condemn >= q && !dissent {
         return Some(Verdict::Down);
     }
     if tally.fail + tally.reach() >= q && tally.reach() > 0 && tally.fail > 0 && (by_zone(ballot) || by_home(ballot)) {

@@ -13,6 +13,7 @@ fn vote(letter: char) -> Option<Vote> {
         'p' => Some(Vote::Pass),
         'w' => Some(Vote::Warn),
         'f' => Some(Vote::Fail { phase: Phase::Connect, cause: Cause::Refused }),
+        'r' => Some(Vote::Fail { phase: Phase::Resolve, cause: Cause::NameNotFound }),
         'a' => Some(Vote::Abstain(AbstainReason::Isolated)),
         _ => None,
     }
@@ -77,7 +78,9 @@ fn naive(ballot: &Ballot) -> Option<Verdict> {
     let of = |wanted: &[&str]| ballot.voters.iter().filter(|v| wanted.contains(&v.vote.word())).collect::<Vec<_>>();
     let (fails, reaches, passes) = (of(&["fail"]), of(&["pass", "warn"]), of(&["pass"]));
     let enough = |n: usize| n * 2 > ballot.observers as usize;
-    if enough(fails.len()) && fails.len() > reaches.len() && (!ballot.unanimous || reaches.is_empty()) {
+    let nameless = |v: &&&Voter| matches!(v.vote, Vote::Fail { phase: Phase::Resolve, .. });
+    let against = fails.iter().filter(|v| reaches.is_empty() || !nameless(v)).count();
+    if enough(against) && against > reaches.len() && (!ballot.unanimous || reaches.is_empty()) {
         return Some(Verdict::Down);
     }
     if enough(fails.len() + reaches.len()) && !fails.is_empty() && !reaches.is_empty() {
@@ -97,14 +100,14 @@ fn naive(ballot: &Ballot) -> Option<Verdict> {
 }
 
 fn ballots() -> impl Strategy<Value = Ballot> {
-    let voters = proptest::collection::vec((0usize..4, 0usize..3), 0..9);
+    let voters = proptest::collection::vec((0usize..5, 0usize..3), 0..9);
     (1u32..9, voters, proptest::option::of(0usize..9), any::<bool>()).prop_map(
         |(observers, voters, home, unanimous)| {
             let voters = voters.into_iter().enumerate().map(|(i, (letter, zone))| Voter {
                 agent: AgentId(i as u64),
                 zone: Zone::new(["a", "b", "c"][zone]).unwrap(),
                 home: home == Some(i),
-                vote: vote(['p', 'w', 'f', 'a'][letter]).unwrap(),
+                vote: vote(['p', 'w', 'f', 'a', 'r'][letter]).unwrap(),
             });
             Ballot { observers, voters: voters.collect(), unanimous }
         },

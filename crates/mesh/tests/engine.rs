@@ -5,7 +5,9 @@
 #[allow(dead_code, reason = "each test file uses its part")]
 mod world;
 
-use quorate_core::{Class, InstanceId, Intent, IntentKind, Placement, Registration, UnixMs, Verdict};
+use quorate_core::{
+    AbstainReason, AgentId, Class, InstanceId, Intent, IntentKind, Placement, Registration, UnixMs, Verdict, Vote,
+};
 use quorate_mesh::{Command, Input, MemberState, Ticket};
 use world::{Target, World};
 
@@ -75,6 +77,79 @@ fn a_killed_agent_is_a_host_down_and_its_instances_fold() {
     });
     assert!(back <= 6_000, "{back} ms");
     assert_eq!(world.view(5).members[&quorate_core::AgentId(5)].boot, 2);
+}
+
+#[test]
+fn what_only_its_home_sees_is_unknown_without_it_and_its_host_says_why() {
+    let mut world = World::new();
+    for agent in 1..=5 {
+        world.start(agent, &[&format!("job@{agent}")]);
+        if agent > 1 {
+            world.contact(agent, 1);
+        }
+    }
+    let (all, rest) = ([1, 2, 3, 4, 5], [1, 2, 3, 4]);
+    world.until(20_000, |w| w.all(&all, "job@5", Verdict::Up));
+    world.crash(5);
+    world.until(20_000, |w| w.all(&rest, &World::host(5), Verdict::Down) && w.all(&rest, "job@5", Verdict::Unknown));
+    for agent in rest {
+        let view = world.view(agent);
+        let job = &view.instances[&id("job@5")];
+        assert_eq!((job.decided, job.class), (Verdict::Up, Class::HostDown), "nothing was decided about it");
+        assert_eq!(job.folded_under, Some(id(&World::host(5))));
+        assert_eq!(view.instances[&id("job@4")].folded_under, None);
+    }
+    world.boot(5);
+    world.until(20_000, |w| {
+        w.all(&all, "job@5", Verdict::Up)
+            && rest.iter().all(|a| w.view(*a).instances[&id("job@5")].folded_under.is_none())
+    });
+    assert_eq!(world.view(1).instances[&id("job@5")].class, Class::Healthy);
+}
+
+/// What `observer` says of an instance, as `agent` has heard it.
+fn vote(world: &mut World, agent: u64, instance: &str, observer: u64) -> Option<Vote> {
+    let view = world.view(agent);
+    let observers = &view.instances[&id(instance)].observers;
+    observers.iter().find(|o| o.agent == AgentId(observer))?.observation.as_ref().map(|observation| observation.vote)
+}
+
+#[test]
+fn those_who_do_not_find_its_name_condemn_nothing_that_others_reach() {
+    let mut world = World::formed(5);
+    world.nameless.extend([1, 2, 3]);
+    let failing = |w: &mut World| (1..=3).all(|o| vote(w, 5, "web@4", o).is_some_and(Vote::fails_unproven));
+    world.until(20_000, failing);
+    world.run(10_000);
+    for agent in 1..=5 {
+        assert_eq!(world.downs(agent), Vec::<String>::new());
+        assert_eq!(world.verdict(agent, "web@4"), Verdict::Up, "{}", world.picture());
+    }
+    world.nameless.extend([4, 5]);
+    world.until(20_000, |w| w.all(&[1, 2, 3, 4, 5], "web@4", Verdict::Down));
+    let view = world.view(2);
+    let certificate = view.instances[&id("web@4")].certificate.as_ref().unwrap();
+    assert!(certificate.endorsements.iter().all(|e| e.vote.fails_unproven()), "{certificate:?}");
+    world.nameless.clear();
+    world.until(20_000, |w| w.all(&[1, 2, 3, 4, 5], "web@4", Verdict::Up));
+}
+
+#[test]
+fn an_agent_that_finds_no_name_at_all_abstains() {
+    let mut world = World::new();
+    for agent in 1..=5 {
+        world.start(agent, &[&format!("web@{agent}"), &format!("api@{agent}")]);
+        if agent > 1 {
+            world.contact(agent, 1);
+        }
+    }
+    let all = [1, 2, 3, 4, 5];
+    world.until(20_000, |w| (1..=5).all(|i| w.all(&all, &format!("api@{i}"), Verdict::Up)));
+    world.nameless.insert(1);
+    let impaired = Some(Vote::Abstain(AbstainReason::Impaired));
+    world.until(20_000, |w| (2..=5).all(|i| vote(w, 5, &format!("api@{i}"), 1) == impaired));
+    world.nameless.clear();
+    world.until(20_000, |w| (2..=5).all(|i| vote(w, 5, &format!("api@{i}"), 1) == Some(Vote::Pass)));
 }
 
 #[test]

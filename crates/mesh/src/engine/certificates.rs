@@ -55,6 +55,9 @@ impl Engine {
             let alive = instance.home == self.me() || self.swim.is_active(instance.home);
             return if instance.is_host() && alive { Class::Healthy } else { Class::Undetermined };
         };
+        if self.unseen_under(instance).is_some() {
+            return Class::HostDown;
+        }
         if self.now.mono < instance.ripe_at {
             return certificate.class;
         }
@@ -281,6 +284,12 @@ impl Engine {
             // An observer whose pings are answered has said nothing so far: now it matters.
             self.speak_of_host(host);
         }
+    }
+
+    /// The host whose fault explains that nobody can tell how this instance is: its home agent alone could, and is gone with it.
+    pub(super) fn unseen_under(&self, instance: &Instance) -> Option<InstanceId> {
+        let unseen = instance.home_only() && self.stated_health(instance) == Verdict::Unknown;
+        if unseen { self.folded_under(instance.home, &instance.id, Verdict::Down) } else { None }
     }
 
     /// The host whose fault explains that this instance is down.

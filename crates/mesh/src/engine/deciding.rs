@@ -251,7 +251,7 @@ impl Engine {
         let Some(vote) = instance.watch.as_ref().map(|watch| watch.vote) else { return Reply::NotNow };
         let vote = self.signed_vote(vote, decision.verdict);
         let agrees = supports(vote, decision.verdict)
-            && (matches!(decision.verdict, Verdict::Up | Verdict::Down)
+            && (matches!(decision.verdict, Verdict::Up | Verdict::Down) && !vote.fails_unproven()
                 || opinion(&self.ballot(instance)) == Some(decision.verdict));
         if !agrees {
             return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
@@ -396,7 +396,10 @@ impl Engine {
         if signed.len() < instance.quorum() {
             return;
         }
-        let blocked = if self.service_strained(instance) { against > 0 } else { against >= signed.len() };
+        // Who did not find its name condemns nothing that somebody reaches: the rule of opinions, with the votes of this moment.
+        let condemn = signed.iter().filter(|e| against == 0 || !e.vote.fails_unproven()).count();
+        let outvoted = if self.service_strained(instance) { against > 0 } else { against >= condemn };
+        let blocked = outvoted || condemn < instance.quorum();
         if proposal.verdict == Verdict::Down && blocked {
             return;
         }

@@ -239,7 +239,9 @@ impl Engine {
             stale_since: instance.stale_since.filter(|_| decided != Verdict::Starting || instance.is_host()),
             flapping: self.is_flapping(instance),
             changes: instance.recent_changes(self.lease_clock(), self.config.timing.flap_window),
-            folded_under: self.folded_under(instance.home, &instance.id, decided),
+            folded_under: self
+                .folded_under(instance.home, &instance.id, decided)
+                .or_else(|| self.unseen_under(instance)),
             assigned: instance.assigned,
             quorum: instance.quorum() as u32,
             observers: self.observer_views(instance),

@@ -228,7 +228,9 @@ impl Engine {
             ProbeResult::Pass => Seen::Reached(Vote::Pass, String::new()),
             ProbeResult::Protected(detail) => Seen::Reached(Vote::Pass, detail),
             ProbeResult::Warn(warning) => Seen::Reached(Vote::Warn, warning.detail),
-            ProbeResult::Fail(failure) if failure.cause == Cause::Local => Seen::Unable(failure.detail),
+            ProbeResult::Fail(failure) if failure.cause == Cause::Local || failure.phase == Phase::Prepare => {
+                Seen::Unable(failure.detail)
+            }
             ProbeResult::Fail(failure) => {
                 Seen::Failed(Vote::Fail { phase: failure.phase, cause: failure.cause }, failure.detail)
             }
@@ -305,7 +307,7 @@ impl Engine {
         let already = self.instances.get(id).and_then(|i| i.watch.as_ref()).is_some_and(|watch| watch.vote.fails());
         let vantage = if already { Vantage::Valid } else { self.vantage() };
         match vantage {
-            Vantage::Valid if !already && vote.evidence() == Some(Evidence::Silence) && self.impaired() => {
+            Vantage::Valid if !already && may_be_ours(vote) && self.impaired() => {
                 self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail);
             }
             Vantage::Valid => self.set_vote(id, vote, detail),
@@ -331,7 +333,7 @@ impl Engine {
         }
     }
 
-    /// Do nearly all remote instances fall silent although their hosts' agents answer? Then the fault is likely this host's own.
+    /// Do nearly all remote instances fail although their hosts' agents answer? Then the fault is likely this host's own.
     fn impaired(&self) -> bool {
         let remote =
             |instance: &&Instance| !instance.is_host() && instance.home != self.me() && self.heard(instance.home);
@@ -406,4 +408,9 @@ impl Engine {
                 && self.stalled_at.is_none_or(|stalled| at >= stalled)
         })
     }
+}
+
+/// Silence may be the path's fault, and a name that was not found the resolver's; a far end that spoke, spoke.
+fn may_be_ours(vote: Vote) -> bool {
+    matches!(vote.evidence(), Some(Evidence::Silence | Evidence::Inconclusive))
 }

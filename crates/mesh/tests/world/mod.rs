@@ -2,6 +2,7 @@
 //!
 //! The simulator is the tool for proofs; this is for tests of one behaviour each, next to the code.
 
+use quorate_core::check::UnixCheck;
 use quorate_core::{
     AgentId, Cause, Check, CheckKind, InstanceId, Mono, Now, Outcome, Phase, Registration, ServiceName, TcpCheck,
     UnixMs, Verdict, Zone, hash,
@@ -52,6 +53,8 @@ pub struct World {
     pub now: u64,
     pub hosts: BTreeMap<u64, Host>,
     pub targets: BTreeMap<InstanceId, (u64, Target)>,
+    /// Agents that look up no name.
+    pub nameless: BTreeSet<u64>,
     /// Directed pairs that lose everything.
     pub cuts: BTreeSet<(u64, u64)>,
     pub lose_every: u64,
@@ -66,9 +69,12 @@ pub struct World {
     pub zones: BTreeMap<u64, Zone>,
 }
 
+/// An instance with a TCP check; of the service `job` with one that only its home agent can make.
 pub fn registration(name: &str) -> Registration {
+    let socket = UnixCheck { path: "/run/job".into(), send: Vec::new(), expect: None, max_read_bytes: 1 };
+    let home_only = name.starts_with("job@");
     let check = Check {
-        kind: CheckKind::Tcp(TcpCheck::default()),
+        kind: if home_only { CheckKind::Unix(socket) } else { CheckKind::Tcp(TcpCheck::default()) },
         initial_delay: Duration::ZERO,
         period: Duration::from_secs(1),
         timeout: Duration::from_millis(500),
@@ -90,6 +96,7 @@ impl World {
             now: MS,
             hosts: BTreeMap::new(),
             targets: BTreeMap::new(),
+            nameless: BTreeSet::new(),
             cuts: BTreeSet::new(),
             lose_every: 0,
             queue: BTreeMap::new(),
@@ -248,7 +255,11 @@ impl World {
                     let (home, target) = self.targets[&request.instance];
                     let cut = self.cuts.contains(&(agent, home)) || self.cuts.contains(&(home, agent));
                     let target = if cut || self.hosts[&home].engine.is_none() { Target::Hung } else { target };
+                    let nameless = self.nameless.contains(&agent);
                     let (after, outcome) = match target {
+                        _ if nameless => {
+                            (DELAY, Outcome::fail(Phase::Resolve, Cause::NameNotFound, "no such name", DELAY))
+                        }
                         Target::Up => (DELAY * 2, Outcome::pass(DELAY * 2)),
                         Target::Refused => {
                             (DELAY * 2, Outcome::fail(Phase::Connect, Cause::Refused, "refused", DELAY * 2))
