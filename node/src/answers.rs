@@ -18,7 +18,7 @@ pub use breaker::{
 };
 pub use change::{ChangedAnswer, ForgetAnswer, IntentAnswer, IntentRequest, LeaveAnswer, RegisterRequest, Wish};
 pub use event::{ChangeAnswer, EventAnswer, EventWhat, EventsAnswer};
-pub use failures::{ConsecutiveAnswer, FailureAnswer, FailuresAnswer, ResultAnswer};
+pub use failures::{ConsecutiveAnswer, FailureAnswer, FailureEventAnswer, FailuresAnswer, ResultAnswer};
 pub use health::{
     AgentHealthAnswer, AgentHealthStatus, CacheAnswer, CachesAnswer, HealthJsonAnswer, HealthJsonCheck,
     HealthJsonStatus, OpsStatus, OpsStatusAnswer, QueueAnswer, QueueHealth, QueueMetrics, QueuesAnswer, ReadyAnswer,
@@ -26,7 +26,7 @@ pub use health::{
 };
 pub use instance::{
     CertificateAnswer, CheckAnswer, EndorsementAnswer, InstanceAnswer, InstanceSummary, InstancesAnswer, LocalProbe,
-    ObserverAnswer, PhaseTimings, TlsAnswer, VoteCounts,
+    ObserverAnswer, PhaseTimings, ProbedAnswer, TlsAnswer, UsageAnswer, VoteCounts,
 };
 
 pub use report::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer};

@@ -87,6 +87,11 @@ pub const CATALOGUE: &[Described] = &[
         &["app_name", "failure_type", "severity"],
         "Failure events of this agent's own probes, by what failed and how grave it is.",
     ),
+    counter(
+        "quorate_failure_events_untold_total",
+        &[],
+        "Failures that were worth an event in /v1/events, and were too many to be told there.",
+    ),
     counter("quorate_verdict_changes_total", &["verdict"], "Changes of verdict seen, by the new verdict."),
     // Probes of this agent.
     gauge(

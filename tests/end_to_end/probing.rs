@@ -1,10 +1,11 @@
-//! One probe by hand: what it tells and how it ends.
+//! One probe by hand: what it tells and how it ends; by another agent, too.
 
-use quorate_tests::{agent_binary, folder, run};
+use quorate_tests::{AgentSetup, Host, Mesh, Target, agent_binary, eventually, folder, instance_id, run};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Duration;
 
 /// Answers every connection with this; the port. It ends with the test's process.
 fn serve(answer: &'static str) -> u16 {
@@ -25,6 +26,7 @@ fn probe(words: &[&str]) -> quorate_tests::Finished {
     run([program, "probe".into(), "run".into()].into_iter().chain(words.iter().map(OsString::from)))
 }
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const WELL: &str = "HTTP/1.1 200 OK\r\nX-Service: web\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}";
 
 #[test]
@@ -66,4 +68,50 @@ fn a_closed_port_fails_with_its_cause() {
     let told: Value = serde_json::from_str(&finished.stdout).expect("JSON");
     assert_eq!((&told["phase"], &told["cause"]), (&Value::from("connect"), &Value::from("refused")));
     assert_eq!(told["failure_type"], "port_not_listening");
+}
+
+#[test]
+fn another_agent_probes_what_it_knows() {
+    let folder = folder();
+    let mut target = Target::start("http", &Host::loopback(), folder.path());
+    let agent = |name: &str| AgentSetup::new(name, Host::loopback());
+    let mesh = Mesh::start(&[agent("host-a").serving("web", &target), agent("host-b")], folder);
+    let id = instance_id("web", &target);
+    mesh.await_verdict(&id, "up", PATIENCE);
+    let token = mesh.path().join("token");
+    let scope = |scope: &str| {
+        let made = mesh.agents[1].api_token(&["--scope", scope, "--for", "test"]);
+        std::fs::write(&token, made).expect("a file");
+    };
+    let known = mesh.agents[0].api.to_string();
+    let asked = |check: &str| {
+        let file = token.display().to_string();
+        probe(&[check, "--from", "host-b", "--addr", &known, "--api-token-file", &file, "--explain"])
+    };
+    scope("operate");
+    let told = asked("web").success();
+    for part in ["by host-b of web@", "pass  GET http://127.0.0.1:", "connect", "status is 200"] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    let arbitrary = asked("tcp://127.0.0.1:22");
+    assert!(arbitrary.code == Some(2) && arbitrary.stderr.contains("only what it knows"), "{}", arbitrary.stderr);
+    scope("register");
+    let refused = asked(&id);
+    assert!(refused.code == Some(1) && refused.stderr.contains("operate"), "{}", refused.stderr);
+
+    scope("operate");
+    target.kill();
+    let failed = asked(&id);
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stdout.contains("port_not_listening"), "{}", failed.stdout);
+    // Of its own accord the agent sees it, too, and tells.
+    eventually("the failure is among the events", PATIENCE, || {
+        let events = mesh.agents[0].ask("/v1/events?format=json&since=0")?;
+        let of_web = |event: &&Value| event["type"] == "failure" && event["instance_id"] == id.as_str();
+        let failures: Vec<&Value> = events["events"].as_array().into_iter().flatten().filter(of_web).collect();
+        match failures.iter().find(|event| event["failure_type"] == "port_not_listening") {
+            Some(event) if event["app_name"] == "web" && event["severity"] == "low" => Ok(()),
+            _ => Err(format!("{failures:?}")),
+        }
+    });
 }

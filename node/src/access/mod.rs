@@ -8,4 +8,5 @@ pub mod token;
 pub mod tokens;
 
 pub use gate::{Caller, Channel, Denied, Gate};
+pub use rate::{Client, RateLimit};
 pub use scope::{Access, Scope};

@@ -1,7 +1,10 @@
-//! The last events of this agent, and those who follow them.
+//! The last events of this agent, and those who follow them: the engine's, and among them what this agent's own probes saw fail.
 
-use crate::answers::{ChangeAnswer, EventAnswer, EventWhat};
+use crate::answers::{ChangeAnswer, EventAnswer, EventWhat, FailureEventAnswer};
+use crate::api::failures::failure;
 use crate::api::words::{membership, time};
+use quorate_core::UnixMs;
+use quorate_core::detection::FailureEvent;
 use quorate_mesh::{Event, EventKind};
 use std::collections::VecDeque;
 use std::str::FromStr;
@@ -18,8 +21,15 @@ const LAG: usize = 1024;
 pub struct EventLog {
     boot: u32,
     limit: usize,
-    held: Mutex<VecDeque<Arc<EventAnswer>>>,
+    held: Mutex<Held>,
     sender: broadcast::Sender<Arc<EventAnswer>>,
+}
+
+/// The events held, and the index of the newest ever.
+#[derive(Debug, Default)]
+struct Held {
+    last: u64,
+    events: VecDeque<Arc<EventAnswer>>,
 }
 
 /// From where to read.
@@ -79,21 +89,37 @@ impl EventLog {
         Self { boot, limit, held: Mutex::default(), sender: broadcast::channel(LAG).0 }
     }
 
-    /// Adds an event, and tells the followers.
+    /// Adds an event of the engine, and tells the followers.
     pub fn push(&self, event: &Event) {
-        let answer = Arc::new(answer(self.boot, event));
+        self.add(event.at, what(&event.kind));
+    }
+
+    /// Adds what a probe of this agent saw fail, and tells the followers.
+    pub fn push_failure(&self, event: &FailureEvent) {
+        let answer = FailureEventAnswer {
+            instance_id: event.instance_id.clone(),
+            app_name: event.app_name.clone(),
+            failure: failure(event),
+        };
+        self.add(event.timestamp, EventWhat::Failure(answer));
+    }
+
+    fn add(&self, at: UnixMs, what: EventWhat) {
         let mut held = self.held();
-        if held.len() >= self.limit {
-            held.pop_front();
+        held.last += 1;
+        let index = held.last;
+        let answer = Arc::new(EventAnswer { id: id(self.boot, index), index, at: time(at), what });
+        if held.events.len() >= self.limit {
+            held.events.pop_front();
         }
-        held.push_back(Arc::clone(&answer));
+        held.events.push_back(Arc::clone(&answer));
         // Fails when nobody follows.
         let _ = self.sender.send(answer);
     }
 
     /// The id of the newest event.
     pub fn last_id(&self) -> String {
-        id(self.boot, self.held().back().map_or(0, |event| event.index))
+        id(self.boot, self.held().last)
     }
 
     /// Follows the events.
@@ -101,18 +127,18 @@ impl EventLog {
         // Under the lock, so that no event comes between what is held and what is received.
         let held = self.held();
         let receiver = self.sender.subscribe();
-        let newest = held.back().map_or(0, |event| event.index);
+        let newest = held.last;
         let (reset, after) = match since {
             Since::Now => (false, u64::MAX),
             Since::Start => (false, 0),
             Since::After { boot, index } => {
-                let oldest = held.front().map_or(1, |event| event.index);
+                let oldest = held.events.front().map_or(1, |event| event.index);
                 let of_this_run = boot.is_none_or(|boot| boot == self.boot);
                 let known = of_this_run && index <= newest && index + 1 >= oldest;
                 (!known, if known { index } else { 0 })
             }
         };
-        let backlog = held.iter().filter(|event| event.index > after).cloned().collect();
+        let backlog = held.events.iter().filter(|event| event.index > after).cloned().collect();
         Resumed { reset, backlog, newest, receiver }
     }
 
@@ -120,24 +146,20 @@ impl EventLog {
     pub fn reset(&self, next: Option<&EventAnswer>) -> EventAnswer {
         let before = match next {
             Some(event) => event.index.saturating_sub(1),
-            None => self.held().back().map_or(0, |event| event.index),
+            None => self.held().last,
         };
         let detail = "events were missed: read the state anew, then go on from here".to_owned();
         let at = time(crate::agent::clock::wall());
         EventAnswer { id: id(self.boot, before), index: before, at, what: EventWhat::Reset { detail } }
     }
 
-    fn held(&self) -> MutexGuard<'_, VecDeque<Arc<EventAnswer>>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn id(boot: u32, index: u64) -> String {
     format!("{boot}-{index}")
-}
-
-fn answer(boot: u32, event: &Event) -> EventAnswer {
-    EventAnswer { id: id(boot, event.index), index: event.index, at: time(event.at), what: what(&event.kind) }
 }
 
 fn what(kind: &EventKind) -> EventWhat {
@@ -180,7 +202,8 @@ fn what(kind: &EventKind) -> EventWhat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_core::UnixMs;
+    use quorate_core::detection::Severity;
+    use quorate_core::{FailureType, InstanceId, ServiceName};
 
     fn log(count: u64) -> EventLog {
         let log = EventLog::with_limit(3, 5);
@@ -215,6 +238,42 @@ mod tests {
         assert_eq!(resumed(&super::tests::log(0), "3-0"), (false, vec![]));
         assert_eq!(resumed(&super::tests::log(0), "2-4"), (true, vec![]));
         assert!("x".parse::<Since>().is_err() && "1-".parse::<Since>().is_err());
+    }
+
+    #[test]
+    fn failures_stand_among_the_engines_events_in_one_order() {
+        let log = log(2);
+        log.push_failure(&FailureEvent {
+            failure_type: FailureType::PortNotListening,
+            instance_id: InstanceId::new("web@a:1").unwrap(),
+            app_name: ServiceName::new("web").unwrap(),
+            severity: Severity::Low,
+            message: "Nothing listens on the port".to_owned(),
+            details: [("check_type".to_owned(), "tcp".to_owned())].into(),
+            timestamp: UnixMs(9),
+            consecutive_count: 1,
+            total_count: 4,
+            first_occurrence: UnixMs(5),
+        });
+        log.push(&Event { index: 3, at: UnixMs(10), kind: EventKind::Stalled { late_ms: 1 } });
+        let backlog = log.follow(Since::Start).backlog;
+        let words: Vec<_> = backlog.iter().map(|event| (event.index, event.what.word())).collect();
+        assert_eq!(words, [(1, "stalled"), (2, "stalled"), (3, "failure"), (4, "stalled")]);
+        let told = serde_json::to_value(&*backlog[2]).unwrap();
+        for (key, value) in [
+            ("id", "3-3"),
+            ("type", "failure"),
+            ("instance_id", "web@a:1"),
+            ("app_name", "web"),
+            ("failure_type", "port_not_listening"),
+            ("severity", "low"),
+            ("first_occurrence", "1970-01-01T00:00:00.005Z"),
+        ] {
+            assert_eq!(told[key], value, "{key}");
+        }
+        assert_eq!((told["total_count"].as_u64(), told["details"]["check_type"].as_str()), (Some(4), Some("tcp")));
+        let read: EventAnswer = serde_json::from_value(told).unwrap();
+        assert_eq!(read, *backlog[2]);
     }
 
     #[test]

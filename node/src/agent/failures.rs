@@ -1,5 +1,7 @@
 //! What this agent saw fail: a detector for each instance it observes, its last failures, and its last results.
 
+use super::event_log::EventLog;
+use crate::access::{Client, RateLimit};
 use crate::metrics::Metrics;
 use dashmap::DashMap;
 use quorate_core::detection::{Detector, FailureEvent, Observed, Severity};
@@ -7,12 +9,14 @@ use quorate_core::{Check, FailureType, InstanceId, Mono, Outcome, ProbeResult, S
 use quorate_mesh::MeshView;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Failures kept of one instance. They have a ring of their own, so that no number of successes pushes them out.
 pub const MAX_FAILURES: usize = 50;
 /// Results kept of one instance.
 pub const MAX_RESULTS: usize = 100;
+/// Failures told as events within a minute at most, so that a failing network does not push everything else out of what is held.
+const MAX_TOLD_A_MINUTE: u32 = 600;
 
 /// One probe in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,8 @@ struct Kept {
     detector: Detector,
     failures: VecDeque<FailureEvent>,
     results: VecDeque<ResultLine>,
+    /// What the probe before gave: of which type, how grave, and was it critical?
+    last: Vec<(FailureType, Severity, bool)>,
 }
 
 /// The failures of every instance that this agent observes.
@@ -58,13 +64,16 @@ struct Kept {
 pub struct Failures {
     kept: DashMap<InstanceId, Kept>,
     metrics: Arc<Metrics>,
+    events: Arc<EventLog>,
+    told: RateLimit,
     begun: Instant,
 }
 
 impl Failures {
     /// Nothing seen yet.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { kept: DashMap::new(), metrics, begun: Instant::now() }
+    pub fn new(metrics: Arc<Metrics>, events: Arc<EventLog>) -> Self {
+        let told = RateLimit::new(MAX_TOLD_A_MINUTE);
+        Self { kept: DashMap::new(), metrics, events, told, begun: Instant::now() }
     }
 
     /// Takes what came of a probe.
@@ -75,14 +84,28 @@ impl Failures {
         outcome: &Outcome,
         wall: UnixMs,
     ) {
-        let at = Mono(u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let elapsed = self.begun.elapsed();
+        let at = Mono(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
         let mut kept = self.kept.entry(instance.clone()).or_default();
         let events = kept.detector.observe(&Observed { instance, service, check, outcome, at, wall });
         push(&mut kept.results, line(outcome, wall), MAX_RESULTS);
+        let now = events.iter().map(|event| (event.failure_type, event.severity, event.is_critical())).collect();
+        let before = std::mem::replace(&mut kept.last, now);
         for event in events {
             self.metrics.failure_event(service.as_str(), event.failure_type, event.severity);
-            log(&event);
+            if is_news(&before, &event) {
+                log(&event);
+                self.tell(&event, elapsed);
+            }
             push(&mut kept.failures, event, MAX_FAILURES);
+        }
+    }
+
+    fn tell(&self, event: &FailureEvent, now: Duration) {
+        let room = self.told.take(Client::Others, now).is_ok();
+        self.metrics.failure_told(room);
+        if room {
+            self.events.push_failure(event);
         }
     }
 
@@ -128,11 +151,17 @@ fn line(outcome: &Outcome, at: UnixMs) -> ResultLine {
     ResultLine { at, result, took_ms, failure_type }
 }
 
-/// The first of a row is worth a line, and the one that makes it critical; the rest can be asked for.
+/// Is it of another type than what the probe before gave, or graver? The rest can be asked for.
+fn is_news(before: &[(FailureType, Severity, bool)], event: &FailureEvent) -> bool {
+    let known = |(of, severity, critical): &(FailureType, Severity, bool)| {
+        *of == event.failure_type && *severity >= event.severity && *critical >= event.is_critical()
+    };
+    !before.iter().any(known)
+}
+
 fn log(event: &FailureEvent) {
     let (instance, failure, severity) = (&event.instance_id, event.failure_type, event.severity);
-    let turns = event.consecutive_count == FailureEvent::CRITICAL_CONSECUTIVE;
-    if event.severity >= Severity::Medium && event.consecutive_count == 1 || turns {
+    if event.severity >= Severity::Medium || event.is_critical() {
         tracing::info!(%instance, %failure, %severity, critical = event.is_critical(), "{}", event.message);
     } else {
         tracing::debug!(%instance, %failure, %severity, "{}", event.message);
@@ -142,13 +171,14 @@ fn log(event: &FailureEvent) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::event_log::Since;
+    use crate::answers::EventWhat;
     use quorate_core::{Cause, Phase};
-    use std::time::Duration;
 
     #[test]
     fn failures_outlast_successes_and_both_are_bounded() {
         let metrics = Arc::new(Metrics::new().unwrap());
-        let failures = Failures::new(Arc::clone(&metrics));
+        let failures = Failures::new(Arc::clone(&metrics), Arc::new(EventLog::new(1)));
         let (instance, service) = (InstanceId::new("web@a:1").unwrap(), ServiceName::new("web").unwrap());
         let check = Check::default();
         let refused = Outcome::fail(Phase::Connect, Cause::Refused, "no", Duration::from_millis(1));
@@ -169,5 +199,63 @@ mod tests {
             .sum();
         assert!(counted >= 200.0, "{counted}");
         assert!(failures.of(&InstanceId::new("db@a:1").unwrap()).is_none());
+    }
+    fn told(events: &EventLog) -> Vec<(FailureType, String, u32)> {
+        let backlog = events.follow(Since::Start).backlog;
+        let failures = backlog.iter().map(|event| match &event.what {
+            EventWhat::Failure(told) => {
+                (told.failure.failure_type, told.failure.severity.clone(), told.failure.consecutive_count)
+            }
+            other => panic!("{other:?}"),
+        });
+        failures.collect()
+    }
+
+    #[test]
+    fn events_tell_what_is_new_or_graver() {
+        let events = Arc::new(EventLog::new(1));
+        let failures = Failures::new(Arc::new(Metrics::new().unwrap()), Arc::clone(&events));
+        let (instance, service) = (InstanceId::new("web@a:1").unwrap(), ServiceName::new("web").unwrap());
+        let mut check = Check::default();
+        check.detection.min_volume = 1000;
+        check.initial_delay = Duration::ZERO;
+        let note = |outcome: &Outcome| failures.note((&instance, &service), &check, outcome, UnixMs(7));
+        let fail = |cause| Outcome::fail(Phase::Connect, cause, "no", Duration::from_millis(1));
+        (0..20).for_each(|_| note(&fail(Cause::Refused)));
+        let refused = |severity: &str, row| (FailureType::PortNotListening, severity.to_owned(), row);
+        let mut expected = vec![refused("low", 1), refused("medium", 3), refused("medium", 5)];
+        assert_eq!(told(&events), expected, "the first, the one that raises it, and the one that makes it critical");
+        note(&fail(Cause::Timeout));
+        note(&Outcome::pass(Duration::from_millis(1)));
+        note(&fail(Cause::Refused));
+        expected.extend([(FailureType::HealthCheckTimeout, "medium".to_owned(), 1), refused("low", 1)]);
+        assert_eq!(told(&events), expected);
+    }
+
+    #[test]
+    fn a_network_that_fails_does_not_fill_what_is_held() {
+        let (events, metrics) = (Arc::new(EventLog::new(1)), Arc::new(Metrics::new().unwrap()));
+        let failures = Failures::new(Arc::clone(&metrics), Arc::clone(&events));
+        let refused = Outcome::fail(Phase::Connect, Cause::Refused, "no", Duration::from_millis(1));
+        let service = ServiceName::new("web").unwrap();
+        for n in 0..2 * MAX_TOLD_A_MINUTE {
+            let instance = InstanceId::new(format!("web@{n}")).unwrap();
+            failures.note((&instance, &service), &Check::default(), &refused, UnixMs(7));
+        }
+        let most = 2 * MAX_TOLD_A_MINUTE as usize;
+        let count = told(&events).len();
+        assert!(
+            (MAX_TOLD_A_MINUTE as usize..most).contains(&count),
+            "{count}: a minute may pass in this test, not two"
+        );
+        let families = metrics.registry().gather();
+        let untold = families.iter().find(|family| family.name() == "quorate_failure_events_untold_total").unwrap();
+        let untold = untold.get_metric()[0].get_counter().get_value();
+        assert!(untold > 0.0 && count as f64 + untold >= most as f64, "{untold}");
+        assert_eq!(
+            failures.of(&InstanceId::new("web@1000").unwrap()).unwrap().failures.len(),
+            1,
+            "it is kept all the same"
+        );
     }
 }

@@ -3,6 +3,7 @@
 mod advertise;
 mod agent_check;
 pub mod audit;
+pub mod by_hand;
 pub mod callers;
 pub mod claims;
 pub mod clock;

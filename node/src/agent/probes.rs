@@ -138,7 +138,8 @@ impl Probes {
         Some(Vec::new())
     }
 
-    async fn run(&self, request: &ProbeRequest) -> Outcome {
+    /// Runs one, and waits for it. Whatever becomes of it is in the outcome.
+    pub async fn run(&self, request: &ProbeRequest) -> Outcome {
         let target = Target {
             instance: request.instance.clone(),
             service: request.service.clone(),

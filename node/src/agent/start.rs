@@ -3,6 +3,7 @@
 use super::advertise;
 use super::agent_check;
 use super::audit::Audit;
+use super::by_hand::ByHand;
 use super::callers::Callers;
 use super::claims::Claims;
 use super::clock::{Clock, wall};
@@ -214,7 +215,7 @@ fn assemble(
     let published = Arc::new(Published::new(clock, engine.view(), expects_peers(&entry)));
     let events = Arc::new(EventLog::new(boot));
     let local = Arc::new(LocalProbes::default());
-    let failures = Arc::new(Failures::new(Arc::clone(&metrics)));
+    let failures = Arc::new(Failures::new(Arc::clone(&metrics), Arc::clone(&events)));
     let prober = Arc::new(Prober::new(settings.probe.limits(), settings.own.clone()));
     let history = history(&settings, &metrics);
     if let Some(history) = &history {
@@ -258,8 +259,18 @@ fn assemble(
     };
     let reloader = Arc::new(Reloader::new(parts, Arc::clone(&metrics), audit.clone()));
     let (reloads, registers) = (Arc::clone(&reloader), Arc::clone(&registrar));
-    let control =
-        Control { gate, audit, reloader: reloads, asks: asks.clone(), leave, registrar: registers, pushes, history };
+    let by_hand = Arc::new(ByHand::new(probes.clone()));
+    let control = Control {
+        gate,
+        audit,
+        reloader: reloads,
+        asks: asks.clone(),
+        leave,
+        registrar: registers,
+        pushes,
+        history,
+        by_hand,
+    };
     let service = Service::new(
         about(&settings, &identity, &addresses, boot),
         Arc::clone(&published),

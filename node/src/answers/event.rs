@@ -1,6 +1,6 @@
 //! Answers about events.
 
-use super::{BreakerCause, BreakerMode, BreakerState, Membership, ViewAnswer, schema};
+use super::{BreakerCause, BreakerMode, BreakerState, FailureEventAnswer, Membership, ViewAnswer, schema};
 use quorate_core::{AgentId, Class, InstanceId, Observation, ServiceName, Verdict, Zone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,8 @@ pub enum EventWhat {
         #[schemars(with = "schema::Observation")]
         observation: Observation,
     },
+    /// This agent's own probe failed in a new way, or what failed has grown graver.
+    Failure(FailureEventAnswer),
     /// This agent came to reach more than half of the roster, or ceased to.
     Quorate {
         /// Does it now?
@@ -166,6 +168,7 @@ impl EventWhat {
             Self::Registered { .. } => "registered",
             Self::Withdrawn { .. } => "withdrawn",
             Self::Vote { .. } => "vote",
+            Self::Failure(_) => "failure",
             Self::Quorate { .. } => "quorate",
             Self::Roster { .. } => "roster",
             Self::Breaker { .. } => "breaker",

@@ -73,6 +73,20 @@ pub struct FailureAnswer {
     pub first_occurrence: String,
 }
 
+/// A failure event with whom it is about: what `/v1/events` tells as `failure`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureEventAnswer {
+    /// Of which instance.
+    #[schemars(with = "schema::InstanceId")]
+    pub instance_id: InstanceId,
+    /// Of which service.
+    #[schemars(with = "schema::ServiceName")]
+    pub app_name: ServiceName,
+    /// What failed.
+    #[serde(flatten)]
+    pub failure: FailureAnswer,
+}
+
 /// One probe in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultAnswer {

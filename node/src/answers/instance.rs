@@ -141,6 +141,9 @@ pub struct CheckAnswer {
     pub max_retries: u32,
     /// Observers asked for.
     pub observers: u32,
+    /// Can only the home agent make it? Then that agent is its only observer.
+    #[serde(default)]
+    pub home_only: bool,
 }
 
 /// One observer of an instance.
@@ -232,7 +235,7 @@ pub struct LocalProbe {
     pub timestamp: String,
     /// How long ago that was.
     pub age_ms: u64,
-    /// `http`, `https` or `tcp`.
+    /// `http`, `https`, `tcp` and so on.
     pub check_type: String,
     /// Did it pass, be it with a warning?
     pub is_healthy: bool,
@@ -268,6 +271,42 @@ pub struct LocalProbe {
     pub peer: Option<String>,
     /// How long each phase took.
     pub timings: PhaseTimings,
+    /// What the instance uses of its host, where that can be told.
+    #[serde(default)]
+    pub usage: Option<UsageAnswer>,
+}
+
+/// What the instance uses of its host, as a container engine or systemd tells; the names are those of the monitoring guide.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UsageAnswer {
+    /// Processor time since the probe before, in percent of what it may use.
+    pub cpu_percent: Option<f64>,
+    /// Memory, in percent of its limit.
+    pub memory_percent: Option<f64>,
+    /// Memory, in bytes.
+    pub memory_usage_bytes: Option<u64>,
+    /// How often it was restarted.
+    pub restarts: u64,
+}
+
+/// `POST /v1/instances/{instance}/probe`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbedAnswer {
+    /// Which instance.
+    #[schemars(with = "schema::InstanceId")]
+    pub instance: InstanceId,
+    /// Its service.
+    #[schemars(with = "schema::ServiceName")]
+    pub service: ServiceName,
+    /// Who probed.
+    #[schemars(with = "schema::AgentId")]
+    pub agent: AgentId,
+    /// That agent's name.
+    pub name: String,
+    /// What was asked, such as `GET http://10.0.0.1:8080/health`.
+    pub target: String,
+    /// What came of it.
+    pub probe: LocalProbe,
 }
 
 /// Milliseconds per phase; none where a phase was not reached.

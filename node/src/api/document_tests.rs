@@ -154,6 +154,9 @@ const CASES: &[Case] = &[
     ("DELETE /v1/members/{member}", 400, "DELETE /v1/members/host-3?x=1", &[OPERATOR]),
     ("DELETE /v1/members/{member}", 404, "DELETE /v1/members/host-9", &[OPERATOR]),
     ("DELETE /v1/members/{member}", 409, "DELETE /v1/members/host-1", &[OPERATOR]),
+    (PROBE, 400, "POST /v1/instances/web@10.0.0.1:80/probe?x=1", &[OPERATOR]),
+    (PROBE, 404, "POST /v1/instances/web/probe", &[OPERATOR]),
+    (PROBE, 409, "POST /v1/instances/quorate-agent@0000000000000001/probe", &[OPERATOR]),
     ("POST /-/reload", 200, "POST /-/reload", &[OPERATOR]),
     ("POST /v1/agent/leave", 400, "POST /v1/agent/leave?x=1", &[OPERATOR]),
     ("/openapi.json", 200, "/openapi.json", &[]),
@@ -165,6 +168,7 @@ const CASES: &[Case] = &[
     ("/page.js", 304, "/page.js", &["If-None-Match: %"]),
 ];
 
+const PROBE: &str = "POST /v1/instances/{instance}/probe";
 const PERMIT: &str = "POST /v1/breakers/{service}/{instance}/permit";
 const REPORT: &str = "POST /v1/breakers/{service}/{instance}/report";
 const PUT: &str = "PUT /v1/breakers/{service}/{instance}/override";
@@ -181,6 +185,10 @@ const ELSEWHERE: &[(&str, u16)] = &[
     // It ends the agent: `registering_tests.rs`.
     ("POST /v1/agent/leave", 200),
     ("POST /v1/agent/leave", 409),
+    // In the tests of probing, but for a check that takes long.
+    (PROBE, 200),
+    (PROBE, 408),
+    (PROBE, 429),
     // In the tests of pushing; the last one where others ask in the clear.
     ("PUT /v1/push/{instance}", 200),
     ("PUT /v1/push/{instance}", 401),

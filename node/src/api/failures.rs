@@ -43,7 +43,8 @@ fn answer(found: &quorate_mesh::InstanceView, history: &History, observer: Strin
     }
 }
 
-fn failure(event: &FailureEvent) -> FailureAnswer {
+/// One failure event, as it is answered.
+pub fn failure(event: &FailureEvent) -> FailureAnswer {
     FailureAnswer {
         failure_type: event.failure_type,
         severity: event.severity.as_str().to_owned(),

@@ -5,12 +5,13 @@ use super::{About, Control, Service, Threads, in_the_clear, serve};
 use crate::access::tokens::{TokenFile, Wanted};
 use crate::access::{Gate, Scope};
 use crate::agent::audit::Audit;
+use crate::agent::by_hand::ByHand;
 use crate::agent::callers::Callers;
 use crate::agent::clock::{Clock, wall};
 use crate::agent::drive::Ask;
 use crate::agent::event_log::EventLog;
 use crate::agent::failures::Failures;
-use crate::agent::probes::{LastProbe, LocalProbes};
+use crate::agent::probes::{LastProbe, LocalProbes, Probes};
 use crate::agent::published::Published;
 use crate::agent::pushes::Pushes;
 use crate::agent::registrar::Registrar;
@@ -234,7 +235,7 @@ pub fn start(view: MeshView) -> Fixture {
         LastProbe { ended: wall(), service: ServiceName::new("web").unwrap(), check: "http", outcome: outcome.clone() };
     local.note(InstanceId::new("web@10.0.0.3:80").unwrap(), probe);
     let metrics = Arc::new(Metrics::new().unwrap());
-    let failures = Arc::new(Failures::new(Arc::clone(&metrics)));
+    let failures = Arc::new(Failures::new(Arc::clone(&metrics), Arc::new(EventLog::new(4))));
     let failed = InstanceId::new("web@10.0.0.3:80").unwrap();
     failures.note((&failed, &ServiceName::new("web").unwrap()), &Check::default(), &outcome, wall());
     metrics.probe_ended("web", "http", &outcome);
@@ -258,6 +259,18 @@ pub fn start(view: MeshView) -> Fixture {
     let own = quorate_probe::Own { secrets_dir: Some(data.path().to_owned()), ..quorate_probe::Own::default() };
     let prober = Arc::new(Prober::new(Limits::default(), own));
     let asks = tokio::sync::mpsc::channel(16).0;
+    let probes = Probes {
+        agent: published.view().agent,
+        prober: Arc::clone(&prober),
+        published: Arc::clone(&published),
+        local: Arc::clone(&local),
+        failures: Arc::clone(&failures),
+        metrics: Arc::clone(&metrics),
+        asks: asks.clone(),
+        history: None,
+        spans: Arc::default(),
+    };
+    let by_hand = Arc::new(ByHand::new(probes));
     let pushes = Pushes::new(Arc::clone(&prober), Arc::clone(&published), asks, None);
     let counters: super::Counters = (Box::new(TransportMetrics::default), Box::new(move || prober.stats()));
     let gate = Arc::new(Gate::new(data.path(), 0));
@@ -279,7 +292,8 @@ pub fn start(view: MeshView) -> Fixture {
     };
     let reloader = Reloader::new(parts, Arc::clone(&metrics), audit.clone());
     let (leave, leaves) = mpsc::channel(LEAVE_QUEUE);
-    let control = Control { gate, audit, reloader: Arc::new(reloader), asks, leave, registrar, pushes, history };
+    let control =
+        Control { gate, audit, reloader: Arc::new(reloader), asks, leave, registrar, pushes, history, by_hand };
     let service = Service::new(
         about,
         Arc::clone(&published),

@@ -169,6 +169,7 @@ fn settings(registration: &Registration) -> CheckAnswer {
         success_threshold: check.success_threshold,
         max_retries: check.max_retries,
         observers: registration.observers,
+        home_only: check.kind.home_only(),
     }
 }
 

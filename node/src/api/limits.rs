@@ -56,11 +56,13 @@ pub enum Limit {
     EventStreams,
     /// [`MAX_WAITING`]
     Waiting,
+    /// [`MOST_A_MINUTE`](crate::agent::by_hand::MOST_A_MINUTE)
+    ProbesByHand,
 }
 
 impl Limit {
     /// Every limit that is counted.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AnswerTime,
         Self::Body,
         Self::Headers,
@@ -69,6 +71,7 @@ impl Limit {
         Self::Silence,
         Self::EventStreams,
         Self::Waiting,
+        Self::ProbesByHand,
     ];
 
     /// Its word in metrics.
@@ -82,6 +85,7 @@ impl Limit {
             Self::Silence => "silence",
             Self::EventStreams => "event_streams",
             Self::Waiting => "waiting",
+            Self::ProbesByHand => "probes_by_hand",
         }
     }
 }

@@ -6,7 +6,7 @@ mod breakers;
 mod changes;
 mod discovery;
 mod events;
-mod failures;
+pub mod failures;
 mod freshness;
 mod guard;
 mod health;
@@ -23,6 +23,7 @@ mod operations;
 mod parameters;
 mod pick;
 pub mod probed;
+mod probing;
 mod pushing;
 mod refusal;
 mod registering;
@@ -37,6 +38,7 @@ pub mod words;
 
 use crate::access::{Channel, Gate};
 use crate::agent::audit::Audit;
+use crate::agent::by_hand::ByHand;
 use crate::agent::callers::Callers;
 use crate::agent::drive::Ask;
 use crate::agent::event_log::EventLog;
@@ -120,6 +122,8 @@ pub struct Control {
     pub history: Option<Arc<History>>,
     /// Takes what instances say of themselves.
     pub pushes: Pushes,
+    /// Runs the probes that operators ask for.
+    pub by_hand: Arc<ByHand>,
 }
 
 /// Where the spans of requests go: known only once there is an API whose metrics can be read.

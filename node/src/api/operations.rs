@@ -8,14 +8,14 @@ pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
     breaker_operations, changes, discovery, events, failures, health, health_forms, instances, kubernetes, members,
-    openapi, operating, pushing, registering, reports, status_page, this_agent, votes,
+    openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
 use crate::answers::{
     AgentAnswer, AgentHealthAnswer, CachesAnswer, ChangedAnswer, EventsAnswer, FailuresAnswer, ForgetAnswer,
     HealthAnswer, InstanceAnswer, InstancesAnswer, IntentRequest, LeaveAnswer, MembersAnswer, OpsStatusAnswer,
-    ProbeAnswer, PushAnswer, QueueAnswer, QueuesAnswer, ReadyAnswer, RegisterRequest, ReloadAnswer, ReportAnswer,
-    ServiceAnswer, ServicesAnswer, TargetGroup, VotesAnswer,
+    ProbeAnswer, ProbedAnswer, PushAnswer, QueueAnswer, QueuesAnswer, ReadyAnswer, RegisterRequest, ReloadAnswer,
+    ReportAnswer, ServiceAnswer, ServicesAnswer, TargetGroup, VotesAnswer,
 };
 use crate::metrics::{CONTENT_TYPE, OPEN_METRICS};
 use axum::routing::{delete, get, post, put};
@@ -319,6 +319,17 @@ pub const OPERATIONS: &[Operation] = &[
         answers: &[json::<FailuresAnswer>(200, "The failures, newest first")],
         faults: &[Fault::UnknownInstance],
         handler: || get(failures::failures),
+        ..ASK
+    },
+    Operation {
+        method: Method::Post,
+        access: Access::Change(Scope::Operate),
+        path: "/v1/instances/{instance}/probe",
+        name: "probe",
+        summary: "Have this agent probe an instance once, now, by the check it knows; it counts for nothing and changes nothing",
+        answers: &[json::<ProbedAnswer>(200, "What came of it, be it a failure")],
+        faults: &[Fault::UnknownInstance, Fault::Timeout, Fault::Conflict, Fault::NotHome, Fault::RateLimited],
+        handler: || post(probing::probe),
         ..ASK
     },
     Operation {

@@ -2,8 +2,8 @@
 
 use super::words::time;
 use crate::agent::probes::is_healthy;
-use crate::answers::{LocalProbe, PhaseTimings, TlsAnswer};
-use quorate_core::{CheckKind, HttpCheck, Outcome, ProbeResult, Registration, TlsFacts};
+use crate::answers::{LocalProbe, PhaseTimings, TlsAnswer, UsageAnswer};
+use quorate_core::{CheckKind, HttpCheck, Outcome, ProbeResult, Registration, TlsFacts, Usage};
 use std::time::Duration;
 
 /// What a check asks, such as `GET http://10.0.0.1:8080/health`. No header and no body: they may hold secrets.
@@ -52,6 +52,7 @@ pub fn probed(check: &str, outcome: &Outcome) -> LocalProbe {
             transfer_ms: spent(timings.transfer),
             assert_ms: spent(timings.assert),
         },
+        usage: outcome.usage.map(usage),
     };
     match &outcome.result {
         ProbeResult::Pass => {}
@@ -72,6 +73,16 @@ pub fn probed(check: &str, outcome: &Outcome) -> LocalProbe {
         }
     }
     answer
+}
+
+fn usage(used: Usage) -> UsageAnswer {
+    let percent = |share: Option<u32>| share.map(|share| f64::from(share) / 10.0);
+    UsageAnswer {
+        cpu_percent: percent(used.cpu_per_mille),
+        memory_percent: percent(used.memory_per_mille),
+        memory_usage_bytes: used.memory_bytes,
+        restarts: used.restarts,
+    }
 }
 
 fn tls(facts: &TlsFacts) -> TlsAnswer {

@@ -30,6 +30,8 @@ const ANSWER_MAX_BYTES: usize = 64 << 20;
 pub struct Client {
     address: String,
     secure: bool,
+    /// Is no token shown?
+    anonymous: bool,
 }
 
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -132,9 +134,14 @@ impl Client {
         let bare = bare.trim_end_matches('/');
         let port = bare.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
         match port {
-            Some(Ok(port)) if port > 0 => Ok(Self { address: bare.to_owned(), secure }),
+            Some(Ok(port)) if port > 0 => Ok(Self { address: bare.to_owned(), secure, anonymous: false }),
             _ => Err(format!("{address:?} is not HOST:PORT, such as 127.0.0.1:7701 or https://host-a:7702")),
         }
+    }
+
+    /// The same, asked without the token that this command was given: a token is one agent's, and another one refuses it.
+    pub fn anonymous(&self) -> Self {
+        Self { anonymous: true, ..self.clone() }
     }
 
     /// `host:port`.
@@ -223,7 +230,8 @@ impl Client {
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
         tokio::spawn(connection);
         let mut request = request.header("host", &self.address);
-        if let Some(token) = credentials::token().map_err(|error| self.unusable(&error))? {
+        let token = if self.anonymous { Ok(None) } else { credentials::token() };
+        if let Some(token) = token.map_err(|error| self.unusable(&error))? {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreadable(error))?;

@@ -131,6 +131,16 @@ pub fn lines(event: &EventAnswer) -> String {
                 if observation.detail.is_empty() { String::new() } else { format!(": {}", observation.detail) };
             vec![format!("own vote on {}: {}{}", clean(instance.as_str()), observation.vote, clean(&detail))]
         }
+        EventWhat::Failure(told) => {
+            let (instance, failure) = (clean(told.instance_id.as_str()), &told.failure);
+            let grave = failure.is_critical || failure.severity == "high";
+            let severity = if grave { Ink::Red } else { Ink::Yellow }.on(&clean(&failure.severity));
+            let row = match failure.consecutive_count {
+                1 => String::new(),
+                count => format!(", {count} in a row"),
+            };
+            vec![format!("{instance}: {} ({severity}{row}): {}", failure.failure_type, clean(&failure.message))]
+        }
         EventWhat::Quorate { quorate, alive, roster } => {
             let (ink, word) = if *quorate { (Ink::Green, "quorate") } else { (Ink::Red, "NOT quorate") };
             vec![format!("{}: {alive} of {roster} members alive", ink.on(word))]

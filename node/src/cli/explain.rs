@@ -126,6 +126,9 @@ fn fault(answer: &InstanceAnswer) -> String {
     let host = clean(&it.home_name);
     let mut text = String::new();
     let class = told_class(it.class, it.verdict);
+    if home_only(answer) && it.verdict == Verdict::Unknown {
+        return unseen(answer, &host);
+    }
     let meaning = advice::meaning(class, &host);
     if !meaning.is_empty() {
         text.push_str(&format!("What is broken ({class}): {meaning}\n"));
@@ -140,6 +143,31 @@ fn fault(answer: &InstanceAnswer) -> String {
     text
 }
 
+fn home_only(answer: &InstanceAnswer) -> bool {
+    answer.settings.as_ref().is_some_and(|settings| settings.home_only)
+}
+
+/// Why nobody can tell how an instance is that only its home agent sees.
+fn unseen(answer: &InstanceAnswer, host: &str) -> String {
+    let it = &answer.summary;
+    let check = clean(&it.check);
+    let mut text = format!(
+        "Only the agent on its own host {host} can make this check ({check}), and nobody else can tell how it is.\n"
+    );
+    match &it.folded_under {
+        Some(under) => text.push_str(&format!(
+            "A quorum has found that host down ({under}), which says nothing of the instance itself: see there first.\n\
+             What to do: Bring {host} and its agent back; as long as it is gone, this stays unknown.\n",
+            under = clean(under.as_str()),
+        )),
+        None => text.push_str(&format!(
+            "That agent says nothing now that could be relied on; see its word below.\n\
+             What to do: Look at the agent on {host}: `quorate explain {host}` tells what is known of its host.\n"
+        )),
+    }
+    text
+}
+
 /// Who says what.
 fn votes(answer: &InstanceAnswer) -> String {
     let it = &answer.summary;
@@ -149,7 +177,10 @@ fn votes(answer: &InstanceAnswer) -> String {
             count(it.assigned, "observer")
         );
     }
-    let mut text = format!("Of {}, {} must agree. They say:\n", count(it.assigned, "observer"), it.quorum);
+    let mut text = match home_only(answer) {
+        true => "Its home agent alone observes it. It says:\n".to_owned(),
+        false => format!("Of {}, {} must agree. They say:\n", count(it.assigned, "observer"), it.quorum),
+    };
     let width = answer.observers.iter().map(|observer| place(observer).chars().count()).max().unwrap_or(0);
     for observer in &answer.observers {
         let place = place(observer);

@@ -52,6 +52,25 @@ fn unknown() {
 }
 
 #[test]
+fn unknown_without_its_home() {
+    let mut summary = instance("job@10.0.0.2:1", Verdict::Unknown, Class::HostDown);
+    (summary.decided, summary.assigned, summary.quorum, summary.check) = (Verdict::Up, 1, 1, "exec".into());
+    (summary.stale, summary.stale_since) = (true, Some(SINCE.into()));
+    summary.folded_under = Some(InstanceId::host(AgentId(0xb)));
+    let mut answer = explained(summary, &["pass"], Some(certificate(Verdict::Up, Class::Healthy, "pass")));
+    (answer.observers[0].heard, answer.observers[0].state) = (false, Membership::Failed);
+    if let Some(settings) = &mut answer.settings {
+        (settings.home_only, settings.target) = (true, "EXEC /bin/job-check".into());
+    }
+    check("explain_home_down", &answer);
+    (answer.summary.folded_under, answer.summary.class) = (None, Class::Undetermined);
+    (answer.observers[0].heard, answer.observers[0].state) = (true, Membership::Alive);
+    (answer.observers[0].vote, answer.observers[0].reason) =
+        (Some("abstain".into()), Some(quorate_core::AbstainReason::Impaired));
+    check("explain_home_abstains", &answer);
+}
+
+#[test]
 fn a_host() {
     let mut summary = instance("quorate-agent@000000000000000b", Verdict::Starting, Class::Undetermined);
     (summary.term, summary.assigned, summary.quorum) = (0, 0, 1);

@@ -127,6 +127,7 @@ pub fn explained(summary: InstanceSummary, votes: &[&str], certificate: Option<C
         success_threshold: 1,
         max_retries: 0,
         observers: 5,
+        home_only: false,
     };
     InstanceAnswer {
         view: view(),

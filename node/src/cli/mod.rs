@@ -7,7 +7,7 @@ pub mod client;
 pub mod credentials;
 mod doctor;
 mod events;
-mod explain;
+pub mod explain;
 mod leave;
 mod lists;
 mod operate;

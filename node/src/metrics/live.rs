@@ -40,6 +40,7 @@ pub struct Metrics {
     recording_failures: IntCounterVec,
     events: IntCounterVec,
     failure_events: IntCounterVec,
+    failures_untold: IntCounterVec,
     verdict_changes: IntCounterVec,
     http_duration: HistogramVec,
     http_requests: IntCounterVec,
@@ -147,6 +148,7 @@ impl Metrics {
             recording_failures: counter("quorate_recording_failures_total")?,
             events: counter("quorate_events_total")?,
             failure_events: counter("quorate_failure_events_total")?,
+            failures_untold: counter("quorate_failure_events_untold_total")?,
             verdict_changes: counter("quorate_verdict_changes_total")?,
             http_duration: histogram("http_request_duration_seconds", ANSWER_SECONDS)?,
             http_requests: counter("http_requests_total")?,
@@ -180,6 +182,7 @@ impl Metrics {
             &metrics.api_tls_failures,
             &metrics.auth_requests,
             &metrics.history_failures,
+            &metrics.failures_untold,
             &metrics.ratelimit_requests,
             &metrics.ratelimit_rejected,
         ] {
@@ -225,6 +228,15 @@ impl Metrics {
     /// A probe gave a failure event.
     pub fn failure_event(&self, service: &str, failure: FailureType, severity: Severity) {
         self.failure_events.with_label_values(&[service, failure.as_str(), severity.as_str()]).inc();
+    }
+
+    /// A failure was told as an event, or there were too many.
+    pub fn failure_told(&self, told: bool) {
+        if told {
+            self.events.with_label_values(&["failure"]).inc();
+        } else {
+            self.failures_untold.with_label_values::<&str>(&[]).inc();
+        }
     }
 
     /// A call that somebody on this host reported has ended. Operations beyond [`MAX_NAMED`] pairs are told together as `other`.

@@ -1,45 +1,41 @@
 //! One probe in words.
 
 use crate::answers::LocalProbe;
-use crate::api::probed::target;
 use crate::cli::style::{Ink, clean};
-use quorate_core::{Grade, Outcome, Phase, ProbeResult, Registration};
+use quorate_core::{Evidence, Grade, Phase};
 
 /// One line that says how it went; with `explain`, all that is known.
-pub fn text(registration: &Registration, outcome: &Outcome, answer: &LocalProbe, explain: bool) -> String {
-    let verdict = match &outcome.result {
-        ProbeResult::Pass => Ink::Green.on("pass"),
-        ProbeResult::Protected(_) => Ink::Green.on("protected"),
-        ProbeResult::Warn(_) => Ink::Yellow.on("warn"),
-        ProbeResult::Fail(_) => Ink::Red.on("FAIL"),
+pub fn text(target: &str, answer: &LocalProbe, explain: bool) -> String {
+    let verdict = match answer {
+        LocalProbe { is_healthy: false, .. } => Ink::Red.on("FAIL"),
+        LocalProbe { protected: true, .. } => Ink::Green.on("protected"),
+        LocalProbe { cause: Some(_), .. } => Ink::Yellow.on("warn"),
+        _ => Ink::Green.on("pass"),
     };
-    let mut text = format!("{verdict}  {}  in {} ms", clean(&target(registration)), answer.response_time_ms);
+    let mut text = format!("{verdict}  {}  in {} ms", clean(target), answer.response_time_ms);
     if answer.attempts > 1 {
         text.push_str(&format!(", {} attempts", answer.attempts));
     }
     if let Some(error) = &answer.error {
         text.push_str(&format!("\n      {}", clean(error)));
     }
-    if let ProbeResult::Fail(failure) = &outcome.result {
-        let (evidence, kind) = (failure.evidence(), failure.failure_type());
-        text.push_str(&format!("\n      {} at {}: {kind}; proves {evidence}", failure.cause, failure.phase));
+    if let (Some(phase), Some(cause), Some(kind)) = (answer.phase, answer.cause, answer.failure_type) {
+        let evidence = Evidence::of(phase, cause);
+        text.push_str(&format!("\n      {cause} at {phase}: {kind}; proves {evidence}"));
     }
     text.push('\n');
     if explain {
-        details(&mut text, outcome, answer);
+        details(&mut text, answer);
     }
     text
 }
 
-fn details(text: &mut String, outcome: &Outcome, answer: &LocalProbe) {
+fn details(text: &mut String, answer: &LocalProbe) {
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12} {value}\n"));
     if let Some(peer) = &answer.peer {
         line("peer", clean(peer));
     }
-    let reached = match &outcome.result {
-        ProbeResult::Fail(failure) => Some(failure.phase),
-        ProbeResult::Pass | ProbeResult::Protected(_) | ProbeResult::Warn(_) => None,
-    };
+    let reached = answer.phase;
     let spent = &answer.timings;
     for (phase, ms) in [
         (Phase::Resolve, spent.resolve_ms),
@@ -80,6 +76,15 @@ fn details(text: &mut String, outcome: &Outcome, answer: &LocalProbe) {
         fact("not after", &tls.not_after);
         fact("sha256", &tls.sha256);
         line("chain", format!("{} certificates", tls.chain));
+    }
+    if let Some(used) = &answer.usage {
+        let percent = |share: Option<f64>| share.map(|share| format!("{share} %"));
+        let memory = used.memory_usage_bytes.map(|bytes| format!("{bytes} bytes"));
+        let told = [("cpu", percent(used.cpu_percent)), ("memory", percent(used.memory_percent)), ("memory", memory)];
+        for (name, value) in told {
+            value.into_iter().for_each(|value| line(name, value));
+        }
+        line("restarts", used.restarts.to_string());
     }
     for (name, value) in &answer.headers {
         line("header", format!("{}: {}", clean(name), clean(value)));

@@ -191,6 +191,7 @@ function told(e) {
     case "withdrawn": return [e.instance];
     case "vote": return ["this agent votes ", pill(typeof e.observation.vote === "string" ? e.observation.vote : Object.keys(e.observation.vote)[0]), " on ",
       instanceLink(e.instance), e.observation.detail ? `: ${e.observation.detail}` : ""];
+    case "failure": return [instanceLink(e.instance_id), ` ${e.failure_type} (${e.severity}): ${e.message}`];
     case "quorate": return [`${e.quorate ? "quorate again" : "not quorate any more"}: ${e.alive} of ${e.roster} agents`];
     case "roster": return [`epoch ${e.epoch}: ${e.roster} agents count; ${e.admitted.length} admitted, ${e.removed.length} removed`];
     case "breaker": return [`breaker of ${e.service} before ${e.instance}: ${e.state}${e.zone ? ` for zone ${e.zone}` : ""} (${e.cause}, first seen by ${e.first})`];
@@ -289,7 +290,7 @@ function listen() {
     events.length = Math.min(events.length, EVENTS_SHOWN);
     if (/^#\/(events|instance)/.test(location.hash)) soon();
   };
-  for (const type of ["reset", "verdicts", "member", "registered", "withdrawn", "vote", "quorate", "roster", "breaker", "override", "stalled", "identity_conflict"]) {
+  for (const type of ["reset", "verdicts", "member", "registered", "withdrawn", "vote", "failure", "quorate", "roster", "breaker", "override", "stalled", "identity_conflict"]) {
     stream.addEventListener(type, take);
   }
 }
