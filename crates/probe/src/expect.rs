@@ -6,7 +6,7 @@
 use crate::exposition::Selector;
 use crate::json_path;
 use quorate_core::check::limits::MAX_REGEX_BYTES;
-use quorate_core::check::{Measure, Reading};
+use quorate_core::check::{DialogueStep, Measure, Reading};
 use quorate_core::{Assertion, Check, CheckError, CheckKind, Condition, Expect, HttpCheck, Subject};
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
@@ -47,8 +47,13 @@ pub fn validate_patterns(check: &Check) -> Vec<CheckError> {
             Selector::parse(sample).err().map(|message| CheckError { key: "prometheus", message })
         }
     };
+    let of_step = |step: &DialogueStep| match step {
+        DialogueStep::Turn { expect: condition, .. } => expect("expect_regex", condition),
+        DialogueStep::StartTls => Vec::new(),
+    };
     match &check.kind {
         CheckKind::Tcp(tcp) => expect("expect_regex", &tcp.expect),
+        CheckKind::Dialogue(dialogue) => dialogue.steps.iter().flat_map(of_step).collect(),
         CheckKind::Udp(udp) => expect("expect_regex", &udp.expect),
         CheckKind::Dns(dns) => expect("expected_answer_regex", &dns.expect),
         CheckKind::Http(http) => assertions(http),
@@ -117,6 +122,16 @@ impl Patterns {
 pub(crate) enum Matcher {
     Bytes(Search),
     Regex(Regex),
+}
+
+impl Matcher {
+    /// Where in `bytes` the first match ends.
+    pub(crate) fn end_in(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Bytes(search) => memchr::memmem::find(bytes, &search.needle).map(|at| at + search.needle.len()),
+            Self::Regex(regex) => regex.find(bytes).map(|found| found.end()),
+        }
+    }
 }
 
 /// A search for bytes that keeps its place between pieces.

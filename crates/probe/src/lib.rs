@@ -11,6 +11,7 @@ mod address;
 mod certificate;
 mod connect;
 mod container;
+mod dialogue;
 #[cfg(feature = "dns")]
 mod dns;
 mod exec;

@@ -13,7 +13,7 @@ use crate::stats::{Counters, ProbeStats};
 use crate::target::Target;
 use crate::tls::TlsConfigs;
 use crate::usage::Memory;
-use crate::{container, exec, grpc, http, icmp, postgres, push, redis, tcp, tls_check, udp, unix};
+use crate::{container, dialogue, exec, grpc, http, icmp, postgres, push, redis, tcp, tls_check, udp, unix};
 use quorate_core::check::{PushCheck, limits as check_limits};
 use quorate_core::{Cause, Check, CheckKind, Grade, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
 use std::fmt;
@@ -183,6 +183,7 @@ impl Prober {
         match &check.kind {
             CheckKind::Http(http) => http::probe(tools, target, http, None, deadline, findings).await,
             CheckKind::Tcp(tcp) => tcp::probe(tools, target, tcp, deadline, findings).await,
+            CheckKind::Dialogue(check) => dialogue::probe(tools, target, check, deadline, findings).await,
             CheckKind::Tls(tls) => tls_check::probe(tools, target, tls, deadline, findings).await,
             CheckKind::Udp(udp) => udp::probe(tools, target, udp, deadline, findings).await,
             CheckKind::Redis(redis) => redis::probe(tools, target, redis, deadline, findings).await,

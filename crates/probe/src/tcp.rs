@@ -7,7 +7,7 @@ use crate::address::Authority;
 use crate::connect;
 use crate::expect::Matcher;
 use crate::failure::{Step, of_io, timeout, unprepared, within};
-use crate::findings::Findings;
+use crate::findings::{Findings, add};
 use crate::prober::Tools;
 use crate::target::Target;
 use quorate_core::{Cause, Phase, ProbeFailure, TcpCheck};
@@ -33,7 +33,7 @@ pub(crate) async fn probe(
     let matcher = matcher.transpose().map_err(unprepared)?;
     let mut stream = connect::open(tools, target, &authority, deadline, findings).await?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
-    converse(&mut stream, exchange, deadline, findings).await
+    converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await
 }
 
 /// What is said over a connection, and what is to come back.
@@ -44,27 +44,37 @@ pub(crate) struct Exchange<'a> {
     pub(crate) max_read_bytes: u32,
 }
 
-/// Speaks and listens over a connection that is open.
+/// Speaks and listens over a connection that is open. What came before and was not matched is in `carry`, and what this match leaves is there
+/// afterwards.
 pub(crate) async fn converse(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     exchange: Exchange<'_>,
+    carry: &mut Vec<u8>,
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<()> {
     if !exchange.send.is_empty() {
         let begun = Instant::now();
-        let sent = within(deadline, Phase::Send, stream.write_all(exchange.send)).await?;
-        findings.timings.send = Some(begun.elapsed());
+        let sent = within(deadline, Phase::Send, async {
+            stream.write_all(exchange.send).await?;
+            stream.flush().await
+        });
+        let sent = sent.await?;
+        add(&mut findings.timings.send, begun.elapsed());
         sent.map_err(|error| of_io(Phase::Send, &error))?;
     }
     let Some(matcher) = exchange.matcher else { return Ok(()) };
     let mut answer = Answer::new(matcher, exchange.max_read_bytes, Instant::now());
-    let result = answer.hear(stream, deadline).await;
+    let known = carry.len();
+    let result = if answer.begin(std::mem::take(carry)) { Ok(()) } else { answer.hear(stream, deadline).await };
     if let Some(first) = answer.first_byte {
-        findings.timings.first_byte = Some(first.saturating_duration_since(answer.asked));
-        findings.timings.transfer = Some(first.elapsed());
+        add(&mut findings.timings.first_byte, first.saturating_duration_since(answer.asked));
+        add(&mut findings.timings.transfer, first.elapsed());
     }
-    findings.excerpt.push(&answer.bytes);
+    findings.excerpt.push(answer.bytes.get(known..).unwrap_or_default());
+    if let (Ok(()), Some(end)) = (&result, answer.matcher.end_in(&answer.bytes)) {
+        *carry = answer.bytes.split_off(end);
+    }
     result
 }
 
@@ -82,6 +92,11 @@ impl Answer {
     fn new(matcher: Matcher, max: u32, asked: Instant) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         Self { matcher, max, asked, first_byte: None, bytes: Vec::new(), tried: 0 }
+    }
+
+    /// Takes what has come already; true when that meets the condition.
+    fn begin(&mut self, carry: Vec<u8>) -> bool {
+        !carry.is_empty() && (self.take(&carry) || self.try_all())
     }
 
     async fn hear(&mut self, stream: &mut (impl AsyncRead + Unpin), deadline: Instant) -> Step<()> {

@@ -25,7 +25,7 @@ pub(crate) async fn probe(tools: &Tools, check: &UnixCheck, deadline: Instant, f
         _ => of_io(Phase::Connect, &error),
     })?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
-    converse(&mut stream, exchange, deadline, findings).await
+    converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::parse;
 use quorate_core::check::{
-    Bad, BasicAuth, ContainerCheck, DnsCheck, DnsTransport, GrpcCheck, IcmpCheck, MetricCheck, PostgresCheck,
-    PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls, SystemdCheck, UdpCheck, UnixCheck,
-    UsageLimits, Value,
+    Bad, BasicAuth, ContainerCheck, DialogueCheck, DialogueStep, DnsCheck, DnsTransport, GrpcCheck, IcmpCheck,
+    MetricCheck, PostgresCheck, PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls,
+    SystemdCheck, UdpCheck, UnixCheck, UsageLimits, Value,
 };
 use quorate_core::{
     Assertion, CheckKind, Condition, Expect, Grade, HttpVersion, Level, Subject, TlsOptions, TlsVersion,
@@ -256,6 +256,38 @@ fn each_setting_of_a_services_own_protocol_is_read() {
     assert_eq!(tls.starttls, Some(StartTls::Imap));
     let icmp = IcmpCheck { payload_bytes: 99 };
     assert_eq!(read_check("protocol = 'icmp', payload_bytes = 99").0, CheckKind::Icmp(icmp));
+}
+
+#[test]
+fn each_step_of_a_dialogue_is_read() {
+    let turn = |send: &[u8], expect| DialogueStep::Turn { send: send.to_vec(), expect };
+    let contains = |bytes: &[u8]| Some(Expect::Contains(bytes.to_vec()));
+    let read = read_check(
+        "protocol = 'tcp', ca_file = 'ca', max_read_bytes = 9, step = [{ expected_regex = '^220' }, { send = 'a', expected_response = 'b' }, \
+         { probe_data_hex = '00 ff', expected_response_hex = '01' }, { starttls = true }, { probe_data = 'QUIT' }]",
+    );
+    let steps = vec![
+        turn(b"", Some(Expect::Regex("^220".into()))),
+        turn(b"a", contains(b"b")),
+        turn(&[0, 255], contains(&[1])),
+        DialogueStep::StartTls,
+        turn(b"QUIT", None),
+    ];
+    let tls = Some(TlsOptions { ca_file: Some("ca".into()), ..TlsOptions::default() });
+    let dialogue = DialogueCheck { steps, tls: tls.clone(), starttls: None, max_read_bytes: 9 };
+    assert_eq!(read.0, CheckKind::Dialogue(dialogue));
+    let read = read_check("protocol = 'tcp', starttls = 'smtp', ca_file = 'ca', send = 'NOOP', expected_regex = '250'");
+    let steps = vec![turn(b"NOOP", Some(Expect::Regex("250".into())))];
+    let dialogue = DialogueCheck { steps, tls, starttls: Some(StartTls::Smtp), max_read_bytes: 1024 };
+    assert_eq!(read.0, CheckKind::Dialogue(dialogue));
+    let read = read_check("protocol = 'tcp', tls = true");
+    let dialogue =
+        DialogueCheck { steps: vec![], tls: Some(TlsOptions::default()), starttls: None, max_read_bytes: 1024 };
+    assert_eq!(read.0, CheckKind::Dialogue(dialogue));
+    let (CheckKind::Tcp(plain), _) = read_check("protocol = 'tcp', send = 'a', expected_response_hex = '0D0A'") else {
+        panic!("one step in plain text is what it always was")
+    };
+    assert_eq!((plain.send, plain.expect), (b"a".to_vec(), contains(b"\r\n")));
 }
 
 #[test]

@@ -156,7 +156,9 @@ pub const CHECK: SectionKeys = SectionKeys {
         alias("probe_data", &["send"]),
         key("probe_data_hex"),
         key("expected_response"),
+        key("expected_response_hex"),
         key("expected_regex"),
+        key("step"),
         key("max_read_bytes"),
         key("http_version"),
         key("protected_status_codes"),
@@ -239,6 +241,19 @@ pub const ASSERT: SectionKeys = SectionKeys {
     ],
 };
 
+/// `[[service.check.step]]`
+pub const STEP: SectionKeys = SectionKeys {
+    path: "service.check.step",
+    keys: &[
+        alias("probe_data", &["send"]),
+        key("probe_data_hex"),
+        key("expected_response"),
+        key("expected_response_hex"),
+        key("expected_regex"),
+        key("starttls"),
+    ],
+};
+
 /// Keys of `[service.check]` that mean something for some protocols only.
 const FAMILIES: &[(&[&str], &[&str])] = &[
     (
@@ -263,7 +278,7 @@ const FAMILIES: &[(&[&str], &[&str])] = &[
     ),
     (&["http", "metric", "grpc"], &["host"]),
     (
-        &["http", "metric", "tls", "redis", "postgres", "grpc"],
+        &["http", "metric", "tls", "tcp", "redis", "postgres", "grpc"],
         &[
             "verify_ssl",
             "server_name",
@@ -274,17 +289,25 @@ const FAMILIES: &[(&[&str], &[&str])] = &[
             "certificate_critical",
         ],
     ),
-    (&["redis", "postgres", "grpc"], &["tls"]),
+    (&["redis", "postgres", "grpc", "tcp"], &["tls"]),
     (
         &["tcp", "udp", "unix"],
-        &["probe_data", "probe_data_hex", "expected_response", "expected_regex", "max_read_bytes"],
+        &[
+            "probe_data",
+            "probe_data_hex",
+            "expected_response",
+            "expected_response_hex",
+            "expected_regex",
+            "max_read_bytes",
+        ],
     ),
     (&["udp"], &["expect_answer"]),
     (&["redis"], &["password"]),
     (&["postgres"], &["user", "database"]),
     (&["dns"], &["query_name", "query_type", "transport", "rcodes", "expected_answer", "expected_answer_regex"]),
     (&["grpc"], &["grpc_service", "metadata"]),
-    (&["tls"], &["starttls"]),
+    (&["tcp"], &["step"]),
+    (&["tls", "tcp"], &["starttls"]),
     (&["icmp"], &["payload_bytes"]),
     (
         &["metric", "exec"],
@@ -327,7 +350,7 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
 
 const SECTIONS: &[&SectionKeys] = &[
     &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &STATSD, &OTLP, &SERVICE, &INSTANCE, &CHECK, &DETECTION,
-    &ASSERT,
+    &ASSERT, &STEP,
 ];
 
 /// Every section below the top.
@@ -357,11 +380,12 @@ pub fn suggestion(section: &SectionKeys, found: &str) -> Option<String> {
     }
     let elsewhere =
         SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.name == found || key.aliases.contains(&found)))?;
-    let brackets = if matches!(elsewhere.path, "service" | "service.instance" | "service.check.assert") {
-        ("[[", "]]")
-    } else {
-        ("[", "]")
-    };
+    let brackets =
+        if matches!(elsewhere.path, "service" | "service.instance" | "service.check.assert" | "service.check.step") {
+            ("[[", "]]")
+        } else {
+            ("[", "]")
+        };
     Some(format!("it belongs in {}{}{}", brackets.0, elsewhere.path, brackets.1))
 }
 

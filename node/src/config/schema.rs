@@ -60,6 +60,7 @@ const KINDS: &[(Kind, &[&str])] = &[
             "service.check.ca_file",
             "service.check.client_cert_file",
             "service.check.expected_response",
+            "service.check.expected_response_hex",
             "service.check.expected_regex",
             "service.check.user",
             "service.check.database",
@@ -164,7 +165,7 @@ fn names(key: &Key) -> impl Iterator<Item = &'static str> {
 fn property(path: &str) -> Value {
     if let Some(section) = sections().find(|section| section.path == path) {
         let one = object(section);
-        let several = ["service", "service.instance", "service.check.assert"].contains(&path);
+        let several = ["service", "service.instance", "service.check.assert", "service.check.step"].contains(&path);
         return if several { json!({ "type": "array", "items": one }) } else { one };
     }
     let kind = KINDS.iter().find(|(_, paths)| paths.contains(&path)).map(|(kind, _)| *kind);

@@ -1,5 +1,6 @@
-//! Checks that say something and listen: TCP.
+//! Checks that say something and listen: TCP, in one turn or in several, in plain text or under TLS.
 
+use super::tls::{StartTls, TlsOptions};
 use super::{Errors, limits};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,70 @@ impl TcpCheck {
     pub(super) fn validate(&self, errors: &mut Errors) {
         payload(errors, &self.send);
         reading(errors, self.expect.as_ref(), self.max_read_bytes);
+    }
+}
+
+/// Settings of a TCP check of several steps, or under TLS. A plain one of a single step is a [`TcpCheck`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialogueCheck {
+    /// What is said and what must come back, in order.
+    pub steps: Vec<DialogueStep>,
+    /// How TLS is spoken: from the step that begins it, else before all steps; none: not at all.
+    pub tls: Option<TlsOptions>,
+    /// The protocol that is spoken before TLS begins, where TLS begins before all steps; none: TLS from the first byte.
+    pub starttls: Option<StartTls>,
+    /// Bytes of each answer read at most.
+    pub max_read_bytes: u32,
+}
+
+/// One step of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DialogueStep {
+    /// Says something, expects something, or both.
+    Turn {
+        /// Bytes sent.
+        send: Vec<u8>,
+        /// What must appear in what has come since the match before it ended.
+        expect: Option<Expect>,
+    },
+    /// The TLS handshake: what comes before is in plain text, what follows is under TLS.
+    StartTls,
+}
+
+impl DialogueCheck {
+    /// Does TLS begin between two steps?
+    #[must_use]
+    pub fn begins_tls_later(&self) -> bool {
+        self.steps.contains(&DialogueStep::StartTls)
+    }
+
+    pub(super) fn validate(&self, errors: &mut Errors) {
+        let mut sent = 0;
+        for step in &self.steps {
+            let DialogueStep::Turn { send, expect } = step else { continue };
+            sent += send.len();
+            errors.rule("step", !send.is_empty() || expect.is_some(), || {
+                "holds a step that neither says nor expects anything".to_owned()
+            });
+            reading(errors, expect.as_ref(), self.max_read_bytes);
+        }
+        errors.rule("step", sent <= limits::MAX_PAYLOAD_BYTES, || {
+            format!("says too much; all steps together at most {} bytes", limits::MAX_PAYLOAD_BYTES)
+        });
+        errors.rule("step", self.steps.len() <= limits::MAX_STEPS, || {
+            format!("holds {} steps; at most {}", self.steps.len(), limits::MAX_STEPS)
+        });
+        let handshakes = self.steps.iter().filter(|step| **step == DialogueStep::StartTls).count();
+        errors.rule("step", handshakes <= 1, || "begins TLS twice".to_owned());
+        errors.rule("starttls", handshakes == 0 || self.starttls.is_none(), || {
+            "cannot stand beside a step with `starttls`; keep one of them".to_owned()
+        });
+        errors.rule("starttls", self.tls.is_some() || (handshakes == 0 && self.starttls.is_none()), || {
+            "needs TLS".to_owned()
+        });
+        if let Some(tls) = &self.tls {
+            tls.validate(errors);
+        }
     }
 }
 

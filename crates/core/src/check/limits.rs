@@ -20,6 +20,8 @@ pub const MAX_HEADERS: usize = 64;
 pub const MAX_TEXT_BYTES: usize = 4096;
 /// Bytes of a request body or of what is sent over TCP.
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024;
+/// Most steps of a dialogue.
+pub const MAX_STEPS: usize = 16;
 /// Bytes read of an answer.
 pub const MAX_READ_BYTES: u32 = 1024 * 1024;
 /// Most redirects followed.

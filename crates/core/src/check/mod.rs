@@ -21,7 +21,7 @@ pub use assertion::{Assertion, Condition, Level, Subject};
 pub use database::{PostgresCheck, RedisCheck};
 pub use datagram::{IcmpCheck, UdpCheck};
 pub use dns::{DnsCheck, DnsTransport, RecordType};
-pub use exchange::{Expect, TcpCheck};
+pub use exchange::{DialogueCheck, DialogueStep, Expect, TcpCheck};
 pub use grpc::GrpcCheck;
 pub use home::{ExecCheck, PushCheck, UnixCheck};
 pub use http::{HttpCheck, HttpVersion, Method, Scheme};
@@ -119,6 +119,8 @@ pub enum CheckKind {
     Push(PushCheck),
     /// A systemd unit on that host.
     Systemd(SystemdCheck),
+    /// A TCP connection, with an exchange of several steps, or under TLS.
+    Dialogue(DialogueCheck),
 }
 
 impl CheckKind {
@@ -127,7 +129,7 @@ impl CheckKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Http(http) => http.scheme.as_str(),
-            Self::Tcp(_) => "tcp",
+            Self::Tcp(_) | Self::Dialogue(_) => "tcp",
             Self::Tls(_) => "tls",
             Self::Udp(_) => "udp",
             Self::Redis(_) => "redis",
@@ -158,7 +160,8 @@ impl CheckKind {
             | Self::Dns(_)
             | Self::Grpc(_)
             | Self::Icmp(_)
-            | Self::Metric(_) => false,
+            | Self::Metric(_)
+            | Self::Dialogue(_) => false,
         }
     }
 
@@ -178,6 +181,7 @@ impl CheckKind {
             | Self::Grpc(_)
             | Self::Icmp(_)
             | Self::Metric(_)
+            | Self::Dialogue(_)
             | Self::Exec(_)
             | Self::Unix(_)
             | Self::Push(_) => None,
@@ -278,6 +282,7 @@ impl Check {
             CheckKind::Container(check) => check.validate(&mut errors),
             CheckKind::Push(check) => check.validate(&mut errors),
             CheckKind::Systemd(check) => check.validate(&mut errors),
+            CheckKind::Dialogue(check) => check.validate(&mut errors),
         }
         errors.0
     }

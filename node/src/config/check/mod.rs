@@ -51,7 +51,7 @@ pub fn read(section: &Section<'_>, faults: &mut Faults) -> ReadCheck {
         "container" => CheckKind::Container(home::container(section, faults)),
         "systemd" => CheckKind::Systemd(home::systemd(section, faults)),
         "push" => CheckKind::Push(home::push(section, faults)),
-        "tcp" => CheckKind::Tcp(exchange::tcp(section, faults)),
+        "tcp" => exchange::kind(section, faults),
         "udp" => CheckKind::Udp(exchange::udp(section, faults)),
         "redis" => CheckKind::Redis(service::redis(section, faults)),
         "postgres" => CheckKind::Postgres(service::postgres(section, faults)),
@@ -175,6 +175,7 @@ fn rules(section: &Section<'_>, check: &Check, faults: &mut Faults) {
         let name = match error.key {
             "send" if section.has("probe_data_hex") => "probe_data_hex",
             "send" => "probe_data",
+            "expect" if section.has("expected_response_hex") => "expected_response_hex",
             "expect" => "expected_response",
             "expect_regex" => "expected_regex",
             // A default period under a long timeout: the timeout is what the file says.

@@ -3,9 +3,9 @@
 use super::super::reader::{Faults, Headers, Section, StatusItems};
 use super::exchange::one_of;
 use super::{choice, set, set_some, tls};
+use quorate_core::Expect;
 use quorate_core::check::limits;
 use quorate_core::check::{DnsCheck, DnsTransport, GrpcCheck, IcmpCheck, PostgresCheck, RecordType, RedisCheck};
-use quorate_core::{Expect, TlsOptions};
 
 /// Response codes by name (RFC 6895).
 const RCODES: [(&str, u16); 6] =
@@ -13,14 +13,14 @@ const RCODES: [(&str, u16); 6] =
 
 /// Reads them.
 pub(super) fn redis(section: &Section<'_>, faults: &mut Faults) -> RedisCheck {
-    let mut redis = RedisCheck { password: None, tls: over_tls(section, faults) };
+    let mut redis = RedisCheck { password: None, tls: tls::optional(section, false, faults) };
     set_some(&mut redis.password, section.take("password", faults));
     redis
 }
 
 /// Reads them.
 pub(super) fn postgres(section: &Section<'_>, faults: &mut Faults) -> PostgresCheck {
-    let mut postgres = PostgresCheck { tls: over_tls(section, faults), ..PostgresCheck::default() };
+    let mut postgres = PostgresCheck { tls: tls::optional(section, false, faults), ..PostgresCheck::default() };
     set(&mut postgres.user, section.take("user", faults));
     set(&mut postgres.database, section.take("database", faults));
     postgres
@@ -28,7 +28,7 @@ pub(super) fn postgres(section: &Section<'_>, faults: &mut Faults) -> PostgresCh
 
 /// Reads them.
 pub(super) fn grpc(section: &Section<'_>, faults: &mut Faults) -> GrpcCheck {
-    let mut grpc = GrpcCheck { tls: over_tls(section, faults), ..GrpcCheck::default() };
+    let mut grpc = GrpcCheck { tls: tls::optional(section, false, faults), ..GrpcCheck::default() };
     set(&mut grpc.service, section.take("grpc_service", faults));
     set_some(&mut grpc.host, section.take("host", faults));
     if let Some(metadata) = section.take::<Headers>("metadata", faults) {
@@ -86,19 +86,4 @@ pub(super) fn dns(section: &Section<'_>, faults: &mut Faults) -> DnsCheck {
         dns.expect = Some(Expect::Regex(pattern.value));
     }
     dns
-}
-
-/// TLS, if `tls` asks for it; settings of TLS without it are a mistake.
-fn over_tls(section: &Section<'_>, faults: &mut Faults) -> Option<TlsOptions> {
-    let mut options = TlsOptions::default();
-    tls::read(section, &mut options, faults);
-    let wanted = section.take::<bool>("tls", faults).is_some_and(|found| found.value);
-    for name in tls::KEYS.iter().filter(|name| !wanted && section.has(name)) {
-        faults.add(
-            section.key_place(name),
-            section.place(name).1,
-            "does nothing without `tls = true`; add that, or take it out",
-        );
-    }
-    wanted.then_some(options)
 }

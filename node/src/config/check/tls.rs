@@ -25,3 +25,18 @@ pub(super) fn read(section: &Section<'_>, tls: &mut TlsOptions, faults: &mut Fau
     set_some(&mut tls.expiry_critical, section.take("certificate_critical", faults));
     set(&mut tls.min_version, choice(section, "min_tls_version", TlsVersion::ALL, TlsVersion::as_str, faults));
 }
+
+/// Reads them for a check that speaks TLS with `tls = true`, or when something else in it says so.
+pub(super) fn optional(section: &Section<'_>, needed: bool, faults: &mut Faults) -> Option<TlsOptions> {
+    let mut options = TlsOptions::default();
+    read(section, &mut options, faults);
+    let wanted = needed || section.take::<bool>("tls", faults).is_some_and(|found| found.value);
+    for name in KEYS.iter().filter(|name| !wanted && section.has(name)) {
+        faults.add(
+            section.key_place(name),
+            section.place(name).1,
+            "does nothing without `tls = true`; add that, or take it out",
+        );
+    }
+    wanted.then_some(options)
+}
