@@ -200,6 +200,11 @@ pub const CATALOGUE: &[Described] = &[
         &[],
         "How long the engine's turns take, from the first input to the last output.",
     ),
+    histogram(
+        "quorate_probe_lag_seconds",
+        &[],
+        "How late probes began after they were due; waiting for a turn comes on top.",
+    ),
     histogram("quorate_timer_lateness_seconds", &[], "How late the engine's timers were, where they were late."),
     histogram("quorate_persist_duration_seconds", &[], "How long it takes to store the state durably."),
     counter("quorate_persist_failures_total", &[], "Times the state could not be stored."),

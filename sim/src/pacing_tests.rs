@@ -52,10 +52,10 @@ fn whoever_sees_a_failure_first_asks_the_others() {
     assert!(again.len() >= 5 && spread(&again) < 100, "and when it answers again: {again:?}");
     for (agent, all) in &probes {
         let well: Vec<u64> = all.iter().map(|(at, _)| *at).filter(|at| *at < 30_000).collect();
-        assert!(
-            well.windows(2).all(|two| two[1] - two[0] == 10_000),
-            "{agent} keeps its period while all is well: {well:?}"
-        );
+        let gaps: Vec<u64> = well.windows(2).map(|two| two[1] - two[0]).collect();
+        // The first look is soon, and tells nothing of its place in the period.
+        assert!(gaps[0] <= 10_000, "{agent} looks again within a period: {well:?}");
+        assert!(gaps[1..].iter().all(|gap| *gap == 10_000), "{agent} keeps its period while all is well: {well:?}");
     }
 }
 

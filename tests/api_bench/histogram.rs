@@ -23,6 +23,11 @@ impl Histogram {
         Self(self.0.iter().zip(&before.0).map(|((bound, now), (_, then))| (*bound, now - then)).collect())
     }
 
+    /// How many values.
+    pub fn count(&self) -> f64 {
+        self.0.last().map_or(0.0, |(_, all)| *all)
+    }
+
     /// The value that this share does not exceed; between two bounds as if values were spread evenly, as Prometheus does.
     pub fn percentile(&self, share: f64) -> f64 {
         let wanted = self.0.last().map_or(0.0, |(_, all)| all * share);

@@ -1,4 +1,4 @@
-//! The figures of the API, on real agents: `cargo run --release -p quorate-tests --bin api-bench`. Linux, two cores and `taskset` are needed; nginx
+//! The figures of the API, and of many checks on one agent, on real agents: `cargo run --release -p quorate-tests --bin api-bench`. Linux, two cores and `taskset` are needed; nginx
 //! for the comparison.
 //!
 //! Servers run on one core, the clients on the others. Beside what was seen, each rate is given per second of the server's processor time: that is
@@ -7,6 +7,7 @@
 mod histogram;
 mod load;
 mod scene;
+mod schedule;
 mod streams;
 
 use histogram::Histogram;
@@ -33,21 +34,24 @@ struct Bench {
     time: Duration,
     /// How often each is repeated; the median counts.
     repeats: usize,
+    /// Checks on one agent.
+    checks: usize,
     figures: Vec<Figure>,
 }
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seconds, mut repeats, mut only) = (5, 3, None);
+    let (mut seconds, mut repeats, mut checks, mut only) = (5, 3, schedule::CHECKS, None);
     while let Some(argument) = arguments.next() {
         let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
         match argument.as_str() {
             "--seconds" => seconds = number(arguments.next()).unwrap_or(seconds),
             "--repeats" => repeats = number(arguments.next()).map_or(repeats, |count: u64| count.max(1)),
+            "--checks" => checks = number(arguments.next()).and_then(|n| usize::try_from(n).ok()).unwrap_or(checks),
             "--only" => only = arguments.next(),
             _ => {
                 eprintln!(
-                    "usage: api-bench [--seconds N] [--repeats N] [--only service|health|engine|streams|scrape|permits]"
+                    "usage: api-bench [--seconds N] [--repeats N] [--checks N] [--only service|health|engine|streams|scrape|permits|schedule]"
                 );
                 return ExitCode::from(2);
             }
@@ -55,15 +59,16 @@ fn main() -> ExitCode {
     }
     scene::raise_descriptors();
     let repeats = usize::try_from(repeats).unwrap_or(1);
-    let mut bench = Bench { time: Duration::from_secs(seconds), repeats, figures: Vec::new() };
+    let mut bench = Bench { time: Duration::from_secs(seconds), repeats, checks, figures: Vec::new() };
     type Measure = fn(&mut Bench);
-    let all: [(&str, Measure); 6] = [
+    let all: [(&str, Measure); 7] = [
         ("service", service),
         ("health", health),
         ("permits", permits),
         ("scrape", scrape),
         ("streams", event_streams),
         ("engine", engine),
+        ("schedule", schedule::schedule),
     ];
     for (_, measure) in all.iter().filter(|(name, _)| only.as_deref().is_none_or(|wanted| wanted == *name)) {
         measure(&mut bench);

@@ -40,15 +40,20 @@ pub struct Agent {
 impl Agent {
     /// Starts one on one core, home to these services, whose instances accept and hang up. It has a mesh of its own.
     pub fn start(services: &[Service]) -> Self {
-        Self::launch(services, None)
+        Self::launch(services, None, true)
     }
 
     /// Starts one more in the mesh of this one.
     pub fn another(&self, services: &[Service]) -> Self {
-        Self::launch(services, Some(self))
+        Self::launch(services, Some(self), true)
     }
 
-    fn launch(services: &[Service], member: Option<&Self>) -> Self {
+    /// The same on any core: it is not what is measured.
+    pub fn another_aside(&self, services: &[Service]) -> Self {
+        Self::launch(services, Some(self), false)
+    }
+
+    fn launch(services: &[Service], member: Option<&Self>, measured: bool) -> Self {
         let folder = quorate_tests::folder();
         let target = Target::start();
         let api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()));
@@ -58,7 +63,7 @@ impl Agent {
         let data = folder.path().join("data");
         let program = || OsString::from(agent_binary());
         let in_dir = |dir: &Path| [OsString::from("--data-dir"), dir.into()];
-        let mut words = on_one_core();
+        let mut words = if measured { on_one_core() } else { Vec::new() };
         words.extend([program(), "agent".into(), "--config".into(), config.into()].into_iter().chain(in_dir(&data)));
         match member {
             None => {
@@ -87,9 +92,27 @@ impl Agent {
         });
     }
 
+    /// Waits until it holds that many `up`.
+    pub fn await_up(&self, count: usize) {
+        eventually("the agent has decided", PATIENCE * 4, || {
+            let health = get(self.api, "/v1/health").map_err(|error| error.to_string())?.json()?;
+            let up = health["verdicts"]["up"].as_u64().unwrap_or(0);
+            if up >= count as u64 { Ok(()) } else { Err(format!("{up} of {count}")) }
+        });
+    }
+
     /// Processor time that it has used.
     pub fn processor_time(&self) -> f64 {
         processor_seconds(self.process.id())
+    }
+
+    /// Memory that it holds (resident set).
+    pub fn memory_bytes(&self) -> f64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(path).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        kib * 1024.0
     }
 
     /// Makes every instance fail from now on.

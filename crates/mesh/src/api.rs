@@ -2,7 +2,7 @@
 
 use crate::breakers::{BreakerCause, BreakerKey, BreakerReport, BreakerState, OverrideMode};
 use quorate_core::{
-    AgentId, Check, Class, InstanceId, Observation, Outcome, Registration, ServiceName, UnixMs, Verdict, Zone,
+    AgentId, Check, Class, InstanceId, Mono, Observation, Outcome, Registration, ServiceName, UnixMs, Verdict, Zone,
 };
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -128,6 +128,8 @@ pub struct ProbeRequest {
     pub address: String,
     /// How.
     pub check: Arc<Check>,
+    /// When it was due: what has passed since is the schedule's lag.
+    pub due: Mono,
 }
 
 /// Something to do outside.

@@ -153,6 +153,26 @@ fn an_agent_that_finds_no_name_at_all_abstains() {
 }
 
 #[test]
+fn many_that_begin_together_are_looked_at_soon_and_then_spread_over_their_period() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..400).map(|number| format!("slow@{number}")).collect();
+    world.start(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.run(40_000);
+    let first = world.slow_probes[0];
+    let at = |second: u64| {
+        let (begin, end) = (first + second * 1000 * world::MS, first + (second + 1) * 1000 * world::MS);
+        world.slow_probes.iter().filter(|at| (begin..end).contains(at)).count()
+    };
+    assert!(at(0) >= 400, "each is looked at within a second: {}", at(0));
+    // 40 each second on average; draws from a hash, so the bounds hold for these names or never.
+    for second in 12..38 {
+        assert!((15..=75).contains(&at(second)), "second {second}: {}", at(second));
+    }
+    let ten: usize = (20..30).map(at).sum();
+    assert!((396..=404).contains(&ten), "each once in its period: {ten}");
+}
+
+#[test]
 fn a_minority_is_silent_and_all_agree_after_the_heal() {
     let mut world = World::formed(5);
     world.cut(&[1, 2, 3], &[4, 5]);

@@ -2,7 +2,7 @@
 
 use super::probes::Probes;
 use crate::access::{Client, RateLimit};
-use quorate_core::{AgentId, Check, Outcome, Registration};
+use quorate_core::{AgentId, Check, Mono, Outcome, Registration};
 use quorate_mesh::{InstanceView, ProbeId, ProbeRequest};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +70,7 @@ impl ByHand {
             service: registration.service.clone(),
             address: registration.address.clone(),
             check: Arc::new(check),
+            due: Mono::default(),
         };
         Some(self.probes.run(&request).await)
     }

@@ -335,7 +335,10 @@ impl Turning {
                 }
             }
             Output::Address { agent, address } => self.drive.transport.set_address(agent.0, address),
-            Output::Probe(request) => self.drive.probes.start(request),
+            Output::Probe(request) => {
+                self.drive.metrics.probe_late(self.drive.clock.mono().since(request.due));
+                self.drive.probes.start(request);
+            }
             Output::Breaker { key, event } => {
                 tracing::debug!(service = %key.service, instance = %key.instance, %event, "breaker");
                 self.drive.callers.apply(&key, event);

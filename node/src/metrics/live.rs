@@ -31,6 +31,7 @@ pub struct Metrics {
     engine_turns: HistogramVec,
     exported: IntCounterVec,
     export_dropped: IntCounterVec,
+    probe_lag: HistogramVec,
     timer_lateness: HistogramVec,
     persist_duration: HistogramVec,
     persist_failures: IntCounterVec,
@@ -139,6 +140,7 @@ impl Metrics {
             engine_turns: histogram("quorate_engine_turn_seconds", &prometheus::exponential_buckets(1e-5, 1.3, 40)?)?,
             exported: counter("quorate_exported_total")?,
             export_dropped: counter("quorate_export_dropped_total")?,
+            probe_lag: histogram("quorate_probe_lag_seconds", LATE_SECONDS)?,
             timer_lateness: histogram("quorate_timer_lateness_seconds", LATE_SECONDS)?,
             persist_duration: histogram("quorate_persist_duration_seconds", PERSIST_SECONDS)?,
             persist_failures: counter("quorate_persist_failures_total")?,
@@ -291,6 +293,11 @@ impl Metrics {
     /// The engine's loop has turned.
     pub fn engine_turned(&self, took: Duration) {
         self.engine_turns.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
+    /// A probe begins, so long after it was due.
+    pub fn probe_late(&self, late: Duration) {
+        self.probe_lag.with_label_values::<&str>(&[]).observe(late.as_secs_f64());
     }
 
     /// A timer of the engine was late; zero is not.

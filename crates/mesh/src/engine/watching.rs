@@ -61,6 +61,9 @@ impl Engine {
         let place = hash::mix(&[id.hash64(), self.config.agent.0]);
         let due = now.mono + Duration::from_nanos(if spread == 0 { 0 } else { place % spread });
         let mut watch = Watch::new(now.wall, due);
+        // After the first look, which is soon, probes are spread over their whole period: many that began together do not stay together.
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        watch.regular = now.mono + Duration::from_nanos(if period == 0 { 0 } else { place % period });
         let disabled = instance.registration.as_ref().is_some_and(|registration| !registration.check.enabled);
         if disabled {
             watch.vote = Vote::Abstain(AbstainReason::Disabled);
@@ -91,11 +94,11 @@ impl Engine {
                 break;
             }
             self.schedule.pop_first();
-            self.start_probe(&id);
+            self.start_probe(&id, due);
         }
     }
 
-    fn start_probe(&mut self, id: &InstanceId) {
+    fn start_probe(&mut self, id: &InstanceId, due: Mono) {
         let now = self.now.mono;
         let Some(instance) = self.instances.get_mut(id) else { return };
         let decided_down = instance.decided() == Verdict::Down;
@@ -150,6 +153,7 @@ impl Engine {
                     service: registration.service.clone(),
                     address: registration.address.clone(),
                     check,
+                    due,
                 }));
             }
             None => self.ping_host(home, retry),

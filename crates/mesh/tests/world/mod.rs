@@ -53,6 +53,8 @@ pub struct World {
     pub now: u64,
     pub hosts: BTreeMap<u64, Host>,
     pub targets: BTreeMap<InstanceId, (u64, Target)>,
+    /// When probes of instances of the service `slow` began.
+    pub slow_probes: Vec<u64>,
     /// Agents that look up no name.
     pub nameless: BTreeSet<u64>,
     /// Directed pairs that lose everything.
@@ -69,14 +71,14 @@ pub struct World {
     pub zones: BTreeMap<u64, Zone>,
 }
 
-/// An instance with a TCP check; of the service `job` with one that only its home agent can make.
+/// An instance with a TCP check each second; of the service `job` with one that only its home agent can make, of `slow` each ten seconds.
 pub fn registration(name: &str) -> Registration {
     let socket = UnixCheck { path: "/run/job".into(), send: Vec::new(), expect: None, max_read_bytes: 1 };
     let home_only = name.starts_with("job@");
     let check = Check {
         kind: if home_only { CheckKind::Unix(socket) } else { CheckKind::Tcp(TcpCheck::default()) },
         initial_delay: Duration::ZERO,
-        period: Duration::from_secs(1),
+        period: Duration::from_secs(if name.starts_with("slow@") { 10 } else { 1 }),
         timeout: Duration::from_millis(500),
         ..Check::default()
     };
@@ -96,6 +98,7 @@ impl World {
             now: MS,
             hosts: BTreeMap::new(),
             targets: BTreeMap::new(),
+            slow_probes: Vec::new(),
             nameless: BTreeSet::new(),
             cuts: BTreeSet::new(),
             lose_every: 0,
@@ -252,6 +255,9 @@ impl World {
                     self.carry(agent, to.0, Input::Message { from: AgentId(agent), bytes }, false)
                 }
                 Output::Probe(request) => {
+                    if request.service.as_str() == "slow" {
+                        self.slow_probes.push(self.now);
+                    }
                     let (home, target) = self.targets[&request.instance];
                     let cut = self.cuts.contains(&(agent, home)) || self.cuts.contains(&(home, agent));
                     let target = if cut || self.hosts[&home].engine.is_none() { Target::Hung } else { target };
