@@ -124,7 +124,7 @@ fn an_api_in_the_clear_off_loopback_is_refused_at_the_start() {
 }
 
 /// A certificate for `127.0.0.1` with this name.
-fn make_certificate(folder: &Path, openssl: &Path, name: &str) {
+pub fn make_certificate(folder: &Path, openssl: &Path, name: &str) {
     let (key, certificate) = (folder.join("tls.key"), folder.join("tls.crt"));
     let words: Vec<OsString> = vec![
         openssl.into(),

@@ -7,6 +7,7 @@ mod answers;
 mod breakers;
 mod configuration;
 mod events;
+mod grpc;
 mod hosts;
 mod instances;
 mod joining;

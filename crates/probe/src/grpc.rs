@@ -1,8 +1,9 @@
-//! gRPC checks: one call of `grpc.health.v1.Health/Check` over HTTP/2, written and read by hand: two small messages of one field each.
+//! gRPC checks: one call of `grpc.health.v1.Health/Check` over HTTP/2.
 
 use crate::connect;
 use crate::failure::{Step, unprepared, within};
 use crate::findings::{Findings, add};
+use crate::grpc_health::{self, Serving};
 use crate::line;
 use crate::link::Link;
 use crate::meter::Stream;
@@ -85,7 +86,7 @@ pub(crate) async fn probe(
 fn asked(check: &GrpcCheck, host: &str) -> Step<Request<Full<Bytes>>> {
     let host = check.host.as_deref().unwrap_or(host);
     let host = HeaderValue::from_str(host).map_err(|_| unprepared("the host cannot be sent"))?;
-    let mut request = Request::new(Full::new(Bytes::from(question(&check.service))));
+    let mut request = Request::new(Full::new(Bytes::from(grpc_health::request(&check.service))));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::from_static(PATH);
     let headers = request.headers_mut();
@@ -94,62 +95,6 @@ fn asked(check: &GrpcCheck, host: &str) -> Step<Request<Full<Bytes>>> {
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("Quorate/", env!("CARGO_PKG_VERSION"))));
     Ok(request)
-}
-
-/// `HealthCheckRequest`: the service's name is field 1. Five bytes come before each message: not compressed, and its length.
-fn question(service: &str) -> Vec<u8> {
-    let mut message = Vec::new();
-    if !service.is_empty() {
-        message.push(0x0a);
-        let mut length = service.len();
-        while length >= 0x80 {
-            message.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
-            length >>= 7;
-        }
-        message.push(u8::try_from(length).unwrap_or(0));
-        message.extend_from_slice(service.as_bytes());
-    }
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    [&[0][..], &length.to_be_bytes(), &message].concat()
-}
-
-/// `HealthCheckResponse`: the status is field 1, a number; absent means zero. `None` when it is no such message.
-fn status(answer: &[u8]) -> Option<u64> {
-    let (prefix, message) = answer.split_first_chunk::<5>()?;
-    let [0, length @ ..] = *prefix else { return None };
-    let message = message.get(..usize::try_from(u32::from_be_bytes(length)).ok()?)?;
-    let (mut rest, mut status) = (message, 0);
-    while !rest.is_empty() {
-        let (tag, after) = number(rest)?;
-        rest = match tag & 7 {
-            0 => {
-                let (value, after) = number(after)?;
-                if tag >> 3 == 1 {
-                    status = value;
-                }
-                after
-            }
-            1 => after.get(8..)?,
-            2 => {
-                let (length, after) = number(after)?;
-                after.get(usize::try_from(length).ok()?..)?
-            }
-            5 => after.get(4..)?,
-            _ => return None,
-        };
-    }
-    Some(status)
-}
-
-/// A base-128 number at the beginning of `bytes`, and what follows it.
-fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let end = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)?;
-    let value = bytes
-        .iter()
-        .take(end + 1)
-        .rev()
-        .try_fold(0u64, |value, byte| Some(value.checked_mul(128)? | u64::from(byte & 0x7f)))?;
-    Some((value, bytes.get(end + 1..)?))
 }
 
 fn judge(head: &HeaderMap, trailers: &HeaderMap, body: &[u8], findings: &mut Findings) -> Step<()> {
@@ -168,12 +113,10 @@ fn judge(head: &HeaderMap, trailers: &HeaderMap, body: &[u8], findings: &mut Fin
         let detail = format!("Unexpected response content: {said}");
         return findings.judge(what, said.as_str(), Grade::Fail, (Cause::Content, &detail));
     }
-    let said = match status(body) {
-        Some(1) => return findings.judge(what, "SERVING", Grade::Pass, (Cause::Content, "")),
-        Some(0) => "UNKNOWN",
-        Some(2) => "NOT_SERVING",
-        Some(3) => "SERVICE_UNKNOWN",
-        _ => return protocol("Invalid response: no health answer"),
+    let said = match grpc_health::responded(body).and_then(Serving::of) {
+        Some(Serving::Serving) => return findings.judge(what, "SERVING", Grade::Pass, (Cause::Content, "")),
+        Some(other) => other.as_str(),
+        None => return protocol("Invalid response: no health answer"),
     };
     findings.judge(what, said, Grade::Fail, (Cause::Content, &format!("Unexpected response content: {said}")))
 }
@@ -181,23 +124,6 @@ fn judge(head: &HeaderMap, trailers: &HeaderMap, body: &[u8], findings: &mut Fin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_written_and_read() {
-        assert_eq!(question(""), [0, 0, 0, 0, 0]);
-        assert_eq!(question("ab"), [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
-        assert_eq!(question(&"x".repeat(200))[5..8], [0x0a, 0xc8, 1]);
-        assert_eq!(status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
-        assert_eq!(status(&[0, 0, 0, 0, 0]), Some(0), "absent is zero");
-        assert_eq!(status(&[0, 0, 0, 0, 6, 0x12, 2, 9, 9, 8, 2]), Some(2), "other fields are skipped");
-        for bad in
-            [&[][..], &[0, 0, 0, 0, 3, 8, 1], &[1, 0, 0, 0, 2, 8, 1], &[0, 0, 0, 0, 1, 8], &[0, 0, 0, 0, 2, 0x12, 9]]
-        {
-            assert_eq!(status(bad), None, "{bad:?}");
-        }
-        assert_eq!(number(&[0xff; 11]), None);
-        assert_eq!(number(&[0xc8, 1, 7]), Some((200, &[7][..])));
-    }
 
     #[tokio::test]
     async fn metadata_is_sent_along() {
@@ -229,7 +155,6 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_answer_makes_it_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
-            let _ = (status(&body), number(&body));
             let headers: HeaderMap = [(hyper::header::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))].into_iter().collect();
             let _ = judge(&headers, &HeaderMap::new(), &body, &mut Findings::default());
         }

@@ -20,6 +20,7 @@ mod exposition;
 mod failure;
 mod findings;
 mod grpc;
+pub mod grpc_health;
 mod http;
 mod icmp;
 mod json_path;

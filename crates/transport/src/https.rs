@@ -13,8 +13,9 @@ use crate::identity::Identity;
 use crate::mesh_id::agent_of_dns_name;
 use crate::trust::{CertificateFault, Trust};
 
-/// What the API speaks above TLS.
+/// What the API speaks above TLS; gRPC needs the second.
 const ALPN_HTTP: &[u8] = b"http/1.1";
+const ALPN_HTTP2: &[u8] = b"h2";
 
 /// The API's side, with the agent's own certificate. Its name is `<agent id>.agent.quorate`, its root the mesh's.
 ///
@@ -37,7 +38,7 @@ pub fn api_server_with(
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let mut config =
         builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP.to_vec()];
     Ok(config)
 }
 

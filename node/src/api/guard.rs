@@ -2,8 +2,9 @@
 
 use super::Service;
 use super::freshness::{self, Freshness};
+use super::grpc;
 use super::limits::{ANSWER_TIMEOUT, Limit, MAX_BODY_BYTES};
-use super::operations::{OPERATIONS, Operation};
+use super::operations::{self, OPERATIONS, Operation};
 use super::parameters::Parameters;
 use super::refusal::{Fault, PROBLEM, Refusal};
 use super::request_id::RequestId;
@@ -31,10 +32,11 @@ const OTHER: &str = "other";
 pub async fn guard(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let at_path = || OPERATIONS.iter().filter(|operation| matched == Some(operation.path));
+    let at_path = || operations::all().filter(|operation| matched == Some(operation.path));
     let operation = at_path().find(|operation| operation.method.answers(request.method()));
     let route = at_path().next().map_or(OTHER, |operation| operation.path);
     let id = service.0.request_ids.of(request.headers());
+    let call = grpc::is_call(request.headers());
     let method = method(&request);
     let counted = service.0.metrics.request_begins(method, route);
     let peer = request.extensions().get::<Peer>().copied();
@@ -56,7 +58,8 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
         Err(refusal) => refusal.into_response(),
     };
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-        response = problem(refusal, &id, response);
+        response =
+            if call { grpc::refused(&refusal.into_answer(id.as_str()).1) } else { problem(refusal, &id, response) };
     }
     let headers = response.headers_mut();
     headers.insert("x-request-id", id.0.clone());
@@ -284,7 +287,7 @@ pub async fn unknown_path(request: Request) -> Refusal {
 pub async fn method_not_allowed(request: Request) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let methods =
-        OPERATIONS.iter().filter(|operation| matched == Some(operation.path)).map(|operation| operation.method);
+        operations::all().filter(|operation| matched == Some(operation.path)).map(|operation| operation.method);
     let allowed: Vec<_> = methods.flat_map(|method| method.names().iter().copied()).collect();
     let allowed = allowed.join(", ");
     let detail = format!("{} is not allowed here", method(&request));

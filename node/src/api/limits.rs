@@ -14,9 +14,13 @@ pub const MAX_HEADERS: usize = 64;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections at once; more wait until one ends. Never more than half of the descriptors that the process may have.
 pub const MAX_CONNECTIONS: usize = 2048;
+/// Requests at once on one connection of HTTP/2.
+pub const MAX_REQUESTS_AT_ONCE: u32 = 64;
+/// A client that speaks HTTP/2 is asked after this time whether it is still there, so that a watch in which nothing changes is not silent.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A connection on which nothing is sent or received for this time is closed. Streams of events send a comment more often.
 pub const MAX_SILENCE: Duration = Duration::from_secs(60);
-/// Streams of events at once.
+/// Streams of events and watches of gRPC at once.
 pub const MAX_EVENT_STREAMS: usize = 1024;
 /// Answers that are kept for the next reader of the same picture.
 pub const MAX_KEPT: usize = 64;

@@ -8,6 +8,7 @@ mod discovery;
 mod events;
 pub mod failures;
 mod freshness;
+mod grpc;
 mod guard;
 mod health;
 mod health_forms;
@@ -57,7 +58,6 @@ use axum::Router;
 use axum::middleware;
 use kept::Kept;
 use limits::{MAX_CONNECTIONS, MAX_EVENT_STREAMS, MAX_WAITING};
-use operations::OPERATIONS;
 use quorate_core::{UnixMs, Zone};
 use quorate_mesh::MeshView;
 use quorate_probe::ProbeStats;
@@ -232,7 +232,7 @@ struct Picture {
 
 fn router(service: Service) -> Router {
     let routes =
-        OPERATIONS.iter().fold(Router::new(), |router, operation| router.route(operation.path, (operation.handler)()));
+        operations::all().fold(Router::new(), |router, operation| router.route(operation.path, (operation.handler)()));
     routes
         .fallback(guard::unknown_path)
         .method_not_allowed_fallback(guard::method_not_allowed)
@@ -289,6 +289,9 @@ mod tests;
 
 #[cfg(test)]
 pub mod fixture;
+
+#[cfg(test)]
+mod grpc_tests;
 
 #[cfg(test)]
 mod guard_tests;

@@ -7,8 +7,7 @@ use super::operation::{ASK, Method, health_json, json, text};
 pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
-    breaker_operations, changes, discovery, events, failures, health, health_forms, instances, kubernetes, members,
-    openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
+    breaker_operations, changes, discovery, events, failures, grpc, health, health_forms, instances, kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
 use crate::answers::{
@@ -20,7 +19,12 @@ use crate::answers::{
 use crate::metrics::{CONTENT_TYPE, OPEN_METRICS};
 use axum::routing::{delete, get, post, put};
 
-/// All of them.
+/// All that is routed: those of the document, and the calls of gRPC.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(grpc::OPERATIONS)
+}
+
+/// All that the document describes.
 pub const OPERATIONS: &[Operation] = &[
     Operation {
         path: "/v1/health",

@@ -54,6 +54,10 @@ pub enum Fault {
     NoHistory,
     /// What was to be read anew cannot be used.
     NotReloaded,
+    /// It is called by gRPC alone.
+    NotGrpc,
+    /// The agent has not caught up with the mesh.
+    NotReady,
     /// The agent is at fault.
     Internal,
     /// Too many streams of events.
@@ -64,7 +68,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one, with its status, its word, and what it says in general.
-    pub const ALL: [(Self, StatusCode, &'static str, &'static str); 24] = [
+    pub const ALL: [(Self, StatusCode, &'static str, &'static str); 26] = [
         (Self::BadRequest, StatusCode::BAD_REQUEST, "bad_request", "The request cannot be read"),
         (Self::UnknownInstance, StatusCode::NOT_FOUND, "unknown_instance", "There is no such instance"),
         (Self::UnknownService, StatusCode::NOT_FOUND, "unknown_service", "There is no such service"),
@@ -91,6 +95,8 @@ impl Fault {
         (Self::NotHome, StatusCode::CONFLICT, "not_home", "Another agent must be asked"),
         (Self::Invalid, StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The body breaks a rule"),
         (Self::NotReloaded, StatusCode::UNPROCESSABLE_ENTITY, "not_reloaded", "What is new cannot be used"),
+        (Self::NotGrpc, StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_grpc", "This is called by gRPC"),
+        (Self::NotReady, StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The agent has not caught up with the mesh"),
         (Self::Internal, StatusCode::INTERNAL_SERVER_ERROR, "internal", "The agent is at fault"),
         (Self::TooManyStreams, StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "Too many streams are served"),
         (Self::TooManyWaiting, StatusCode::SERVICE_UNAVAILABLE, "too_many_waiting", "Too many requests wait for news"),

@@ -1,16 +1,19 @@
 //! Connections of the API: so many at once, and none that is slow or silent for long. A client that opens them and says nothing must not
 //! use up the descriptors that the agent needs for its probes.
 
-use super::limits::{HEADER_TIMEOUT, Limit, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_SILENCE};
+use super::limits::{
+    HEADER_TIMEOUT, Limit, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUESTS_AT_ONCE, MAX_SILENCE,
+    PING_INTERVAL,
+};
 use super::tls::Certificates;
 use crate::access::Channel;
 use crate::metrics::{Counted, Metrics};
 use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -113,11 +116,18 @@ async fn enter(
     open: Open,
 ) {
     let certificates = match entrance {
-        Entrance::Clear(_) => return serve(stream, peer, router, metrics, bounds, open).await,
+        Entrance::Clear(_) => {
+            // Nothing says it but the first bytes. Who sends none in time is ended as one that sends no headers.
+            let Ok(http2) = timeout(bounds.header_timeout, begins_http2(&stream)).await else { return };
+            return serve(stream, http2, peer, router, metrics, bounds, open).await;
+        }
         Entrance::Tls(certificates) => certificates,
     };
     match timeout(bounds.header_timeout, certificates.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, router, metrics, bounds, open).await,
+        Ok(Ok(stream)) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            serve(stream, http2, peer, router, metrics, bounds, open).await;
+        }
         Ok(Err(error)) => {
             metrics.tls_failed();
             tracing::debug!(peer = %peer.address, %error, "a connection of the API is not TLS as it should be");
@@ -126,8 +136,17 @@ async fn enter(
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+/// Does the client speak HTTP/2 by prior knowledge (RFC 9113, section 3.3)? No method of HTTP/1.1 begins like its preface.
+async fn begins_http2(stream: &TcpStream) -> bool {
+    const BEGINNING: &[u8] = b"PRI";
+    let mut first = [0; BEGINNING.len()];
+    let peeked = stream.peek(&mut first).await.unwrap_or(0);
+    &first[..peeked] == BEGINNING
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    http2: bool,
     peer: Peer,
     router: Router,
     metrics: Arc<Metrics>,
@@ -147,13 +166,24 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         request.extensions_mut().insert(peer);
         router.clone().oneshot(request)
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(connection), answer)
-        .await;
+    let connection = TokioIo::new(connection);
+    let served = if http2 {
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+            .max_concurrent_streams(MAX_REQUESTS_AT_ONCE)
+            .keep_alive_interval(PING_INTERVAL)
+            .serve_connection(connection, answer)
+            .await
+    } else {
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(bounds.header_timeout)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(connection, answer)
+            .await
+    };
     if let Err(error) = served {
         if error.is_timeout() && unanswered.load(Ordering::Relaxed) {
             metrics.limit_hit(Limit::HeaderTime);
