@@ -21,15 +21,16 @@ pub use event::{ChangeAnswer, EventAnswer, EventWhat, EventsAnswer};
 pub use failures::{ConsecutiveAnswer, FailureAnswer, FailureEventAnswer, FailuresAnswer, ResultAnswer};
 pub use health::{
     AgentHealthAnswer, AgentHealthStatus, CacheAnswer, CachesAnswer, HealthJsonAnswer, HealthJsonCheck,
-    HealthJsonStatus, OpsStatus, OpsStatusAnswer, QueueAnswer, QueueHealth, QueueMetrics, QueuesAnswer, ReadyAnswer,
-    ReadyCheck, ReadyStatus, TargetGroup,
+    HealthJsonStatus, IntegrationAnswer, IntegrationStatus, IntegrationsAnswer, OpsStatus, OpsStatusAnswer, PoolAnswer,
+    PoolsAnswer, QueueAnswer, QueueHealth, QueueMetrics, QueuesAnswer, ReadyAnswer, ReadyCheck, ReadyStatus,
+    TargetGroup,
 };
 pub use instance::{
     CertificateAnswer, CheckAnswer, EndorsementAnswer, InstanceAnswer, InstanceSummary, InstancesAnswer, LocalProbe,
     ObserverAnswer, PhaseTimings, ProbedAnswer, TlsAnswer, UsageAnswer, VoteCounts,
 };
 
-pub use report::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer};
+pub use report::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer};
 
 use quorate_core::{AgentId, Class, InstanceId, ServiceName, Verdict, Zone};
 use schemars::JsonSchema;

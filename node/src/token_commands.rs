@@ -2,6 +2,7 @@
 
 use crate::access::Scope;
 use crate::access::addresses::Network;
+use crate::access::token::ApiToken;
 use crate::access::tokens::{Entries, Entry, TokenFile, Wanted};
 use crate::agent::audit::{Audit, By, Change};
 use crate::agent::clock::wall;
@@ -44,6 +45,10 @@ enum Action {
         /// Networks or addresses from which a token of the API may be used, with commas between [default: any]
         #[arg(long, value_name = "NETWORK", value_delimiter = ',', requires = "scope")]
         from: Vec<Network>,
+        /// Honour the token in this file, which was made for another agent, instead of making a new one: so whoever asks many agents, such as
+        /// Prometheus, needs one
+        #[arg(long, value_name = "FILE", requires = "scope")]
+        same_as: Option<PathBuf>,
     },
     /// List the tokens, without their secrets.
     List {
@@ -72,26 +77,42 @@ enum Action {
 pub fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command.action {
         Action::Create { join, scope: None, .. } => create_join_token(&join),
-        Action::Create { join, scope: Some(scope), purpose, from } => {
+        Action::Create { join, scope: Some(scope), purpose, from, same_as } => {
             let name = purpose.unwrap_or_else(|| scope.as_str().to_owned());
             let ttl = join.ttl.unwrap_or(API_TTL);
-            create(join.data_dir, Wanted { name, scope, ttl, addresses: from })
+            create(join.data_dir, Wanted { name, scope, ttl, addresses: from }, same_as.as_deref())
         }
         Action::List { data_dir, json } => list(data_dir, json),
         Action::Revoke { id, data_dir } => revoke(&id, data_dir),
     }
 }
 
-fn create(dir: Option<PathBuf>, wanted: Wanted) -> anyhow::Result<ExitCode> {
+fn create(dir: Option<PathBuf>, wanted: Wanted, same_as: Option<&Path>) -> anyhow::Result<ExitCode> {
     wanted.check().map_err(usage)?;
     let dir = dir.unwrap_or_else(default_data_dir);
-    let token = TokenFile::new(&dir).create(&wanted, wall().0)?;
+    let file = TokenFile::new(&dir);
+    let token = match same_as {
+        Some(path) => file.add(read_token(path)?, &wanted, wall().0)?,
+        None => file.create(&wanted, wall().0)?,
+    };
     note(&dir, "token_create", &token.id)?;
     let ttl = humantime::format_duration(wanted.ttl);
     eprintln!("token {} for the API of the agent in {}: {}, for {ttl}", token.id, dir.display(), wanted.scope.as_str());
     eprintln!("send it as `Authorization: Bearer TOKEN`, or put it into QUORATE_API_TOKEN");
     println!("{token}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The token of the API in a file.
+fn read_token(path: &Path) -> anyhow::Result<ApiToken> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let token = ApiToken::parse(text.trim());
+    token.ok_or_else(|| {
+        usage(format!(
+            "{} holds no token of the API, such as `quorate token create --scope read` prints",
+            path.display()
+        ))
+    })
 }
 
 /// Notes in the audit log what this user did.

@@ -96,6 +96,31 @@ fn each_reason_to_be_turned_away_is_told_and_counted() {
 }
 
 #[test]
+fn one_token_may_be_good_at_many_agents() {
+    let (one, other) = (scene(""), scene(""));
+    let token = one.token(&["--scope", "read", "--for", "prometheus"]);
+    assert_eq!(one.ask(Some(&token)).code, Some(0));
+    assert!(other.ask(Some(&token)).stderr.contains("invalid"), "an agent knows its own tokens alone");
+    let file = other.folder.path().join("shared");
+    std::fs::write(&file, format!("{token}\n")).expect("a file");
+    let path = file.display().to_string();
+    assert_eq!(other.token(&["--scope", "read", "--same-as", &path]), token);
+    assert_eq!(other.ask(Some(&token)).code, Some(0));
+    std::fs::write(&file, "no token").expect("a file");
+    let mut words: Vec<OsString> = vec![agent_binary().into(), "token".into(), "create".into()];
+    words.extend([
+        "--data-dir".into(),
+        other.data_dir(),
+        "--scope".into(),
+        "read".into(),
+        "--same-as".into(),
+        path.into(),
+    ]);
+    let refused = run(words);
+    assert!(refused.code == Some(2) && refused.stderr.contains("no token of the API"), "{refused:?}");
+}
+
+#[test]
 fn strangers_certificates_are_not_believed() {
     let scene = scene("");
     let other = folder();

@@ -54,9 +54,18 @@ fn what_was_measured_outlives_a_kill_and_what_nobody_saw_is_not_charged() {
     assert_eq!((badge.status, badge.header("content-type")), (200, Some("image/svg+xml")));
     assert!(badge.body.starts_with("<svg") && badge.body.contains("uptime 1h"), "{}", badge.body);
     assert!(get(api, "/v1/badges/web/health.svg").expect("an answer").body.contains("web: "));
+    // What the one observer voted over time, and its probes in buckets.
+    let observer = &after["observers"][0];
+    assert_eq!((&observer["name"], &observer["instances"]), (&"alone".into(), &1.into()), "{observer}");
+    assert!(observer["fail_ms"].as_u64() > Some(0) && observer["pass_ms"].as_u64() > Some(0), "{observer}");
+    assert_eq!(observer["total_health_checks"], after["total_health_checks"]);
+    let samples = after["samples"].as_array().expect("a list");
+    let sum: u64 = samples.iter().filter_map(|sample| sample["total_health_checks"].as_u64()).sum();
+    assert!(!samples.is_empty() && after["total_health_checks"] == sum, "{after}");
     let mut words: Vec<OsString> =
-        vec![agent_binary().into(), "report".into(), "web".into(), "--hours".into(), "1".into()];
+        vec![agent_binary().into(), "report".into(), "web".into(), "--hours".into(), "1".into(), "-owide".into()];
     words.extend(["--addr".into(), api.to_string().into()]);
     let printed = run(words).success();
     assert!(printed.contains("uptime") && printed.contains("probes") && printed.contains("down "), "{printed}");
+    assert!(printed.contains("alone in default: voted pass"), "{printed}");
 }

@@ -1,6 +1,6 @@
 //! One agent: its data directory, its configuration, its process, and what it answers.
 
-use crate::binary::agent_binary;
+use crate::binary::{agent_binary, tool};
 use crate::process::{Finished, Process, run};
 use crate::reading::{Health, Instance, Member, list};
 use crate::target::Target;
@@ -122,9 +122,8 @@ impl AgentSetup {
 
     /// The configuration file.
     fn config(&self, mesh: SocketAddr, api: SocketAddr) -> String {
-        let remote = !api.ip().is_loopback();
         let mut text = format!(
-            "[agent]\nname = \"{}\"\nzone = \"{}\"\nlisten = \"{mesh}\"\n\n[api]\nlisten = \"{api}\"\nallow_remote = {remote}\n{}",
+            "[agent]\nname = \"{}\"\nzone = \"{}\"\nlisten = \"{mesh}\"\n\n[api]\nlisten = \"{api}\"\n{}",
             self.name, self.zone, self.api
         );
         if self.recorded {
@@ -161,7 +160,7 @@ pub struct Agent {
     pub name: String,
     /// Where its mesh port is.
     pub mesh: SocketAddr,
-    /// Where its API is.
+    /// Where its API is reached from the test.
     pub api: SocketAddr,
     host: Host,
     data_dir: PathBuf,
@@ -169,6 +168,8 @@ pub struct Agent {
     log: PathBuf,
     program: PathBuf,
     process: Option<Process>,
+    /// Passes questions on to the loopback of its namespace, if it is in one.
+    _relay: Option<Process>,
 }
 
 impl Agent {
@@ -181,8 +182,15 @@ impl Agent {
         let (mesh_port, api_port) = setup.host.agent_ports();
         let mesh = SocketAddr::new(setup.host.address(), mesh_port);
         let api = SocketAddr::new(setup.host.address(), api_port);
+        // In the clear an API listens on loopback alone.
+        let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), api_port);
         let config = folder.join(format!("{}.toml", setup.name));
-        std::fs::write(&config, setup.config(mesh, api)).expect("the configuration is written");
+        std::fs::write(&config, setup.config(mesh, own)).expect("the configuration is written");
+        let relay = (own != api).then(|| {
+            let words = [tool("relay").into_os_string(), api.to_string().into(), own.to_string().into()];
+            let name = format!("relay of {}", setup.name);
+            Process::start(&name, &setup.host.inside(&words), &folder.join(format!("{}.relay.log", setup.name)))
+        });
         Self {
             name: setup.name.clone(),
             mesh,
@@ -193,6 +201,7 @@ impl Agent {
             log: folder.join(format!("{}.log", setup.name)),
             program: agent_binary().to_path_buf(),
             process: None,
+            _relay: relay,
         }
     }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use quorate_core::check::ContainerCheck;
 use quorate_core::{Cause, Grade, Phase, ProbeFailure, Usage};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
@@ -131,6 +131,14 @@ pub(crate) async fn probe(
 
 fn engine_late(_: ProbeFailure) -> ProbeFailure {
     unprepared("the container engine does not answer in time")
+}
+
+/// Does the engine answer?
+pub(crate) async fn ask(socket: &Path) -> Step<()> {
+    match get::<IgnoredAny>(socket, "/version").await? {
+        Some(_) => Ok(()),
+        None => Err(unprepared(format!("what listens at {} is no container engine", socket.display()))),
+    }
 }
 
 /// Asks the engine; `None` when it knows no such thing.

@@ -49,6 +49,7 @@ impl Engine {
                     Some("/containers/abc/stats?stream=false&one-shot=true") => {
                         (200, usage.lock().unwrap().to_string())
                     }
+                    Some("/version") => (200, json!({ "ApiVersion": "1.43" }).to_string()),
                     _ => (404, "{}".to_owned()),
                 };
                 let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -166,4 +167,14 @@ async fn the_engines_own_trouble_accuses_no_container() {
     assert_fail(&probe(&engine.prober(), "web").await, Phase::Prepare, Cause::Local);
     let nobody = Own { container_socket: Some("/nowhere/engine".into()), ..Own::default() };
     assert_fail(&probe(&Prober::new(Limits::default(), nobody), "web").await, Phase::Prepare, Cause::Local);
+}
+
+#[tokio::test]
+async fn the_engine_is_asked_whether_it_is_there() {
+    let engine = Engine::new();
+    assert_eq!(engine.prober().ask_container_engine().await, Some(Ok(())));
+    assert_eq!(Prober::default().ask_container_engine().await, None, "none is configured");
+    let own = Own { container_socket: Some("/nonexistent/engine".into()), ..Own::default() };
+    let failed = Prober::new(Limits::default(), own).ask_container_engine().await.unwrap().unwrap_err();
+    assert!(failed.cause == Cause::Local && failed.detail.contains("/nonexistent/engine"), "{failed:?}");
 }

@@ -30,6 +30,7 @@ pub struct Prober {
 }
 
 struct Inner {
+    max_concurrent: usize,
     gate: Gate,
     tools: Tools,
 }
@@ -81,7 +82,7 @@ impl Prober {
             #[cfg(feature = "systemd")]
             units: Memory::default(),
         };
-        Self { inner: Arc::new(Inner { gate: Gate::new(&limits), tools }) }
+        Self { inner: Arc::new(Inner { max_concurrent: limits.max_concurrent, gate: Gate::new(&limits), tools }) }
     }
 
     /// Runs `check` once against `target`. Whatever goes wrong is in the outcome.
@@ -114,10 +115,25 @@ impl Prober {
         outcome
     }
 
+    /// Probes at once at most.
+    #[must_use]
+    pub fn max_concurrent(&self) -> usize {
+        self.inner.max_concurrent
+    }
+
     /// A snapshot of the counters.
     #[must_use]
     pub fn stats(&self) -> ProbeStats {
         self.inner.tools.counters.snapshot()
+    }
+
+    /// Does the container engine of this host answer? `None` when none is configured. The caller sets the time for it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ask_container_engine(&self) -> Option<Result<(), ProbeFailure>> {
+        let socket = self.inner.tools.own.container_socket.as_deref()?;
+        Some(container::ask(socket).await)
     }
 
     /// What the instances of this host have said of themselves.

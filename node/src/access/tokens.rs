@@ -161,7 +161,14 @@ impl TokenFile {
     /// # Errors
     /// When there are too many, or the file cannot be written; then no token was made.
     pub fn create(&self, wanted: &Wanted, now_unix_ms: u64) -> anyhow::Result<ApiToken> {
-        let token = ApiToken::generate();
+        self.add(ApiToken::generate(), wanted, now_unix_ms)
+    }
+
+    /// Honours a token that was made for another agent, as if it had been made here. One that is known is good for what is wanted now.
+    ///
+    /// # Errors
+    /// As [`TokenFile::create`].
+    pub fn add(&self, token: ApiToken, wanted: &Wanted, now_unix_ms: u64) -> anyhow::Result<ApiToken> {
         let ttl_ms = u64::try_from(wanted.ttl.as_millis()).unwrap_or(u64::MAX);
         let entry = Entry {
             name: wanted.name.trim().to_owned(),

@@ -4,6 +4,7 @@
 //! nothing there; so does who asks about an instance that nobody can judge now: an agent in trouble must not empty a pool.
 
 use super::published::Published;
+use crate::config::Restricted;
 use crate::metrics::Metrics;
 use quorate_core::Verdict;
 use quorate_mesh::{InstanceView, MeshView};
@@ -23,13 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After the system could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers every connection, for ever.
-pub async fn run(listener: TcpListener, published: Arc<Published>, metrics: Arc<Metrics>) {
+/// Answers every connection from where it may come, for ever.
+pub async fn run(listener: TcpListener, whom: Restricted, published: Arc<Published>, metrics: Arc<Metrics>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // The semaphore is never closed.
         let place = Arc::clone(&places).acquire_owned().await.ok();
         match listener.accept().await {
+            Ok((_, peer)) if !whom.admits(peer.ip()) => metrics.agent_check("refused"),
             Ok((stream, _)) => {
                 let (published, metrics) = (Arc::clone(&published), Arc::clone(&metrics));
                 tokio::spawn(async move {
@@ -105,7 +107,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(run(listener, published, metrics));
+        tokio::spawn(run(listener, Restricted { address, from: Vec::new() }, published, metrics));
         for (sent, expected) in [
             ("web@10.0.0.1:80\n", "up ready 100%\n"),
             ("10.0.0.1:80\r\n", "up ready 100%\n"),

@@ -2,6 +2,7 @@
 //! (RFC 1035, 2782). By UDP, and by TCP for what does not fit. It knows no other zone and asks nobody.
 
 use super::published::Published;
+use crate::config::Restricted;
 use crate::metrics::Metrics;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA, SRV};
@@ -30,12 +31,16 @@ const MAX_QUESTION_BYTES: usize = 1024;
 const MAX_CONNECTIONS: usize = 64;
 /// Longest silence on one.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The label of questions from where none may come.
+const NOT_ANSWERED: &str = "not_answered";
 /// After a socket failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What answers.
 #[derive(Clone)]
 pub struct NameServer {
+    /// Whom.
+    pub whom: Restricted,
     /// From what.
     pub published: Arc<Published>,
     /// Counts.
@@ -56,6 +61,11 @@ impl NameServer {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
+            // Who may not ask hears nothing: the address may be another's, who did not ask.
+            if !self.whom.admits(from.ip()) {
+                self.metrics.dns_answered(NOT_ANSWERED);
+                continue;
+            }
             if let Some(answer) = self.answer(&buffer[..length], true) {
                 // Who cannot be answered asks again.
                 let _ = socket.send_to(&answer, from).await;
@@ -68,10 +78,14 @@ impl NameServer {
         loop {
             // The semaphore is never closed.
             let place = Arc::clone(&places).acquire_owned().await.ok();
-            let Ok((stream, _)) = listener.accept().await else {
+            let Ok((stream, from)) = listener.accept().await else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
+            if !self.whom.admits(from.ip()) {
+                self.metrics.dns_answered(NOT_ANSWERED);
+                continue;
+            }
             let this = self.clone();
             tokio::spawn(async move {
                 let _place = place;
@@ -339,7 +353,8 @@ mod tests {
             mesh(&[("web@10.0.0.1:80", Verdict::Up)]),
             true,
         ));
-        let server = NameServer { published, metrics: Arc::new(Metrics::new().unwrap()) };
+        let whom = Restricted { address: ([127, 0, 0, 1], 0).into(), from: Vec::new() };
+        let server = NameServer { whom, published, metrics: Arc::new(Metrics::new().unwrap()) };
         let datagrams = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let streams = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (by_datagram, by_stream) = (datagrams.local_addr().unwrap(), streams.local_addr().unwrap());

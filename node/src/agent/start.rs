@@ -22,7 +22,7 @@ use super::registrar::Registrar;
 use super::reload::{Parts, Reloader};
 use super::stop::{self, LeaveForGood};
 use super::store::Store;
-use crate::access::Gate;
+use crate::access::{Channel, Gate};
 use crate::api::server::Entrance;
 use crate::api::tls::{Certificates, Source};
 use crate::api::{self, About, Control, Service, Threads};
@@ -100,11 +100,23 @@ struct Addresses {
     api: TcpListener,
     api_address: SocketAddr,
     api_tls: Option<TcpListener>,
+    api_health: Option<TcpListener>,
     agent_check: Option<TcpListener>,
     dns: Option<(UdpSocket, TcpListener)>,
 }
 
 impl Addresses {
+    /// Where others ask this agent: over TLS if it lets them, else where its own host does.
+    fn told(&self) -> String {
+        match self.api_tls.as_ref().and_then(|listener| listener.local_addr().ok()) {
+            Some(tls) if tls.ip().is_unspecified() => {
+                format!("https://{}", SocketAddr::new(self.advertised.ip(), tls.port()))
+            }
+            Some(tls) => format!("https://{tls}"),
+            None => self.api_address.to_string(),
+        }
+    }
+
     async fn find(settings: &Settings, entry: &Entry) -> anyhow::Result<Self> {
         let mut listen = settings.listen;
         if listen.port() == 0 {
@@ -120,22 +132,17 @@ impl Addresses {
             )
         })?;
         let api_address = api.local_addr().context("--api")?;
-        let api_tls = match settings.api_access.tls_listen {
-            Some(address) => {
-                let listener = TcpListener::bind(address);
-                Some(listener.with_context(|| format!("api.tls_listen: the API cannot listen on {address}"))?)
-            }
-            None => None,
+        let bind = |key: &str, address: Option<SocketAddr>| {
+            let listener = address.map(|address| {
+                TcpListener::bind(address).with_context(|| format!("{key}: nothing can listen on {address}"))
+            });
+            listener.transpose()
         };
-        let agent_check = match settings.agent_check {
-            Some(address) => {
-                let listener = TcpListener::bind(address);
-                Some(listener.with_context(|| format!("api.agent_check: agent-checks cannot listen on {address}"))?)
-            }
-            None => None,
-        };
-        let dns = settings.dns.map(bind_both).transpose()?;
-        Ok(Self { listen, advertised, api, api_address, api_tls, agent_check, dns })
+        let api_tls = bind("api.tls_listen", settings.api_access.tls_listen)?;
+        let api_health = bind("api.health_listen", settings.api_access.health_listen)?;
+        let agent_check = bind("api.agent_check", settings.agent_check.as_ref().map(|check| check.address))?;
+        let dns = settings.dns.as_ref().map(|dns| bind_both(dns.address)).transpose()?;
+        Ok(Self { listen, advertised, api, api_address, api_tls, api_health, agent_check, dns })
     }
 }
 
@@ -166,7 +173,7 @@ fn engine(
         name: settings.name.clone().unwrap_or_else(|| identity.name().to_owned()),
         zone: settings.zone.clone(),
         address: addresses.advertised,
-        api_address: addresses.api_address.to_string(),
+        api_address: addresses.told(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         credential: identity.credential(),
         // A founder that has run before and has lost its state is not alone: its mesh is still there.
@@ -277,7 +284,7 @@ fn assemble(
         Arc::clone(&events),
         (local, failures, Arc::clone(&callers)),
         Arc::clone(&metrics),
-        (Box::new(move || network.metrics()), Box::new(move || prober.stats())),
+        (Box::new(move || network.metrics()), prober),
         control,
     );
     let read = service.clone();
@@ -290,20 +297,22 @@ fn assemble(
     let wanted = export::start(outputs, teller, Arc::new(move || read.read(families)), Arc::clone(&metrics))?;
     let _ = spans.set(wanted.clone());
     service.trace(wanted);
-    let entrance = api::in_the_clear(&addresses.api)?;
-    api::serve(addresses.api, service.clone(), entrance, &threads)?;
+    api::serve(addresses.api, service.clone(), Entrance::Clear(Channel::Local), &threads)?;
+    if let Some(listener) = addresses.api_health {
+        api::serve(listener, service.clone(), Entrance::Clear(Channel::Open), &threads)?;
+    }
     if let (Some(listener), Some(certificates)) = (addresses.api_tls, certificates) {
         api::serve(listener, service, Entrance::Tls(certificates), &threads)?;
     }
     reloader.on_signal()?;
-    if let Some((datagrams, streams)) = addresses.dns {
-        let server = NameServer { published: Arc::clone(&published), metrics: Arc::clone(&metrics) };
+    if let (Some((datagrams, streams)), Some(whom)) = (addresses.dns, settings.dns) {
+        let server = NameServer { whom, published: Arc::clone(&published), metrics: Arc::clone(&metrics) };
         server.run(tokio::net::UdpSocket::from_std(datagrams)?, tokio::net::TcpListener::from_std(streams)?);
     }
-    if let Some(listener) = addresses.agent_check {
+    if let (Some(listener), Some(whom)) = (addresses.agent_check, settings.agent_check) {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(agent_check::run(listener, Arc::clone(&published), Arc::clone(&metrics)));
+        tokio::spawn(agent_check::run(listener, whom, Arc::clone(&published), Arc::clone(&metrics)));
     }
     let claimed = registrar.registrations().into_iter().map(|registration| registration.instance).collect();
     registrar.attach(asks.clone());
@@ -386,6 +395,8 @@ fn about(settings: &Settings, identity: &Identity, addresses: &Addresses, boot: 
         address: addresses.advertised,
         listen: addresses.listen.to_string(),
         api: addresses.api_address.to_string(),
+        agent_check: settings.agent_check.as_ref().map(|check| check.address.to_string()),
+        names: settings.dns.as_ref().map(|dns| dns.address.to_string()),
         data_dir: settings.data_dir.display().to_string(),
         config_file: settings.config_file.as_ref().map(|path| path.display().to_string()),
         started: wall(),

@@ -205,3 +205,59 @@ pub struct TargetGroup {
     /// For relabelling.
     pub labels: BTreeMap<String, String>,
 }
+
+/// `GET /health/integrations`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IntegrationsAnswer {
+    /// `degraded` while one of them is.
+    pub status: AgentHealthStatus,
+    /// When.
+    pub timestamp: String,
+    /// By name: `containers` (the container engine), `history` (the store), `load_balancers` (agent-checks), `names` (the name server).
+    pub integrations: BTreeMap<String, IntegrationAnswer>,
+}
+
+/// Something that the agent works with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IntegrationAnswer {
+    /// How it is.
+    pub status: IntegrationStatus,
+    /// How long it took to answer; null when it was not asked.
+    pub latency_ms: Option<f64>,
+    /// What is wrong, or where it listens.
+    pub detail: Option<String>,
+}
+
+/// How an integration is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IntegrationStatus {
+    /// It works.
+    Ok,
+    /// It does not.
+    Degraded,
+    /// It is not configured.
+    Off,
+}
+
+/// `GET /api/metrics/pools`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolsAnswer {
+    /// When.
+    pub timestamp: String,
+    /// By name: `probes`, `api_connections`, `event_streams`, `waiting_requests`, `store`.
+    pub pools: BTreeMap<String, PoolAnswer>,
+}
+
+/// A pool in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolAnswer {
+    /// Its places.
+    pub size: u64,
+    /// Of these, taken now.
+    pub checkouts: u64,
+    /// Waiting for one.
+    pub overflow: u64,
+    /// The share that is taken, 0 to 1.
+    pub usage_ratio: f64,
+}

@@ -1,7 +1,7 @@
 //! What has been, in numbers.
 
 use super::{ViewAnswer, schema};
-use quorate_core::{AgentId, InstanceId, ServiceName};
+use quorate_core::{AgentId, InstanceId, ServiceName, Zone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,7 +38,9 @@ pub struct ReportAnswer {
     pub uptime_windows: BTreeMap<String, Option<f64>>,
     /// Each instance.
     pub instances: Vec<InstanceReport>,
-    /// Each observer with its probes: the answering agent.
+    /// Its probes over time, oldest first: buckets of five minutes, or of an hour when the time is longer than two days.
+    pub samples: Vec<SampleAnswer>,
+    /// Each agent that observes it now, as far as the answering agent has heard it.
     pub observers: Vec<ObserverReport>,
     /// The times in which an instance was down, the newest first, at most 1,000.
     pub incidents: Vec<IncidentAnswer>,
@@ -74,10 +76,38 @@ pub struct ObserverReport {
     pub agent: AgentId,
     /// Its name.
     pub name: String,
-    /// Its probes.
+    /// Its failure domain.
+    #[schemars(with = "schema::Zone")]
+    pub zone: Zone,
+    /// Instances that it observes.
+    pub instances: usize,
+    /// The part of the time in which it voted `pass` or `warn`, of the time in which it voted these or `fail`; null when it has not.
+    pub pass_percent: Option<f64>,
+    /// Time in which it voted `pass` or `warn`, of all its instances together.
+    pub pass_ms: u64,
+    /// Time in which it voted `fail`.
+    pub fail_ms: u64,
+    /// Its probes; null for others than the answering agent, whose own reports tell them.
+    pub total_health_checks: Option<u64>,
+    /// Of these, passed.
+    pub successful_checks: Option<u64>,
+}
+
+/// Probes by the answering agent within a bucket of time, of all instances together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SampleAnswer {
+    /// When the bucket begins.
+    pub from: String,
+    /// How long it is.
+    pub span_ms: u64,
+    /// Probes.
     pub total_health_checks: u64,
     /// Of these, passed.
     pub successful_checks: u64,
+    /// As for the service.
+    pub avg_response_time_ms: Option<f64>,
+    /// As for the service.
+    pub p95_response_time_ms: Option<f64>,
 }
 
 /// A time in which an instance was down.

@@ -2,8 +2,9 @@
 
 use super::fixture::{ask, get, start, view};
 use crate::answers::{
-    AgentHealthAnswer, AgentHealthStatus, CachesAnswer, HealthJsonAnswer, HealthJsonStatus, OpsStatus, OpsStatusAnswer,
-    QueuesAnswer, ReadyAnswer, ReadyStatus, TargetGroup, VotesAnswer,
+    AgentHealthAnswer, AgentHealthStatus, CachesAnswer, HealthJsonAnswer, HealthJsonStatus, IntegrationStatus,
+    IntegrationsAnswer, OpsStatus, OpsStatusAnswer, PoolAnswer, PoolsAnswer, QueuesAnswer, ReadyAnswer, ReadyStatus,
+    TargetGroup, VotesAnswer,
 };
 use quorate_mesh::MeshView;
 
@@ -131,4 +132,27 @@ async fn the_page_loads_nothing_from_elsewhere() {
     for part in ["<html lang=\"en\">", "name=\"viewport\"", "role=\"alert\"", "class=\"skip\"", "<noscript>"] {
         assert!(page.contains(part), "the page lacks {part}");
     }
+}
+
+#[tokio::test]
+async fn integrations_and_pools_are_told() {
+    let fixture = start(view());
+    for path in ["/health/integrations", "/auth/health-check"] {
+        let answer: IntegrationsAnswer = get(fixture.api, path, 200).await;
+        let status = |name: &str| answer.integrations[name].status;
+        assert_eq!(answer.status, AgentHealthStatus::Ok);
+        assert_eq!((status("containers"), status("names")), (IntegrationStatus::Off, IntegrationStatus::Off));
+        assert_eq!((status("history"), status("load_balancers")), (IntegrationStatus::Ok, IntegrationStatus::Ok));
+        let told = answer.integrations["load_balancers"].detail.as_deref();
+        assert_eq!(told, Some("listens on 127.0.0.1:7702"));
+    }
+    let answer: PoolsAnswer = get(fixture.api, "/api/metrics/pools", 200).await;
+    let names: Vec<_> = answer.pools.keys().map(String::as_str).collect();
+    assert_eq!(names, ["api_connections", "event_streams", "probes", "store", "waiting_requests"]);
+    let connections = answer.pools["api_connections"];
+    assert!(connections.checkouts >= 1 && connections.size == 512, "this request came by one: {connections:?}");
+    assert!(connections.usage_ratio > 0.0 && connections.usage_ratio < 1.0, "{connections:?}");
+    assert_eq!((answer.pools["probes"].size, answer.pools["probes"].checkouts), (100, 0));
+    let store: PoolAnswer = get(fixture.api, "/api/metrics/db-pool", 200).await;
+    assert_eq!((store.overflow, store.size), (0, 20_000));
 }

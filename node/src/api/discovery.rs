@@ -46,19 +46,23 @@ fn of_member(member: &MemberView, view: &MeshView, mesh: &str) -> Option<TargetG
         ("__meta_quorate_zone", member.zone.to_string()),
         ("__meta_quorate_version", member.version.clone()),
     ];
-    Some(group(reachable(member, member.agent == view.agent)?, labels))
+    let (target, secure) = reachable(member, member.agent == view.agent)?;
+    let mut group = group(target, labels);
+    if secure {
+        group.labels.insert("__scheme__".to_owned(), "https".to_owned());
+    }
+    Some(group)
 }
 
-/// Where the API of a member can be reached from elsewhere. One on loopback can only be reached from its own host, where this agent is if the
-/// member is itself, or is dialled on loopback.
-fn reachable(member: &MemberView, this: bool) -> Option<String> {
-    let api: SocketAddr = member.api_address.parse().ok()?;
-    let mesh = member.address.parse::<SocketAddr>().ok();
-    if api.ip().is_unspecified() {
-        return mesh.map(|mesh| SocketAddr::new(mesh.ip(), api.port()).to_string());
+/// Where the API of a member can be reached from elsewhere, and whether by TLS. One on loopback can only be reached from its own host, where
+/// this agent is if the member is itself, or is dialled on loopback.
+fn reachable(member: &MemberView, this: bool) -> Option<(String, bool)> {
+    if let Some(secure) = member.api_address.strip_prefix("https://") {
+        return secure.parse::<SocketAddr>().ok().map(|api| (api.to_string(), true));
     }
-    let here = this || mesh.is_some_and(|mesh| mesh.ip().is_loopback());
-    (!api.ip().is_loopback() || here).then(|| api.to_string())
+    let api: SocketAddr = member.api_address.parse().ok()?;
+    let here = this || member.address.parse::<SocketAddr>().is_ok_and(|mesh| mesh.ip().is_loopback());
+    here.then(|| (api.to_string(), false))
 }
 
 fn group<const N: usize>(target: String, labels: [(&str, String); N]) -> TargetGroup {
@@ -78,10 +82,12 @@ mod tests {
             (member.api_address, member.address) = (api.to_owned(), mesh.to_owned());
             reachable(&member, this)
         };
-        assert_eq!(of("10.0.0.1:7701", "10.0.0.1:7700", false).as_deref(), Some("10.0.0.1:7701"));
-        assert_eq!(of("0.0.0.0:7701", "10.0.0.1:7700", false).as_deref(), Some("10.0.0.1:7701"));
+        let clear = |api: &str| Some((api.to_owned(), false));
+        let secure = Some(("10.0.0.1:7702".to_owned(), true));
+        assert_eq!(of("https://10.0.0.1:7702", "10.0.0.1:7700", false), secure);
         assert_eq!(of("127.0.0.1:7701", "10.0.0.1:7700", false), None);
-        assert_eq!(of("127.0.0.1:7701", "10.0.0.1:7700", true).as_deref(), Some("127.0.0.1:7701"));
-        assert_eq!(of("127.0.0.1:7711", "127.0.0.1:7710", false).as_deref(), Some("127.0.0.1:7711"));
+        assert_eq!(of("127.0.0.1:7701", "10.0.0.1:7700", true), clear("127.0.0.1:7701"));
+        assert_eq!(of("127.0.0.1:7711", "127.0.0.1:7710", false), clear("127.0.0.1:7711"));
+        assert_eq!(of("nonsense", "127.0.0.1:7710", false), None);
     }
 }

@@ -1,9 +1,10 @@
 //! A picture made up for the tests of the API, and an API that answers from it.
 
 use super::limits::MAX_EVENT_STREAMS;
-use super::{About, Control, Service, Threads, in_the_clear, serve};
+use super::server::Entrance;
+use super::{About, Control, Service, Threads, serve};
 use crate::access::tokens::{TokenFile, Wanted};
-use crate::access::{Gate, Scope};
+use crate::access::{Channel, Gate, Scope};
 use crate::agent::audit::Audit;
 use crate::agent::by_hand::ByHand;
 use crate::agent::callers::Callers;
@@ -187,6 +188,8 @@ pub fn view() -> MeshView {
 
 pub struct Fixture {
     pub api: SocketAddr,
+    /// Where everyone finds health probes.
+    pub health: SocketAddr,
     pub published: Arc<Published>,
     pub events: Arc<EventLog>,
     pub metrics: Arc<Metrics>,
@@ -248,6 +251,8 @@ pub fn start(view: MeshView) -> Fixture {
         address: SocketAddr::from(([10, 0, 0, 1], 7700)),
         listen: "0.0.0.0:7700".to_owned(),
         api: "127.0.0.1:7701".to_owned(),
+        agent_check: Some("127.0.0.1:7702".to_owned()),
+        names: None,
         data_dir: "data".to_owned(),
         config_file: None,
         started: wall(),
@@ -272,7 +277,7 @@ pub fn start(view: MeshView) -> Fixture {
     };
     let by_hand = Arc::new(ByHand::new(probes));
     let pushes = Pushes::new(Arc::clone(&prober), Arc::clone(&published), asks, None);
-    let counters: super::Counters = (Box::new(TransportMetrics::default), Box::new(move || prober.stats()));
+    let counters: super::Counters = Box::new(TransportMetrics::default);
     let gate = Arc::new(Gate::new(data.path(), 0));
     let audit = Audit::open(data.path()).unwrap();
     let (asks, asked) = mpsc::channel(64);
@@ -300,17 +305,19 @@ pub fn start(view: MeshView) -> Fixture {
         Arc::clone(&events),
         (local, failures, callers),
         Arc::clone(&metrics),
-        counters,
+        (counters, prober),
         control,
     );
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let api = listener.local_addr().unwrap();
-    let entrance = in_the_clear(&listener).unwrap();
+    let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let health = open.local_addr().unwrap();
     let streams = Arc::clone(&service.0.streams);
     let threads = Threads { runtime: tokio::runtime::Handle::current(), descriptors: 1024 };
-    serve(listener, service, entrance, &threads).unwrap();
+    serve(listener, service.clone(), Entrance::Clear(Channel::Local), &threads).unwrap();
+    serve(open, service, Entrance::Clear(Channel::Open), &threads).unwrap();
     let (asked, leaves) = (Mutex::new(asked), Mutex::new(leaves));
-    Fixture { api, published, events, metrics, data, asked, leaves, streams, _log: layer }
+    Fixture { api, health, published, events, metrics, data, asked, leaves, streams, _log: layer }
 }
 
 /// An answer as it came.

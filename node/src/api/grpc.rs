@@ -166,6 +166,7 @@ async fn asked(request: Request, caller: &Caller, peer: &Peer) -> Result<String,
     let name = grpc_health::requested(&body.map_err(|_| unreadable())?).ok_or_else(unreadable)?;
     // What came with a token was let in by it.
     match (caller, peer.channel) {
+        (_, Channel::Open) if !name.is_empty() => Err(guard::denied(Denied::NotSecure)),
         (Caller::Anyone, Channel::Secure) if !name.is_empty() => Err(guard::denied(Denied::NoToken)),
         _ => Ok(name),
     }

@@ -161,7 +161,7 @@ pub fn denied(why: Denied) -> Refusal {
         }
         Denied::NotSecure => Refusal::new(
             Fault::NotSecure,
-            "nothing is changed, and no token is taken, over an unencrypted connection from elsewhere",
+            "health probes alone are answered, and no token is taken, over an unencrypted connection from elsewhere",
             "use the address of `api.tls_listen`; a token that was sent in the clear should be revoked",
         ),
         Denied::NotBearer => Refusal::new(

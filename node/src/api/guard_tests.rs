@@ -2,6 +2,7 @@
 
 use super::fixture::{ask, get, raw, start, view};
 use super::limits::{Limit, MAX_WAITING};
+use crate::access::Scope;
 use crate::answers::{ErrorAnswer, HealthAnswer, InstancesAnswer, MembersAnswer, ServicesAnswer};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
@@ -182,4 +183,37 @@ async fn lists_are_filtered_and_come_in_pages() {
     assert_eq!(names, ["host-1", "host-2", "host-3"]);
     let failed: MembersAnswer = get(api, "/v1/members?state=failed,suspect", 200).await;
     assert_eq!((failed.members.len(), failed.counts.alive), (2, 1));
+}
+
+#[tokio::test]
+async fn in_the_clear_from_elsewhere_there_are_health_probes_and_nothing_else() {
+    let fixture = start(view());
+    let token = format!("Authorization: Bearer {}", fixture.token(Scope::Operate));
+    for path in ["/livez", "/livez/engine", "/readyz", "/healthz", "/health", "/ready", "/ops/status", "/health/queues"]
+    {
+        assert_eq!(ask(fixture.health, &format!("GET {path}"), &[]).await.status, 200, "{path}");
+    }
+    for request in [
+        "GET /",
+        "GET /metrics",
+        "GET /api/metrics",
+        "GET /v1/health",
+        "GET /v1/instances",
+        "GET /v1/events",
+        "GET /v1/agent",
+        "PUT /v1/push/web",
+        "PUT /v1/instances/api@1",
+        "POST /v1/breakers/web/web@10.0.0.1:80/permit",
+        "POST /-/reload",
+        "POST /v1/agent/leave",
+    ] {
+        let reply = ask(fixture.health, request, &[]).await;
+        assert!(reply.status == 404 || reply.status == 403, "{request}: {} {}", reply.status, reply.body);
+        let reply = ask(fixture.health, request, &[&token]).await;
+        assert_eq!(reply.status, 403, "a token that comes so is not taken: {request}: {}", reply.body);
+    }
+    for path in ["/health?format=prometheus", "/health?format=openmetrics"] {
+        let reply = ask(fixture.health, &format!("GET {path}"), &[]).await;
+        assert_eq!(reply.status, 403, "metrics by another name: {}", reply.body);
+    }
 }

@@ -46,6 +46,7 @@ pub async fn health(
         Form::Json => agent_health(&checks),
         Form::HealthJson => health_json(&state.0, &checks),
         // Health is for everyone, metrics are not.
+        Form::Metrics if peer.channel == Channel::Open => return Err(guard::denied(Denied::NotSecure)),
         Form::Metrics if caller == Caller::Anyone && peer.channel == Channel::Secure => {
             return Err(guard::denied(Denied::NoToken));
         }

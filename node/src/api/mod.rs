@@ -13,6 +13,7 @@ mod guard;
 mod health;
 mod health_forms;
 mod instances;
+mod integrations;
 mod kept;
 mod kubernetes;
 pub mod limits;
@@ -58,9 +59,10 @@ use axum::Router;
 use axum::middleware;
 use kept::Kept;
 use limits::{MAX_CONNECTIONS, MAX_EVENT_STREAMS, MAX_WAITING};
+use operation::Operation;
 use quorate_core::{UnixMs, Zone};
 use quorate_mesh::MeshView;
-use quorate_probe::ProbeStats;
+use quorate_probe::Prober;
 use quorate_transport::TransportMetrics;
 use refusal::Refusal;
 use request_id::RequestIds;
@@ -89,6 +91,10 @@ pub struct About {
     pub listen: String,
     /// Where the API is.
     pub api: String,
+    /// Where agent-checks are answered, if they are.
+    pub agent_check: Option<String>,
+    /// Where the name server is, if there is one.
+    pub names: Option<String>,
     /// Where its state is.
     pub data_dir: String,
     /// The file it was configured from.
@@ -101,8 +107,8 @@ pub struct About {
     pub certificate_expires_unix_s: i64,
 }
 
-/// Reads the transport's and the prober's counters.
-pub type Counters = (Box<dyn Fn() -> TransportMetrics + Send + Sync>, Box<dyn Fn() -> ProbeStats + Send + Sync>);
+/// Reads the transport's counters.
+pub type Counters = Box<dyn Fn() -> TransportMetrics + Send + Sync>;
 
 /// What lets changes in, notes them and carries them out.
 pub struct Control {
@@ -138,6 +144,7 @@ struct Inner {
     callers: Arc<Callers>,
     metrics: Arc<Metrics>,
     counters: Counters,
+    prober: Arc<Prober>,
     streams: Arc<Semaphore>,
     waiting: Semaphore,
     request_ids: RequestIds,
@@ -158,7 +165,7 @@ impl Service {
         events: Arc<EventLog>,
         (local, failures, callers): (Arc<LocalProbes>, Arc<Failures>, Arc<Callers>),
         metrics: Arc<Metrics>,
-        counters: Counters,
+        (counters, prober): (Counters, Arc<Prober>),
         control: Control,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -170,6 +177,7 @@ impl Service {
             callers,
             metrics,
             counters,
+            prober,
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
             waiting: Semaphore::new(MAX_WAITING),
             request_ids: RequestIds::default(),
@@ -230,23 +238,17 @@ struct Picture {
     now: UnixMs,
 }
 
-fn router(service: Service) -> Router {
-    let routes =
-        operations::all().fold(Router::new(), |router, operation| router.route(operation.path, (operation.handler)()));
+/// What is served to those who come in so: whoever asks in the clear from elsewhere finds the health probes, and nothing else.
+fn router(service: Service, entrance: &Entrance) -> Router {
+    let served = |operation: &&Operation| entrance.channel() != Channel::Open || operation.is_probe();
+    let routes = operations::all()
+        .filter(served)
+        .fold(Router::new(), |router, operation| router.route(operation.path, (operation.handler)()));
     routes
         .fallback(guard::unknown_path)
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(middleware::from_fn_with_state(service.clone(), guard::guard))
         .with_state(service)
-}
-
-/// How requests come in by a listener that speaks no TLS.
-///
-/// # Errors
-/// When the listener has no address.
-pub fn in_the_clear(listener: &TcpListener) -> std::io::Result<Entrance> {
-    let local = listener.local_addr()?.ip().is_loopback();
-    Ok(Entrance::Clear(if local { Channel::Local } else { Channel::Open }))
 }
 
 /// Where the API runs: threads of its own, so that no number of readers keeps the engine, the network or the probes from theirs.
@@ -271,7 +273,7 @@ pub fn serve(listener: TcpListener, service: Service, entrance: Entrance, thread
         let mut next = Some(first);
         loop {
             if let Some(listener) = next.take() {
-                let (router, metrics) = (router(service.clone()), Arc::clone(&service.0.metrics));
+                let (router, metrics) = (router(service.clone(), &entrance), Arc::clone(&service.0.metrics));
                 let run = server::run(listener, router, metrics, bounds, entrance.clone());
                 let ended = tokio::spawn(run).await;
                 tracing::error!(?ended, "the API broke off; it is started again");

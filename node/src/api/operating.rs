@@ -29,7 +29,7 @@ const PROBES: &str = "probes";
 
 /// Every queue.
 pub async fn queues(State(service): State<Service>) -> Json<QueuesAnswer> {
-    let queues = [(PROBES.to_owned(), probes(&(service.0.counters.1)()))];
+    let queues = [(PROBES.to_owned(), probes(&service.0.prober.stats()))];
     Json(QueuesAnswer { timestamp: time(service.picture().now), queues: queues.into() })
 }
 
@@ -39,7 +39,7 @@ pub async fn queue(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<QueueAnswer>, Refusal> {
     match name?.as_str() {
-        PROBES => Ok(Json(probes(&(service.0.counters.1)()))),
+        PROBES => Ok(Json(probes(&service.0.prober.stats()))),
         other => {
             let detail = format!("there is no queue {:?}", other.chars().take(64).collect::<String>());
             Err(Refusal::new(Fault::UnknownQueue, detail, "GET /health/queues lists them"))
@@ -63,7 +63,7 @@ fn probes(stats: &ProbeStats) -> QueueAnswer {
 
 /// The caches.
 pub async fn caches(State(service): State<Service>) -> Json<CachesAnswer> {
-    let stats = (service.0.counters.1)();
+    let stats = service.0.prober.stats();
     let (hits, misses) = (stats.dns_cache_hits, stats.dns_lookups);
     let share = |hits: u64, all: u64| {
         let permille = hits.saturating_mul(1000) / all;

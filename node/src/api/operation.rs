@@ -115,6 +115,11 @@ impl Operation {
         self.path.starts_with("/v1/")
     }
 
+    /// Is it a health probe, which everyone may ask? Not what instances push.
+    pub fn is_probe(&self) -> bool {
+        self.access == Access::Public && (self.method == Method::Get || self.path.starts_with("/grpc."))
+    }
+
     /// The names in braces.
     pub fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)

@@ -7,7 +7,7 @@ use super::operation::{ASK, Method, health_json, json, text};
 pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
-    breaker_operations, changes, discovery, events, failures, grpc, health, health_forms, instances, kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
+    breaker_operations, changes, discovery, events, failures, grpc, health, health_forms, instances, integrations, kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
 use crate::answers::{
@@ -298,14 +298,12 @@ pub const OPERATIONS: &[Operation] = &[
         handler: || get(operating::queue),
         ..READY
     },
-    Operation {
-        path: "/health/cache",
-        name: "caches",
-        summary: "The agent's caches",
-        answers: &[json::<CachesAnswer>(200, "The caches")],
-        handler: || get(operating::caches),
-        ..READY
-    },
+    CACHES,
+    Operation { path: "/health/catalog/cache", name: "catalog_cache", ..CACHES },
+    integrations::INTEGRATIONS,
+    Operation { path: "/auth/health-check", name: "auth_health_check", ..integrations::INTEGRATIONS },
+    integrations::POOLS,
+    integrations::STORE_POOL,
     METRICS,
     Operation { path: "/api/metrics", name: "api_metrics", ..METRICS },
     Operation {
@@ -441,6 +439,15 @@ const READY: Operation = Operation {
     faults: &[],
     handler: || get(health_forms::ready),
     ..ASK
+};
+
+const CACHES: Operation = Operation {
+    path: "/health/cache",
+    name: "caches",
+    summary: "The agent's caches",
+    answers: &[json::<CachesAnswer>(200, "The caches")],
+    handler: || get(operating::caches),
+    ..READY
 };
 
 const METRICS: Operation = Operation {

@@ -13,7 +13,7 @@ use crate::config::request;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
-use quorate_core::{AgentId, InstanceId, Intent, Placement, UnixMs, Verdict};
+use quorate_core::{AgentId, InstanceId, Intent, Placement, Registration, UnixMs, Verdict};
 use quorate_mesh::{Command, MemberState, MemberView};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub async fn register(
     let id = instance_id(&name?)?;
     let requested = request::read(&id, body, service.0.about.address.ip());
     let requested = requested.map_err(|said| Refusal::new(Fault::Invalid, said.join("; "), "correct the body"))?;
+    host_of_the_agent(&requested.registration, &caller)?;
     let Picture { view, .. } = service.picture();
     if let Some(known) = view.instances.get(&id).filter(|known| known.home != view.agent) {
         let detail = format!("{id} is registered by {} ({}) already", known.home_name, known.home);
@@ -41,6 +42,18 @@ pub async fn register(
     let done = service.0.control.registrar.register(requested.registration, owner(&caller), requested.ttl).await;
     done.map_err(|why| refusal(&service, &id, why))?;
     Ok(Json(ChangedAnswer { instance: id }))
+}
+
+/// Whoever may only register may not have the agent open, read or send what belongs to its host.
+fn host_of_the_agent(registration: &Registration, caller: &Caller) -> Result<(), Refusal> {
+    match registration.check.kind.host_use() {
+        Some(what) if !owner(caller).1 => Err(Refusal::new(
+            Fault::Forbidden,
+            format!("this check {what}, which takes a token with the scope `operate`"),
+            "use such a token, or name the instance in the agent's configuration",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Withdraws one.

@@ -103,6 +103,48 @@ async fn only_a_lost_agent_is_forgotten() {
 }
 
 #[tokio::test]
+async fn who_may_only_register_reaches_nothing_of_the_agents_host() {
+    let fixture = start(view());
+    let (token, operator) = (fixture.token(Scope::Register), fixture.token(Scope::Operate));
+    let body = |check: &str| format!("{{\"service\": \"api\", \"check\": {check}}}");
+    for (check, what) in [
+        (r#"{"protocol": "unix", "socket": "/run/docker.sock", "probe_data": "GET /"}"#, "opens a socket"),
+        (r#"{"protocol": "container", "container": "web"}"#, "container engine"),
+        (r#"{"protocol": "push", "token": {"file": "push-token"}}"#, "uses a secret"),
+        (r#"{"headers": {"X-Key": {"file": "push-token"}}}"#, "uses a secret"),
+        (r#"{"headers": {"X-Key": {"env": "KEY", "prefix": "Bearer "}}}"#, "uses a secret"),
+        (r#"{"basic_auth": {"user": "a", "password": {"env": "KEY"}}}"#, "uses a secret"),
+        (
+            r#"{"protocol": "metric", "json": "$.a", "warning": 1, "headers": {"X-Key": {"env": "KEY"}}}"#,
+            "uses a secret",
+        ),
+        (r#"{"protocol": "redis", "password": {"file": "push-token"}}"#, "uses a secret"),
+        (r#"{"protocol": "grpc", "metadata": {"x-key": {"env": "KEY"}}}"#, "uses a secret"),
+        (r#"{"protocol": "https", "ca_file": "/etc/shadow"}"#, "reads a file"),
+        (r#"{"protocol": "tls", "client_cert_file": "/etc/shadow"}"#, "reads a file"),
+        (r#"{"protocol": "postgres", "tls": true, "ca_file": "/etc/shadow"}"#, "reads a file"),
+        (r#"{"protocol": "grpc", "tls": true, "client_cert_file": "/etc/shadow"}"#, "reads a file"),
+    ] {
+        let refused = fixture.change(&token, "PUT /v1/instances/api@1", &body(check)).await;
+        let error: ErrorAnswer = refused.json();
+        assert!(refused.status == 403 && error.detail.contains(what), "{check}: {}", refused.body);
+        assert!(fixture.told().is_none(), "{check}");
+        let done = fixture.change(&operator, "PUT /v1/instances/api@1", &body(check)).await;
+        assert_eq!(done.status, 200, "{check}: {}", done.body);
+        assert!(fixture.told().is_some(), "{check}");
+    }
+    for who in [&token, &operator] {
+        let program = body(r#"{"protocol": "exec", "command": ["/bin/true"]}"#);
+        let refused = fixture.change(who, "PUT /v1/instances/api@2", &program).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+    }
+    for check in [r#"{"headers": {"X-Plain": "yes"}}"#, r#"{"protocol": "https"}"#, r#"{"protocol": "tcp"}"#] {
+        let done = fixture.change(&token, "PUT /v1/instances/api@3", &body(check)).await;
+        assert_eq!(done.status, 200, "{check}: {}", done.body);
+    }
+}
+
+#[tokio::test]
 async fn an_operator_has_the_agent_leave_for_good() {
     let fixture = start(view());
     let (operator, other) = (fixture.token(Scope::Operate), fixture.token(Scope::Register));

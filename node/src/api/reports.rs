@@ -4,7 +4,7 @@ use super::parameters::{Kind, Parameter, Parameters};
 use super::refusal::{Fault, Refusal};
 use super::words::time;
 use super::{Picture, Service, health};
-use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, Status};
+use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer, Status};
 use crate::history::History;
 use crate::history::bucket::Bucket;
 use crate::history::timeline::{Uptime, incidents, uptime};
@@ -14,7 +14,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use quorate_core::{InstanceId, ServiceName, UnixMs};
+use quorate_core::{AgentId, InstanceId, ServiceName, UnixMs};
+use quorate_mesh::{MeshView, ObserverView};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -136,8 +137,13 @@ fn make(
     let from = UnixMs(now.0.saturating_sub(hours * HOUR_MS));
     let (mut whole, mut counted, mut reports, mut faults) =
         (Bucket::default(), Uptime::default(), Vec::new(), Vec::new());
+    let (mut samples, mut span_ms) = (BTreeMap::<u64, Bucket>::new(), 0);
     for id in ids {
-        let bucket = history.probes(id, from, now)?;
+        let (width, buckets) = history.probes(id, from, now)?;
+        let mut bucket = Bucket::default();
+        buckets.values().for_each(|one| bucket.merge(one));
+        buckets.iter().for_each(|(start, one)| samples.entry(*start).or_default().merge(one));
+        span_ms = width.ms();
         let moments = history.moments(id, from, now)?;
         let time_up = uptime(&moments, from, now);
         reports.push(InstanceReport {
@@ -180,15 +186,56 @@ fn make(
         sample_count: whole.passed,
         uptime_windows: windows?,
         instances: reports,
-        observers: vec![ObserverReport {
-            agent: view.agent,
-            name: view.name.clone(),
-            total_health_checks: whole.checks,
-            successful_checks: whole.passed,
-        }],
+        samples: samples.iter().map(|(start, bucket)| sample(*start, span_ms, bucket)).collect(),
+        observers: observers(history, &view, ids, (from, now), &whole)?,
         incidents: incidents.collect(),
         view: answer,
     })
+}
+
+fn sample(start: u64, span_ms: u64, bucket: &Bucket) -> SampleAnswer {
+    SampleAnswer {
+        from: time(UnixMs(start)),
+        span_ms,
+        total_health_checks: bucket.checks,
+        successful_checks: bucket.passed,
+        avg_response_time_ms: bucket.mean_ms(),
+        p95_response_time_ms: bucket.p95_ms(),
+    }
+}
+
+/// Everyone who observes one of the instances now, by its votes over time.
+fn observers(
+    history: &History,
+    view: &MeshView,
+    ids: &[InstanceId],
+    (from, to): (UnixMs, UnixMs),
+    own: &Bucket,
+) -> anyhow::Result<Vec<ObserverReport>> {
+    let mut voted: BTreeMap<(&str, AgentId), (&ObserverView, usize, Uptime)> = BTreeMap::new();
+    for instance in ids.iter().filter_map(|id| view.instances.get(id)) {
+        for observer in &instance.observers {
+            let moments = history.votes(&instance.instance, observer.agent, from, to)?;
+            let entry = voted.entry((&observer.name, observer.agent)).or_insert((observer, 0, Uptime::default()));
+            entry.1 += 1;
+            entry.2 = entry.2.and(uptime(&moments, from, to));
+        }
+    }
+    let report = |(observer, instances, voted): (&ObserverView, usize, Uptime)| {
+        let own = (observer.agent == view.agent).then_some(own);
+        ObserverReport {
+            agent: observer.agent,
+            name: observer.name.clone(),
+            zone: observer.zone.clone(),
+            instances,
+            pass_percent: voted.percent(),
+            pass_ms: voted.up_ms,
+            fail_ms: voted.down_ms,
+            total_health_checks: own.map(|own| own.checks),
+            successful_checks: own.map(|own| own.passed),
+        }
+    };
+    Ok(voted.into_values().map(report).collect())
 }
 
 fn window(history: &History, ids: &[InstanceId], now: UnixMs, hours: u64) -> anyhow::Result<Uptime> {

@@ -50,7 +50,8 @@ pub enum Entrance {
 }
 
 impl Entrance {
-    fn channel(&self) -> Channel {
+    /// Over which channel that is.
+    pub fn channel(&self) -> Channel {
         match self {
             Self::Clear(channel) => *channel,
             Self::Tls(_) => Channel::Secure,

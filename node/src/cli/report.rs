@@ -50,6 +50,10 @@ impl Question for Report {
         text(answer)
     }
 
+    fn wide(&self, answer: &ReportAnswer) -> String {
+        format!("{}{}", text(answer), observers(answer))
+    }
+
     fn names(&self, answer: &ReportAnswer) -> Vec<String> {
         answer.instances.iter().map(|instance| instance.instance.to_string()).collect()
     }
@@ -91,6 +95,23 @@ fn text(answer: &ReportAnswer) -> String {
         let class = incident.class.as_deref().map_or_else(String::new, |class| format!(" ({})", clean(class)));
         let (since, lasted) = (span::clock(&incident.from), span::words(incident.duration_ms));
         let _ = writeln!(text, "  down       {} at {since} for {lasted}{ended}{class}", incident.instance);
+    }
+    text
+}
+
+/// How each observer voted, those that saw most failures first.
+fn observers(answer: &ReportAnswer) -> String {
+    let mut observers: Vec<_> = answer.observers.iter().collect();
+    observers.sort_by_key(|observer| std::cmp::Reverse(observer.fail_ms));
+    let mut text = String::new();
+    for observer in observers {
+        let probes = match (observer.total_health_checks, observer.successful_checks) {
+            (Some(all), Some(passed)) => format!(", {all} probes, {} failed", all - passed),
+            _ => String::new(),
+        };
+        let (name, zone) = (clean(&observer.name), clean(observer.zone.as_str()));
+        let (passed, failed) = (percent(observer.pass_percent), span::words(observer.fail_ms));
+        let _ = writeln!(text, "  observer   {name} in {zone}: voted pass {passed}, fail for {failed}{probes}");
     }
     text
 }

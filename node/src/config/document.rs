@@ -106,6 +106,17 @@ impl Texts {
     /// # Errors
     /// What cannot be parsed, what is said twice, and variables that are not set.
     pub fn document(&self, variable: impl Fn(&str) -> Option<String>) -> Result<DeTable<'_>, ConfigErrors> {
+        let mut whole = self.literal()?;
+        let mut faults = Vec::new();
+        fill_table(&mut whole, "", &variable, &mut faults);
+        if faults.is_empty() { Ok(whole) } else { Err(self.errors(faults)) }
+    }
+
+    /// The document as it is written: what others send must not read this process's environment.
+    ///
+    /// # Errors
+    /// What cannot be parsed, and what is said twice.
+    pub fn literal(&self) -> Result<DeTable<'_>, ConfigErrors> {
         let mut faults = Vec::new();
         let mut whole = DeTable::new();
         for place in &self.places {
@@ -118,9 +129,6 @@ impl Texts {
             if syntax.is_empty() {
                 merge(&mut whole, table.into_inner(), "", place.overrides, &mut faults);
             }
-        }
-        if faults.is_empty() {
-            fill_table(&mut whole, "", &variable, &mut faults);
         }
         if faults.is_empty() { Ok(whole) } else { Err(self.errors(faults)) }
     }

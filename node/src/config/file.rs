@@ -13,6 +13,7 @@ use quorate_core::Zone;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use toml::de::DeTable;
 
 /// Reads and checks a file, or the files of a directory, and what the environment says of single keys.
 ///
@@ -20,30 +21,33 @@ use std::path::Path;
 /// Everything that is wrong with it.
 pub fn load(path: Option<&Path>) -> Result<FileSettings, ConfigErrors> {
     let texts = path.map_or_else(|| Ok(Texts::default()), Texts::read)?.environment(std::env::vars());
-    let mut settings = read(&texts, |name| std::env::var(name).ok())?;
+    let document = texts.document(|name| std::env::var(name).ok())?;
+    let mut settings = settings(&texts, &document)?;
     settings.path = path.map(Path::to_path_buf);
     Ok(settings)
 }
 
-/// Reads and checks the text of a file shown as `file`.
+/// Reads and checks a text shown as `file`; variables in it stay as they are written.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(file: &str, text: &str) -> Result<FileSettings, ConfigErrors> {
-    read(&Texts::of(file, text), |name| std::env::var(name).ok())
+    let texts = Texts::of(file, text);
+    let document = texts.literal()?;
+    settings(&texts, &document)
 }
 
-fn read(texts: &Texts, variable: impl Fn(&str) -> Option<String>) -> Result<FileSettings, ConfigErrors> {
-    let document = texts.document(variable)?;
+fn settings(texts: &Texts, document: &DeTable<'_>) -> Result<FileSettings, ConfigErrors> {
     let mut faults = Faults::default();
-    let root = Section::open("", 0, &document, &ROOT, &mut faults);
-    let mut settings = FileSettings { document: as_table(&document), ..FileSettings::default() };
+    let root = Section::open("", 0, document, &ROOT, &mut faults);
+    let mut settings = FileSettings { document: as_table(document), ..FileSettings::default() };
     agent(&root, &mut settings, &mut faults);
     api::read(&root, &mut settings, &mut faults);
     probe(&root, &mut settings, &mut faults);
     settings.log = log::read(&root, &mut faults);
     record(&root, &mut settings, &mut faults);
-    settings.dns = dns(&root, settings.allow_remote, &mut faults);
+    settings.dns =
+        root.table("dns", &DNS, &mut faults).and_then(|dns| api::restricted(&dns, "listen", "from", &mut faults));
     settings.statsd = exports::statsd(&root, &mut faults);
     settings.otlp = exports::otlp(&root, &mut faults);
     settings.history_bytes = history(&root, &mut faults);
@@ -123,19 +127,6 @@ fn probe(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
 
 /// Most probes at once: each holds a socket.
 const MAX_PROBES: u32 = 10_000;
-
-fn dns(root: &Section<'_>, allow_remote: bool, faults: &mut Faults) -> Option<SocketAddr> {
-    let section = root.table("dns", &DNS, faults)?;
-    let address = parsed(&section, "listen", faults, socket_address)?;
-    if !address.ip().is_loopback() && !allow_remote {
-        let (at, key) = section.place("listen");
-        let message = format!(
-            "{address} is not a loopback address; if everyone who can reach it may know where services are, set `allow_remote = true` under [api]"
-        );
-        faults.add(at, key, message);
-    }
-    Some(address)
-}
 
 /// Sizes of the history's file.
 const HISTORY_BYTES: RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024 * 1024;

@@ -57,7 +57,8 @@ pub const API: SectionKeys = SectionKeys {
     keys: &[
         key("listen"),
         key("agent_check"),
-        key("allow_remote"),
+        key("agent_check_from"),
+        key("health_listen"),
         key("tls_listen"),
         key("tls_cert_file"),
         key("tls_key_file"),
@@ -101,7 +102,7 @@ pub const RECORD: SectionKeys = SectionKeys { path: "record", keys: &[key("path"
 pub const HISTORY: SectionKeys = SectionKeys { path: "history", keys: &[key("enabled"), key("max_bytes")] };
 
 /// `[dns]`
-pub const DNS: SectionKeys = SectionKeys { path: "dns", keys: &[key("listen")] };
+pub const DNS: SectionKeys = SectionKeys { path: "dns", keys: &[key("listen"), key("from")] };
 
 /// `[statsd]`
 pub const STATSD: SectionKeys =

@@ -20,6 +20,7 @@ mod schema;
 mod services;
 mod settings;
 
+pub use api::Restricted;
 pub use command::{Args, run};
 pub use document::flattened;
 #[cfg(feature = "statsd")]

@@ -48,6 +48,13 @@ pub fn read(id: &InstanceId, mut body: Map<String, Value>, own: IpAddr) -> Resul
             |said: &String| said.replace("service[0].instance[0].", "").replace("service[0].name", "service");
         errors.said().iter().map(own_words).map(|said| said.replace("service[0].", "")).collect::<Vec<_>>()
     })?;
+    // What would be run is in no registration: nothing that is asked of the API runs a program.
+    if settings.services.iter().any(|service| service.program.is_some()) {
+        return Err(vec![
+            "check.protocol: a program is run only as the configuration of its host says; name the check there"
+                .to_owned(),
+        ]);
+    }
     let registration = settings.services.iter().flat_map(|service| service.registrations(own)).next();
     registration
         .map(|registration| Requested { registration, ttl })
@@ -100,5 +107,10 @@ mod tests {
         assert!(asked(json!({ "service": "web", "zone": "x" })).unwrap_err()[0].contains("not a known field"));
         assert!(asked(json!({ "service": "web", "ttl": "2d" })).unwrap_err()[0].contains("24h"));
         assert!(asked(json!({ "service": "web", "check": { "path": null } })).is_err());
+        let variable = asked(json!({ "service": "web", "check": { "path": "/${PATH}$$" } })).unwrap();
+        let target = format!("{:?}", variable.registration.check);
+        assert!(target.contains("/${PATH}$$"), "nobody who registers reads the agent's environment: {target}");
+        let program = json!({ "service": "web", "check": { "protocol": "exec", "command": ["/bin/true"] } });
+        assert!(asked(program).unwrap_err()[0].contains("only as the configuration of its host says"));
     }
 }

@@ -29,6 +29,7 @@ const KINDS: &[(Kind, &[&str])] = &[
             "agent.join",
             "api.listen",
             "api.agent_check",
+            "api.health_listen",
             "api.tls_listen",
             "api.tls_cert_file",
             "api.tls_key_file",
@@ -74,7 +75,6 @@ const KINDS: &[(Kind, &[&str])] = &[
     (
         Kind::Flag,
         &[
-            "api.allow_remote",
             "log.access",
             "history.enabled",
             "otlp.metrics",
@@ -130,6 +130,8 @@ const KINDS: &[(Kind, &[&str])] = &[
     (
         Kind::List,
         &[
+            "api.agent_check_from",
+            "dns.from",
             "probe.allow_targets",
             "service.instance.tags",
             "service.check.expected_status_codes",

@@ -1,6 +1,6 @@
 //! The resolved settings of an agent, and every default in one place.
 
-use super::api::{ApiSettings, in_the_clear};
+use super::api::{ApiSettings, Restricted, in_the_clear};
 use super::exports::{OtlpSettings, StatsdSettings};
 use super::flags::Flags;
 use super::services::Service;
@@ -29,7 +29,7 @@ pub struct Settings {
     /// How the API is reached otherwise, and who is let in.
     pub api_access: ApiSettings,
     /// TCP address that answers HAProxy's agent-checks, if any.
-    pub agent_check: Option<SocketAddr>,
+    pub agent_check: Option<Restricted>,
     /// Where identity and state are kept.
     pub data_dir: PathBuf,
     /// `HOST:PORT` of a member.
@@ -39,7 +39,7 @@ pub struct Settings {
     /// What of this host the probes may use.
     pub own: Own,
     /// UDP and TCP address of the name server, if any.
-    pub dns: Option<SocketAddr>,
+    pub dns: Option<Restricted>,
     /// Metrics by StatsD, if they are told so.
     pub statsd: Option<StatsdSettings>,
     /// Metrics and traces by OTLP, likewise.
@@ -171,7 +171,7 @@ pub fn defaults() -> toml::Table {
             "name": host_name(), "zone": Zone::default().as_str(), "listen": DEFAULT_LISTEN,
             "data_dir": default_data_dir().display().to_string(),
         },
-        "api": { "listen": DEFAULT_API, "allow_remote": false, "rate_limit": access.rate_limit },
+        "api": { "listen": DEFAULT_API, "rate_limit": access.rate_limit },
         "probe": {
             "max_concurrent": probe.max_concurrent, "max_per_host": probe.max_per_host,
             "dns_cache_ttl": span(probe.dns_cache_ttl), "keepalive": span(probe.keepalive), "allow_targets": [],
@@ -202,9 +202,7 @@ pub struct FileSettings {
     /// `api.listen`
     pub api: Option<SocketAddr>,
     /// `api.agent_check`
-    pub agent_check: Option<SocketAddr>,
-    /// `api.allow_remote`
-    pub allow_remote: bool,
+    pub agent_check: Option<Restricted>,
     /// The rest of `[api]`
     pub api_access: ApiSettings,
     /// `[probe]`
@@ -213,8 +211,8 @@ pub struct FileSettings {
     pub own: Own,
     /// `[log]`
     pub log: LogSettings,
-    /// `dns.listen`
-    pub dns: Option<SocketAddr>,
+    /// `[dns]`
+    pub dns: Option<Restricted>,
     /// `[statsd]`
     pub statsd: Option<StatsdSettings>,
     /// `[otlp]`
@@ -242,7 +240,7 @@ impl Settings {
             Some(address) => address,
             None => default(DEFAULT_API)?,
         };
-        if !api.ip().is_loopback() && !file.allow_remote {
+        if !api.ip().is_loopback() {
             return Err(usage(in_the_clear(api)));
         }
         let listen = match flags.listen.or(file.listen) {

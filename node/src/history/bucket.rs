@@ -27,6 +27,12 @@ impl Width {
         }
     }
 
+    /// The shorter one where such buckets are still kept.
+    pub fn for_span(from: UnixMs, to: UnixMs) -> Self {
+        let kept = u64::try_from(Self::FiveMinutes.kept().as_millis()).unwrap_or(u64::MAX);
+        if to.0.saturating_sub(from.0) < kept { Self::FiveMinutes } else { Self::Hour }
+    }
+
     /// How long such buckets are kept.
     pub fn kept(self) -> Duration {
         match self {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::agent::clock::Clock;
-use crate::api::fixture::view;
-use quorate_core::{Cause, Phase, Verdict};
+use crate::api::fixture::{observer, view};
+use quorate_core::{AbstainReason, Cause, Phase, Verdict, Vote};
 
 const HOUR: u64 = 3_600_000;
 
@@ -59,6 +59,48 @@ fn what_the_agent_could_not_see_is_charged_to_nobody() {
 }
 
 #[test]
+fn each_observers_votes_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = history(dir.path());
+    let voted = |vote: Option<Vote>, heard: bool| {
+        let mut view = shown(Verdict::Up, true);
+        let instances = Arc::make_mut(&mut view.instances);
+        let mut observer = observer(2, vote);
+        observer.heard = heard;
+        Arc::make_mut(instances.get_mut(&id()).unwrap()).observers = vec![observer];
+        view
+    };
+    let fail = Vote::Fail { phase: Phase::Connect, cause: Cause::Refused };
+    for (second, view) in [
+        (10, voted(Some(Vote::Pass), true)),
+        (20, voted(Some(Vote::Warn), true)),
+        (30, voted(Some(fail), true)),
+        (40, voted(Some(fail), false)),
+        (50, voted(Some(Vote::Abstain(AbstainReason::Stalled)), true)),
+        (60, voted(Some(fail), true)),
+        (65, shown(Verdict::Up, false)),
+        (90, MeshView { instances: Arc::default(), ..view() }),
+    ] {
+        history.observe(&view, UnixMs(second * 1000));
+    }
+    history.write(UnixMs(95_000));
+    let of = |agent: u64| {
+        let (from, to) = (UnixMs(0), UnixMs(100_000));
+        timeline::uptime(&history.votes(&id(), AgentId(agent), from, to).unwrap(), from, to)
+    };
+    assert_eq!((of(2).up_ms, of(2).down_ms), (20_000, 15_000), "unheard, abstaining and cut off count for nothing");
+    assert_eq!(of(9).percent(), None);
+    assert_eq!(percent(&history, 0, 100_000), Some(100.0), "a vote is no verdict");
+
+    // What nobody knew anything of any more goes as a whole, in time; what is still so stays.
+    history.observe(&shown(Verdict::Up, true), UnixMs(96_000));
+    history.write(UnixMs(120 * 24 * HOUR));
+    let later = UnixMs(119 * 24 * HOUR);
+    assert!(history.votes(&id(), AgentId(2), UnixMs(0), later).unwrap().len() <= 1);
+    assert_eq!(history.moments(&id(), UnixMs(0), later).unwrap().len(), 1);
+}
+
+#[test]
 fn probes_are_counted_in_both_widths_and_old_ones_go() {
     let dir = tempfile::tempdir().unwrap();
     let history = history(dir.path());
@@ -71,8 +113,8 @@ fn probes_are_counted_in_both_widths_and_old_ones_go() {
         history.write(UnixMs(start + hour * HOUR + 2));
     }
     let counted = |from: u64, to: u64| {
-        let bucket = history.probes(&id(), UnixMs(start + from * HOUR), UnixMs(start + to * HOUR)).unwrap();
-        (bucket.checks, bucket.passed)
+        let (_, buckets) = history.probes(&id(), UnixMs(start + from * HOUR), UnixMs(start + to * HOUR)).unwrap();
+        buckets.values().fold((0, 0), |(checks, passed), one| (checks + one.checks, passed + one.passed))
     };
     assert_eq!((counted(0, 4), counted(1, 2), counted(0, 100)), ((8, 4), (2, 1), (8, 4)));
     history.write(UnixMs(start + 60 * HOUR));

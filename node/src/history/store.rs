@@ -162,19 +162,24 @@ impl Store {
         remove_before(write, MOMENTS, now.0.saturating_sub(kept), true)
     }
 
-    /// The buckets of an instance between two times, together; of an hour each where the shorter ones are gone.
+    /// The buckets of an instance between two times, by when they begin.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn buckets(&self, instance: &str, from: UnixMs, to: UnixMs) -> anyhow::Result<Bucket> {
-        let kept = u64::try_from(Width::FiveMinutes.kept().as_millis()).unwrap_or(u64::MAX);
-        let width = if to.0.saturating_sub(from.0) < kept { Width::FiveMinutes } else { Width::Hour };
+    pub fn buckets(
+        &self,
+        instance: &str,
+        width: Width,
+        from: UnixMs,
+        to: UnixMs,
+    ) -> anyhow::Result<BTreeMap<u64, Bucket>> {
         let rows = self.database.begin_read()?.open_table(table(width))?;
-        let mut whole = Bucket::default();
+        let mut found = BTreeMap::new();
         for row in rows.range((instance, width.start(from))..(instance, to.0))? {
-            whole.merge(&serde_json::from_slice(row?.1.value())?);
+            let (key, value) = row?;
+            found.insert(key.value().1, serde_json::from_slice(value.value())?);
         }
-        Ok(whole)
+        Ok(found)
     }
 
     /// The states of an instance between two times, and before them the one it had at the first.
@@ -194,25 +199,32 @@ impl Store {
     }
 }
 
-/// Removes rows from before `horizon`. `keep_last`: not the last one of an instance before it, which tells what was at the horizon.
+/// Removes rows from before `horizon`. `keep_last`: not the last one of an instance before it, which tells what was at the horizon; unless
+/// that is nothing.
 fn remove_before(write: &WriteTransaction, rows: Rows, horizon: u64, keep_last: bool) -> anyhow::Result<()> {
     let mut rows = write.open_table(rows)?;
     let mut old: Vec<(String, u64)> = Vec::new();
+    // The last row from before the horizon that was seen, and whether it may go although no other comes after it.
+    let mut last: Option<(String, u64, bool)> = None;
     for row in rows.iter()? {
-        let (key, _) = row?;
+        let (key, value) = row?;
         let (instance, at) = key.value();
-        if at < horizon {
-            old.push((instance.to_owned(), at));
+        if at >= horizon {
+            continue;
+        }
+        let goes = !keep_last || serde_json::from_slice::<Moment>(value.value())?.state == State::Absent;
+        if let Some((before, at, goes)) = last.replace((instance.to_owned(), at, goes))
+            && (goes || before == instance)
+        {
+            old.push((before, at));
         }
         if old.len() >= PRUNE_ROWS {
             break;
         }
     }
-    for (index, (instance, at)) in old.iter().enumerate() {
-        let is_last = old.get(index + 1).is_none_or(|(next, _)| next != instance);
-        if !(keep_last && is_last) {
-            rows.remove((instance.as_str(), *at))?;
-        }
+    old.extend(last.filter(|(.., goes)| *goes).map(|(instance, at, _)| (instance, at)));
+    for (instance, at) in &old {
+        rows.remove((instance.as_str(), *at))?;
     }
     Ok(())
 }

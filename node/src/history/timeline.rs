@@ -1,6 +1,6 @@
 //! What an instance was over time, and what of it counts as up and as down.
 
-use quorate_core::{UnixMs, Verdict};
+use quorate_core::{UnixMs, Verdict, Vote};
 use serde::{Deserialize, Serialize};
 
 /// What was stated of an instance.
@@ -24,6 +24,15 @@ impl State {
             Verdict::Up | Verdict::Degraded | Verdict::Partial => Self::Up,
             Verdict::Down => Self::Down,
             Verdict::Starting | Verdict::Draining | Verdict::Maintenance | Verdict::Unknown => Self::Aside,
+        }
+    }
+
+    /// Of one observer's vote.
+    pub fn voted(vote: &Vote) -> Self {
+        match vote {
+            Vote::Pass | Vote::Warn => Self::Up,
+            Vote::Fail { .. } => Self::Down,
+            Vote::Abstain(_) => Self::Aside,
         }
     }
 }

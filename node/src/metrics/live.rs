@@ -383,6 +383,11 @@ impl Metrics {
         Counted::new(&self.api_connections)
     }
 
+    /// Connections of the API now.
+    pub fn connections_now(&self) -> i64 {
+        self.api_connections.get()
+    }
+
     /// HAProxy was told about a server.
     pub fn agent_check(&self, answer: &str) {
         self.agent_checks.with_label_values(&[answer]).inc();

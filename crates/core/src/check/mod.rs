@@ -10,6 +10,7 @@ mod dns;
 mod exchange;
 mod grpc;
 mod home;
+mod host_use;
 mod http;
 pub mod limits;
 mod metric;
