@@ -67,3 +67,22 @@ fn an_agent_that_has_joined_needs_no_token_again() {
     third.start_joining(first, &token);
     third.await_ready();
 }
+
+#[test]
+fn a_token_may_be_in_a_file_that_is_needed_once() {
+    let mut mesh = Mesh::of(1);
+    let (first, file) = (mesh.agents[0].mesh, mesh.path().join("token"));
+    let mut agent = Agent::new(&AgentSetup::new("second", Host::loopback()), mesh.path());
+    agent.start_joining_by_file(first, &file);
+    assert_eq!(agent.process().wait(PATIENCE).code(), Some(2), "there is no such file");
+    assert!(agent.log().contains("the token's file"), "{}", agent.log());
+    std::fs::write(&file, format!("{}\n", mesh.agents[0].token(&[]))).expect("a file");
+    agent.start_joining_by_file(first, &file);
+    agent.await_ready();
+    std::fs::remove_file(&file).expect("it was there");
+    agent.kill();
+    agent.start_joining_by_file(first, &file);
+    agent.await_ready();
+    mesh.agents.push(agent);
+    mesh.each("both see both", PATIENCE, |agent| complete(agent, 2));
+}

@@ -277,6 +277,13 @@ impl Agent {
         self.process = Some(Process::start(&self.name, &self.agent_words(Some(member), Some(token)), &self.log));
     }
 
+    /// Starts it for the first time, to join by a member with the token in a file.
+    pub fn start_joining_by_file(&mut self, member: SocketAddr, token: &Path) {
+        let mut words = self.agent_words(Some(member), None);
+        words.extend(["--token-file".into(), token.into()]);
+        self.process = Some(Process::start(&self.name, &words, &self.log));
+    }
+
     /// Starts it, a member already, with the address of an agent to make contact with.
     pub fn start_towards(&mut self, other: SocketAddr) {
         self.process = Some(Process::start(&self.name, &self.agent_words(Some(other), None), &self.log));

@@ -6,11 +6,14 @@ use crate::usage::usage;
 use anyhow::{Context, bail};
 use quorate_core::AgentId;
 use quorate_transport::{Admission, Identity, IdentityError, JoinToken, join_noting};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The longest a join may take; the mesh answers within five seconds.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Of a token's file so much is read; a token has less.
+const MAX_TOKEN_BYTES: u64 = 4096;
 /// Most members taken from a bootstrap list.
 const MAX_CONTACTS: usize = 32;
 
@@ -38,7 +41,7 @@ pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> a
             returning(settings, store)?;
             Ok(Entry { identity, contacts: store.contacts(), fresh: false })
         }
-        Err(IdentityError::Missing { .. }) => match (&settings.join, token) {
+        Err(IdentityError::Missing { .. }) => match (&settings.join, token.map_or_else(|| token_in(settings), |known| Ok(Some(known)))?) {
             (Some(address), Some(token)) => enter_by_token(settings, address, &token, store).await,
             (Some(_), None) => Err(usage(
                 "joining needs a token: run `quorate token create` where the mesh was begun, and give it with --token or QUORATE_TOKEN",
@@ -51,6 +54,17 @@ pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> a
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// The token that admits this host, from its file. Read only when it is needed: once the host has joined, the file may be gone.
+fn token_in(settings: &Settings) -> anyhow::Result<Option<JoinToken>> {
+    let Some(path) = &settings.token_file else { return Ok(None) };
+    let shown = path.display();
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN_BYTES).read_to_string(&mut text));
+    read.map_err(|error| usage(format!("the token's file {shown}: {error}")))?;
+    let token = text.trim().parse::<JoinToken>();
+    token.map(Some).map_err(|error| usage(format!("the token's file {shown}: {error}")))
 }
 
 /// Who has left for good comes back only when told so.

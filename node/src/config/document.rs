@@ -4,6 +4,7 @@
 //! says where it belongs.
 
 use super::errors::{ConfigError, ConfigErrors};
+use super::familiar;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -38,6 +39,8 @@ struct Place {
 pub struct Texts {
     places: Vec<Place>,
     bytes: usize,
+    /// What is wrong before anything is read.
+    faults: Vec<ConfigError>,
 }
 
 impl Texts {
@@ -85,8 +88,18 @@ impl Texts {
 
     /// Adds what the environment says of single keys, which goes before the files: `QUORATE__API__RATE_LIMIT=100`.
     pub fn environment(mut self, variables: impl Iterator<Item = (String, String)>) -> Self {
-        let mut named: Vec<_> = variables.filter(|(name, _)| name.starts_with(ENVIRONMENT)).collect();
-        named.sort();
+        let variables: BTreeMap<String, String> = variables.collect();
+        for said in familiar::read(&variables) {
+            let begins = self.bytes;
+            match said.value {
+                Ok(text) => self.add(said.name, &text, false, true),
+                Err(message) => {
+                    self.add(said.name, "", false, true);
+                    self.faults.push(ConfigError { offset: begins, key: String::new(), message });
+                }
+            }
+        }
+        let named: Vec<_> = variables.into_iter().filter(|(name, _)| name.starts_with(ENVIRONMENT)).collect();
         for (name, value) in named {
             let keys = name[ENVIRONMENT.len()..].to_ascii_lowercase().replace("__", ".");
             // What is no value of TOML is a text.
@@ -117,7 +130,7 @@ impl Texts {
     /// # Errors
     /// What cannot be parsed, and what is said twice.
     pub fn literal(&self) -> Result<DeTable<'_>, ConfigErrors> {
-        let mut faults = Vec::new();
+        let mut faults = self.faults.clone();
         let mut whole = DeTable::new();
         for place in &self.places {
             let (table, syntax) = DeTable::parse_recoverable(&place.text);

@@ -99,3 +99,13 @@ fn the_environment_goes_before_the_files() {
         "told by whoever reads it, under the variable's name"
     );
 }
+
+#[test]
+fn names_that_others_gave_go_before_the_files_and_clash_with_ours() {
+    let text = "[log]\nlevel = \"info\"\n";
+    let table = document(text, &[], &[("LOGGING_LEVEL", "DEBUG"), ("LOG_JSON", "yes")]).unwrap();
+    assert_eq!(table["log"]["level"].as_str(), Some("debug"));
+    assert_eq!(table["log"]["format"].as_str(), Some("json"));
+    let both = document(text, &[], &[("LOGGING_LEVEL", "DEBUG"), ("QUORATE__LOG__LEVEL", "warn")]).unwrap_err();
+    assert_eq!(both, "LOGGING_LEVEL: says the same as QUORATE__LOG__LEVEL; keep one of them");
+}

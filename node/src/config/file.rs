@@ -91,6 +91,7 @@ fn agent(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     settings.advertise = parsed(&section, "advertise", faults, |text| check_advertised(text).map(|()| text.to_owned()));
     settings.api = parsed(&section, "api", faults, socket_address);
     settings.data_dir = section.take::<String>("data_dir", faults).map(|found| found.value.into());
+    settings.token_file = section.take::<String>("token_file", faults).map(|found| found.value.into());
     settings.join = parsed(&section, "join", faults, |text| check_join(text).map(|()| text.to_owned()));
 }
 

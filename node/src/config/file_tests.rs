@@ -200,6 +200,12 @@ fn secrets_are_named_and_targets_allowed() {
     assert_eq!(http.headers, headers.map(|(name, value)| (name.to_owned(), value)));
     let (CheckKind::Redis(redis), _) = read_check("protocol = 'redis', password = { file = 'pass' }") else { panic!() };
     assert_eq!(redis.password, Some(password));
+    // The same by the name of the file alone.
+    assert_eq!(read_check("protocol = 'redis', password_file = 'pass'").0, CheckKind::Redis(redis));
+    let by_file = read_check("basic_auth = { user = 'me', password_file = 'pass' }");
+    assert_eq!(by_file, read_check("basic_auth = { user = 'me', password = { file = 'pass' } }"));
+    let push = read_check("protocol = 'push', token_file = 'pass'");
+    assert_eq!(push, read_check("protocol = 'push', token = { file = 'pass' }"));
     let own =
         parse("x", "[probe]\nsecrets_dir = \"/s\"\nallow_targets = [\"10.0.0.0/8\", \".internal\"]\n").unwrap().own;
     assert_eq!(own.secrets_dir, Some(PathBuf::from("/s")));

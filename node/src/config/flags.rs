@@ -20,6 +20,9 @@ pub struct Flags {
     /// The token that admits this host, from `quorate token create`
     #[arg(long, value_name = "TOKEN", env = "QUORATE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// The file that holds this token
+    #[arg(long, value_name = "FILE", env = "QUORATE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
     /// This agent's name for people [default: the host's]
     #[arg(long, env = "QUORATE_NAME")]
     pub name: Option<String>,

@@ -9,6 +9,15 @@ pub struct Key {
     pub name: &'static str,
     /// Other names it may be given by.
     pub aliases: &'static [&'static str],
+    /// Of a secret: the name by which the file that holds it is given instead.
+    pub file: Option<&'static str>,
+}
+
+impl Key {
+    /// Every name by which something is said of it.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied()).chain(self.file)
+    }
 }
 
 /// One section: the path of its header and its keys.
@@ -21,11 +30,15 @@ pub struct SectionKeys {
 }
 
 const fn key(name: &'static str) -> Key {
-    Key { name, aliases: &[] }
+    Key { name, aliases: &[], file: None }
 }
 
 const fn alias(name: &'static str, aliases: &'static [&'static str]) -> Key {
-    Key { name, aliases }
+    Key { name, aliases, file: None }
+}
+
+const fn secret(name: &'static str, file: &'static str) -> Key {
+    Key { name, aliases: &[], file: Some(file) }
 }
 
 /// The top of the file.
@@ -48,7 +61,7 @@ pub const ROOT: SectionKeys = SectionKeys {
 /// `[agent]`
 pub const AGENT: SectionKeys = SectionKeys {
     path: "agent",
-    keys: &[key("name"), key("zone"), key("listen"), key("advertise"), key("api"), key("data_dir"), key("join")],
+    keys: &[key("name"), key("zone"), key("listen"), key("advertise"), key("api"), key("data_dir"), key("join"), key("token_file")],
 };
 
 /// `[api]`
@@ -172,7 +185,7 @@ pub const CHECK: SectionKeys = SectionKeys {
         key("critical_response_time"),
         key("tls"),
         key("basic_auth"),
-        key("password"),
+        secret("password", "password_file"),
         key("expect_answer"),
         key("user"),
         key("database"),
@@ -206,7 +219,7 @@ pub const CHECK: SectionKeys = SectionKeys {
         key("max_restart_count"),
         key("restart_window"),
         alias("ttl", &["ttl_seconds"]),
-        key("token"),
+        secret("token", "token_file"),
     ],
 };
 
@@ -366,8 +379,7 @@ pub fn all() -> Vec<String> {
     SECTIONS
         .iter()
         .flat_map(|section| {
-            let names = |key: &'static Key| std::iter::once(&key.name).chain(key.aliases);
-            section.keys.iter().flat_map(names).map(|name| full(section, name))
+            section.keys.iter().flat_map(Key::names).map(|name| full(section, name))
         })
         .filter(|path| !is_section(path))
         .collect()
@@ -375,12 +387,12 @@ pub fn all() -> Vec<String> {
 
 /// What to say to someone who wrote `found` in `section`, if anything comes near.
 pub fn suggestion(section: &SectionKeys, found: &str) -> Option<String> {
-    let names = section.keys.iter().flat_map(|key| std::iter::once(&key.name).chain(key.aliases)).copied();
+    let names = section.keys.iter().flat_map(Key::names);
     if let Some(name) = nearest(found, names, 1).first() {
         return Some(format!("did you mean `{name}`?"));
     }
     let elsewhere =
-        SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.name == found || key.aliases.contains(&found)))?;
+        SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.names().any(|name| name == found)))?;
     let brackets =
         if matches!(elsewhere.path, "service" | "service.instance" | "service.check.assert" | "service.check.step") {
             ("[[", "]]")

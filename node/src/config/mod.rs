@@ -10,6 +10,7 @@ mod detection;
 mod document;
 mod errors;
 mod exports;
+mod familiar;
 mod file;
 mod flags;
 mod keys;

@@ -1,11 +1,11 @@
 //! Reads a parsed TOML document key by key and notes every fault with its place, instead of stopping at the first.
 
 use super::errors::ConfigError;
-use super::keys::{SectionKeys, suggestion};
+use super::keys::{Key, SectionKeys, suggestion};
 use quorate_core::Level;
 use quorate_core::check::{BasicAuth, Secret, SecretSource, Value};
 use quorate_probe::Allowed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -43,12 +43,14 @@ pub struct Section<'a> {
     /// Where its header, or its key, stands.
     pub at: usize,
     values: BTreeMap<&'static str, (&'static str, usize, &'a Spanned<DeValue<'a>>)>,
+    /// Secrets that are given by the name of their file.
+    by_file: BTreeSet<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// A section that is not in the file.
     pub fn absent(path: impl Into<String>, at: usize) -> Self {
-        Self { path: path.into(), at, values: BTreeMap::new() }
+        Self { path: path.into(), at, values: BTreeMap::new(), by_file: BTreeSet::new() }
     }
 
     /// Takes a table, noting unknown keys and keys given twice under two names.
@@ -64,15 +66,17 @@ impl<'a> Section<'a> {
             let name: &str = written.get_ref();
             let place = written.span().start;
             let known = keys.keys.iter().find_map(|key| {
-                let names = std::iter::once(&key.name).chain(key.aliases);
-                names.copied().find(|candidate| *candidate == name).map(|as_written| (key.name, as_written))
+                key.names().find(|candidate| *candidate == name).map(|as_written| (key, as_written))
             });
-            let Some((key, as_written)) = known else {
+            let Some((Key { name: key, file, .. }, as_written)) = known else {
                 let hint = suggestion(keys, name);
                 let hint = hint.map_or_else(|| "take it out".to_owned(), |hint| hint.clone());
                 faults.add(place, section.key(name), format!("is not a known key; {hint}"));
                 continue;
             };
+            if *file == Some(as_written) {
+                section.by_file.insert(key);
+            }
             if let Some((other, _, _)) = section.values.insert(key, (as_written, place, value)) {
                 let message = format!("says the same as `{other}`; keep one of them");
                 faults.add(place, section.key(as_written), message);
@@ -108,7 +112,9 @@ impl<'a> Section<'a> {
     pub fn take<T: FromToml>(&self, name: &str, faults: &mut Faults) -> Option<Located<T>> {
         let (as_written, _, value) = self.values.get(name)?;
         let at = value.span().start;
-        match T::from_toml(value.get_ref()) {
+        let by_file = self.by_file.contains(name);
+        let read = if by_file { T::from_file(value.get_ref()) } else { T::from_toml(value.get_ref()) };
+        match read {
             Ok(value) => Some(Located { value, at }),
             Err(message) => {
                 faults.add(at, self.key(as_written), message);
@@ -168,6 +174,11 @@ fn not(expected: &str, found: &DeValue<'_>) -> String {
 pub trait FromToml: Sized {
     /// Reads it, or says what it must be.
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String>;
+
+    /// Reads the name of the file that holds it, if it is a secret.
+    fn from_file(_: &DeValue<'_>) -> Result<Self, String> {
+        Err("is no secret".to_owned())
+    }
 }
 
 impl FromToml for String {
@@ -285,6 +296,11 @@ impl FromToml for Secret {
             _ => Err(format!("must be {EXPECTED}")),
         }
     }
+
+    fn from_file(value: &DeValue<'_>) -> Result<Self, String> {
+        let name = String::from_toml(value)?;
+        Ok(Self { prefix: String::new(), source: SecretSource::File(name) })
+    }
 }
 
 impl FromToml for BasicAuth {
@@ -293,10 +309,16 @@ impl FromToml for BasicAuth {
         let table = value.as_table().ok_or_else(|| not(EXPECTED, value))?;
         let (mut user, mut password) = (None, None);
         for (name, value) in table.iter() {
-            match name.get_ref().as_ref() {
+            let name = name.get_ref().as_ref();
+            match name {
                 "user" => user = Some(String::from_toml(value.get_ref())?),
-                "password" => {
-                    password = Some(Secret::from_toml(value.get_ref()).map_err(|why| format!("its password {why}"))?)
+                "password" | "password_file" if password.is_some() => {
+                    return Err("has `password` and `password_file`, which say the same; keep one of them".to_owned());
+                }
+                "password" | "password_file" => {
+                    let by_file = name == "password_file";
+                    let read = if by_file { Secret::from_file } else { Secret::from_toml };
+                    password = Some(read(value.get_ref()).map_err(|why| format!("its {name} {why}"))?);
                 }
                 other => return Err(format!("knows no `{other}`; it must be {EXPECTED}")),
             }

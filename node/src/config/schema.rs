@@ -1,7 +1,7 @@
 //! `quorate config schema`: the catalogue of keys as a JSON Schema, for editors. It knows every name; of a value it says what its key alone
 //! decides. What depends on other keys is told by `quorate config check`.
 
-use super::keys::{Key, ROOT, SectionKeys, sections};
+use super::keys::{ROOT, SectionKeys, sections};
 use serde_json::{Map, Value, json};
 
 /// What stands at a key.
@@ -27,6 +27,7 @@ const KINDS: &[(Kind, &[&str])] = &[
             "agent.api",
             "agent.data_dir",
             "agent.join",
+            "agent.token_file",
             "api.listen",
             "api.agent_check",
             "api.health_listen",
@@ -152,16 +153,24 @@ pub fn schema() -> Value {
 }
 
 fn object(section: &SectionKeys) -> Value {
-    let mut properties = Map::new();
+    let (mut properties, mut both) = (Map::new(), Vec::new());
     for key in section.keys {
         let path = if section.path.is_empty() { key.name.to_owned() } else { format!("{}.{}", section.path, key.name) };
-        names(key).for_each(|name| drop(properties.insert(name.to_owned(), property(&path))));
+        key.names().for_each(|name| drop(properties.insert(name.to_owned(), property(&path))));
+        if let Some(file) = key.file {
+            properties.insert(file.to_owned(), json!({ "type": "string" }));
+        }
+        // Of several names for the same, one.
+        let names: Vec<_> = key.names().collect();
+        for (index, one) in names.iter().enumerate() {
+            both.extend(names[index + 1..].iter().map(|other| json!({ "not": { "required": [one, other] } })));
+        }
     }
-    json!({ "type": "object", "properties": properties, "additionalProperties": false })
-}
-
-fn names(key: &Key) -> impl Iterator<Item = &'static str> {
-    std::iter::once(key.name).chain(key.aliases.iter().copied())
+    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !both.is_empty() {
+        object["allOf"] = json!(both);
+    }
+    object
 }
 
 fn property(path: &str) -> Value {
@@ -236,6 +245,9 @@ mod tests {
             let value = serde_json::to_value(as_table(&texts.document(|_| None).unwrap())).unwrap();
             assert_eq!(misfits(&schema(), &value, ""), Vec::<String>::new(), "{}", path.display());
         }
+        let check = &schema()["properties"]["service"]["items"]["properties"]["check"];
+        let both = json!({ "not": { "required": ["password", "password_file"] } });
+        assert!(check["allOf"].as_array().unwrap().contains(&both), "{}", check["allOf"]);
         assert_eq!(misfits(&schema(), &json!({ "lgo": {}, "log": { "access": "yes" } }), "").len(), 2);
     }
 

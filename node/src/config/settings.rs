@@ -34,6 +34,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// `HOST:PORT` of a member.
     pub join: Option<String>,
+    /// The file with the token that admits this host, if it is given by one.
+    pub token_file: Option<PathBuf>,
     /// Limits of the probes.
     pub probe: ProbeSettings,
     /// What of this host the probes may use.
@@ -199,6 +201,8 @@ pub struct FileSettings {
     pub data_dir: Option<PathBuf>,
     /// `agent.join`
     pub join: Option<String>,
+    /// `agent.token_file`
+    pub token_file: Option<PathBuf>,
     /// `api.listen`
     pub api: Option<SocketAddr>,
     /// `api.agent_check`
@@ -257,6 +261,11 @@ impl Settings {
         if let Some(advertise) = &flags.advertise {
             check_advertised(advertise).map_err(|rule| usage(format!("--advertise {rule}")))?;
         }
+        if flags.token.is_some() && flags.token_file.is_some() {
+            return Err(usage("--token and --token-file (or QUORATE_TOKEN and QUORATE_TOKEN_FILE) say the same; keep one of them"));
+        }
+        // What the command line says of the token goes before the file, whichever way it says it.
+        let token_file = flags.token_file.clone().or(file.token_file.filter(|_| flags.token.is_none()));
         Ok(Self {
             name,
             zone: flags.zone.clone().or(file.zone).unwrap_or_default(),
@@ -267,6 +276,7 @@ impl Settings {
             agent_check: file.agent_check,
             data_dir: flags.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir),
             join: flags.join.clone().or(file.join),
+            token_file,
             probe: file.probe,
             own: file.own,
             dns: file.dns,
