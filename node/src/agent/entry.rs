@@ -41,17 +41,19 @@ pub async fn enter(settings: &Settings, token: Option<&str>, store: &Store) -> a
             returning(settings, store)?;
             Ok(Entry { identity, contacts: store.contacts(), fresh: false })
         }
-        Err(IdentityError::Missing { .. }) => match (&settings.join, token.map_or_else(|| token_in(settings), |known| Ok(Some(known)))?) {
-            (Some(address), Some(token)) => enter_by_token(settings, address, &token, store).await,
-            (Some(_), None) => Err(usage(
-                "joining needs a token: run `quorate token create` where the mesh was begun, and give it with --token or QUORATE_TOKEN",
-            )),
-            (None, Some(_)) => Err(usage("a token needs the address of any member: --join HOST:PORT")),
-            (None, None) => Err(usage(format!(
-                "{dir} holds no identity.\n  To begin a mesh:  quorate init --data-dir {dir}\n  To join a mesh:   \
+        Err(IdentityError::Missing { .. }) => {
+            match (&settings.join, token.map_or_else(|| token_in(settings), |known| Ok(Some(known)))?) {
+                (Some(address), Some(token)) => enter_by_token(settings, address, &token, store).await,
+                (Some(_), None) => Err(usage(
+                    "joining needs a token: run `quorate token create` where the mesh was begun, and give it with --token or QUORATE_TOKEN",
+                )),
+                (None, Some(_)) => Err(usage("a token needs the address of any member: --join HOST:PORT")),
+                (None, None) => Err(usage(format!(
+                    "{dir} holds no identity.\n  To begin a mesh:  quorate init --data-dir {dir}\n  To join a mesh:   \
                  quorate agent --data-dir {dir} --join HOST:PORT --token TOKEN   (a token: `quorate token create`)"
-            ))),
-        },
+                ))),
+            }
+        }
         Err(error) => Err(error.into()),
     }
 }

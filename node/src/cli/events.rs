@@ -20,13 +20,22 @@ const SILENCE_MAX: Duration = Duration::from_secs(40);
 
 /// Which events.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate events                  what happens, as it happens\n  quorate events -n 20            the \
+                        last twenty\n  quorate events -n 20 -w         these, and what follows\n  quorate events --since 1-42     \
+                        from there on, without a gap\n\nA broken connection is opened again where it ended.\n\n\
+                        Exit codes:\n  0  done\n  1  the agent cannot be reached\n  2  usage"
+)]
 pub struct Args {
     /// Begin after this event: an id such as 1-42, or a number; 0 gives all that the agent holds
     #[arg(long, value_name = "ID")]
     since: Option<String>,
-    /// Print the last N events and stop
+    /// Print the last N events and stop; with --watch, follow after them
     #[arg(short = 'n', value_name = "N")]
     last: Option<usize>,
+    /// Follow what happens from now on; that is so without -n anyhow
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -36,16 +45,22 @@ pub struct Args {
 /// # Errors
 /// When the agent cannot be reached at first, or refuses.
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut since = args.since.clone();
     if let Some(count) = args.last {
-        return held(args, count).await;
+        let last = held(args, count).await?;
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        since = Some(last);
     }
     tokio::select! {
-        ended = follow(args) => ended,
+        ended = follow(args, since) => ended,
         signal = tokio::signal::ctrl_c() => signal.map(|()| ExitCode::SUCCESS).map_err(Into::into),
     }
 }
 
-async fn held(args: &Args, count: usize) -> anyhow::Result<ExitCode> {
+/// Prints what the agent holds; the id of the last event.
+async fn held(args: &Args, count: usize) -> anyhow::Result<String> {
     // An agent holds no more.
     let count = count.clamp(1, HELD);
     let since = path_part(args.since.as_deref().unwrap_or("0"));
@@ -54,14 +69,14 @@ async fn held(args: &Args, count: usize) -> anyhow::Result<ExitCode> {
     for event in reply.answer.events {
         print_event(&serde_json::to_string(&event)?, args.source.output)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(reply.answer.last)
 }
 
-async fn follow(args: &Args) -> anyhow::Result<ExitCode> {
+async fn follow(args: &Args, since: Option<String>) -> anyhow::Result<ExitCode> {
     let client = &args.source.addr;
     // With an id from the beginning, nothing is missed when the first connection breaks before the first event.
-    let mut last = match &args.since {
-        Some(since) => since.clone(),
+    let mut last = match since {
+        Some(since) => since,
         None => client.ask::<EventsAnswer>("/v1/events?format=json&limit=1").await?.answer.last,
     };
     let mut lost = false;

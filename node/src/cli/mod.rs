@@ -34,6 +34,11 @@ use question::{Source, Watch, ask};
 use quorate_core::{ServiceName, Verdict};
 use std::process::ExitCode;
 
+/// How lists are read by people and by programs.
+const LISTS: &str = "Examples:\n  -o wide                 with more columns\n  -o name | xargs -n1     one name per line\n  -o json | jq .          \
+                     as the API gave it\n  -w                      again whenever it changes\n\nColour appears on terminals, and not where NO_COLOR is set.\n\n\
+                     Exit codes:\n  0  told\n  1  the agent cannot be reached\n  2  usage";
+
 /// A question to a running agent.
 #[derive(Debug, Subcommand)]
 pub enum Ask {
@@ -49,6 +54,7 @@ pub enum Ask {
         watch: Watch,
     },
     /// Every service
+    #[command(after_help = LISTS)]
     Services {
         #[command(flatten)]
         source: Source,
@@ -56,6 +62,7 @@ pub enum Ask {
         watch: Watch,
     },
     /// Every instance
+    #[command(after_help = LISTS)]
     Instances {
         /// Only of this service
         #[arg(long, value_name = "SERVICE")]
@@ -72,6 +79,7 @@ pub enum Ask {
         watch: Watch,
     },
     /// Every agent
+    #[command(after_help = LISTS)]
     Members {
         #[command(flatten)]
         source: Source,
@@ -90,6 +98,11 @@ pub enum Ask {
     /// Trip, reset or disable a breaker on all hosts; takes a token with the scope `operate`
     Breaker(breakers::Args),
     /// Why an instance is down, or what else it is: votes, causes, times and signatures in sentences
+    #[command(
+        after_help = "Examples:\n  quorate explain web                  the one instance of a service\n  quorate explain \
+                            web@10.0.0.1:8080    an instance\n  quorate explain host-a               the host of an agent\n\n\
+                            Exit codes:\n  0  told\n  1  there is no such thing, or the agent cannot be reached\n  2  usage"
+    )]
     Explain {
         /// An instance, the beginning of one, a service with one instance, or an agent's name for its host
         id: String,
@@ -111,6 +124,7 @@ pub enum Ask {
     /// What has been of a service: uptime, probes, incidents
     Report(report::Args),
     /// Take instances out of service: no new traffic, what runs may end
+    #[command(after_help = operate::DRAINS)]
     Drain {
         #[command(flatten)]
         which: operate::Which,
@@ -118,6 +132,7 @@ pub enum Ask {
         why: operate::Why,
     },
     /// Put drained instances back into service
+    #[command(after_help = operate::DRAINS)]
     Undrain {
         #[command(flatten)]
         which: operate::Which,
@@ -128,6 +143,7 @@ pub enum Ask {
         action: operate::Maintenance,
     },
     /// Give up an agent that failed and will not come back: it no longer counts
+    #[command(after_help = operate::FORGETS)]
     Forget {
         /// Its id or name
         agent: String,

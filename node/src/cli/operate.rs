@@ -7,10 +7,34 @@ use crate::usage::usage;
 use hyper::Method;
 use std::process::ExitCode;
 
+/// What takes a token says so, and how it ends.
+pub const OPERATES: &str = "Takes a token of the agent with the scope `operate`, from `quorate token create --scope operate` on its host: \
+    --api-token-file FILE or QUORATE_API_TOKEN. Who did it, and when, is in the agent's audit.log.\n\n\
+    Exit codes:\n  0  done\n  1  refused, or the agent cannot be reached\n  2  usage";
+/// Draining and what undoes it.
+pub const DRAINS: &str = "Examples:\n  quorate drain web@10.0.0.1:8080 --reason \"new release\" --for 2h\n  quorate drain --all-here\n  \
+    quorate undrain web@10.0.0.1:8080\n\n\
+    The instance shows `draining` unless it is down; load balancers, names and breakers stop sending it new traffic, and its probes go on. \
+    Ask the agent that is its home.\n\n\
+    Takes a token of the agent with the scope `operate`: --api-token-file FILE or QUORATE_API_TOKEN.\n\n\
+    Exit codes:\n  0  done\n  1  refused, or the agent cannot be reached\n  2  usage";
+/// Maintenance.
+pub const MAINTAINS: &str = "Examples:\n  quorate maintenance on web@10.0.0.1:8080 --reason \"disk\" --owner ann --for 1h\n  \
+    quorate maintenance off web@10.0.0.1:8080\n\n\
+    The instance shows `maintenance` whatever its health, and reports charge it no downtime. Ask the agent that is its home.\n\n\
+    Takes a token of the agent with the scope `operate`: --api-token-file FILE or QUORATE_API_TOKEN.\n\n\
+    Exit codes:\n  0  done\n  1  refused, or the agent cannot be reached\n  2  usage";
+/// Giving up an agent.
+pub const FORGETS: &str = "For a host that is gone for good without having left. Until it is forgotten it counts, and the others need more of \
+    one another to be quorate. It is forgotten at once if a quorum has found its host down, else as soon as one has; by itself it would be \
+    after ten minutes. Any agent may be asked. An agent that works leaves by `quorate leave`.\n\n\
+    Takes a token of the agent with the scope `operate`: --api-token-file FILE or QUORATE_API_TOKEN.\n\n\
+    Exit codes:\n  0  done\n  1  refused, or the agent cannot be reached\n  2  usage";
+
 /// Which agent.
 #[derive(Debug, clap::Args)]
 pub struct At {
-    /// The API of the instances' home agent
+    /// The agent's API; of instances, that of their home agent
     #[arg(long, value_name = "HOST:PORT", env = "QUORATE_ADDR", default_value = "127.0.0.1:7701", value_parser = Client::new)]
     addr: Client,
 }
@@ -46,6 +70,7 @@ pub struct Why {
 #[derive(Debug, clap::Subcommand)]
 pub enum Maintenance {
     /// Begin: the health of the instances means nothing for now
+    #[command(after_help = MAINTAINS)]
     On {
         #[command(flatten)]
         which: Which,
@@ -53,6 +78,7 @@ pub enum Maintenance {
         why: Why,
     },
     /// End
+    #[command(after_help = MAINTAINS)]
     Off {
         #[command(flatten)]
         which: Which,

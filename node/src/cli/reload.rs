@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 /// Which agent.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::operate::OPERATES)]
 pub struct Args {
     /// The agent's API
     #[arg(long, value_name = "HOST:PORT", env = "QUORATE_ADDR", default_value = "127.0.0.1:7701", value_parser = Client::new)]

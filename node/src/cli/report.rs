@@ -10,6 +10,11 @@ use std::process::ExitCode;
 
 /// What to report on.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Uptime is the time in which instances were up, degraded or partial, of the time in which they were that or down; time in which \
+                        nobody could know is charged to nobody. -o wide adds how each observer voted.\n\n\
+                        Exit codes:\n  0  told\n  1  there is no such service or no history, or the agent cannot be reached\n  2  usage"
+)]
 pub struct Args {
     /// The service
     service: String,

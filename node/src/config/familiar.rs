@@ -96,7 +96,10 @@ mod tests {
     fn the_names_of_others_are_understood() {
         let none: [String; 0] = [];
         assert_eq!(said(&[]), none);
-        assert_eq!(said(&[("LOGGING_LEVEL", "WARNING"), ("LOG_JSON", "True")]), ["log.level = \"warn\"", "log.format = \"json\""]);
+        assert_eq!(
+            said(&[("LOGGING_LEVEL", "WARNING"), ("LOG_JSON", "True")]),
+            ["log.level = \"warn\"", "log.format = \"json\""]
+        );
         assert_eq!(said(&[("LOG_JSON", "0"), ("LOGGING_LEVEL", "")]), ["log.format = \"text\""]);
         assert_eq!(said(&[("LOG_TO_FILE", "1")]), ["log.file = \"quorate.log\""]);
         assert_eq!(said(&[("LOG_TO_FILE", "no"), ("LOGGING_LOCATION", "/var/log/x")]), none);
@@ -105,7 +108,10 @@ mod tests {
         assert_eq!(said(&named), ["log.file = \"/nonexistent/a.log\""]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
-        assert_eq!(said(&[("LOG_TO_FILE", "on"), ("LOGGING_LOCATION", path)]), [format!("log.file = \"{path}/quorate.log\"")]);
+        assert_eq!(
+            said(&[("LOG_TO_FILE", "on"), ("LOGGING_LOCATION", path)]),
+            [format!("log.file = \"{path}/quorate.log\"")]
+        );
     }
 
     #[test]

@@ -61,7 +61,16 @@ pub const ROOT: SectionKeys = SectionKeys {
 /// `[agent]`
 pub const AGENT: SectionKeys = SectionKeys {
     path: "agent",
-    keys: &[key("name"), key("zone"), key("listen"), key("advertise"), key("api"), key("data_dir"), key("join"), key("token_file")],
+    keys: &[
+        key("name"),
+        key("zone"),
+        key("listen"),
+        key("advertise"),
+        key("api"),
+        key("data_dir"),
+        key("join"),
+        key("token_file"),
+    ],
 };
 
 /// `[api]`
@@ -378,9 +387,7 @@ pub fn all() -> Vec<String> {
     let is_section = |path: &String| SECTIONS.iter().any(|section| section.path == path);
     SECTIONS
         .iter()
-        .flat_map(|section| {
-            section.keys.iter().flat_map(Key::names).map(|name| full(section, name))
-        })
+        .flat_map(|section| section.keys.iter().flat_map(Key::names).map(|name| full(section, name)))
         .filter(|path| !is_section(path))
         .collect()
 }

@@ -65,9 +65,10 @@ impl<'a> Section<'a> {
         for (written, value) in table.iter() {
             let name: &str = written.get_ref();
             let place = written.span().start;
-            let known = keys.keys.iter().find_map(|key| {
-                key.names().find(|candidate| *candidate == name).map(|as_written| (key, as_written))
-            });
+            let known = keys
+                .keys
+                .iter()
+                .find_map(|key| key.names().find(|candidate| *candidate == name).map(|as_written| (key, as_written)));
             let Some((Key { name: key, file, .. }, as_written)) = known else {
                 let hint = suggestion(keys, name);
                 let hint = hint.map_or_else(|| "take it out".to_owned(), |hint| hint.clone());

@@ -262,7 +262,9 @@ impl Settings {
             check_advertised(advertise).map_err(|rule| usage(format!("--advertise {rule}")))?;
         }
         if flags.token.is_some() && flags.token_file.is_some() {
-            return Err(usage("--token and --token-file (or QUORATE_TOKEN and QUORATE_TOKEN_FILE) say the same; keep one of them"));
+            return Err(usage(
+                "--token and --token-file (or QUORATE_TOKEN and QUORATE_TOKEN_FILE) say the same; keep one of them",
+            ));
         }
         // What the command line says of the token goes before the file, whichever way it says it.
         let token_file = flags.token_file.clone().or(file.token_file.filter(|_| flags.token.is_none()));
