@@ -53,6 +53,7 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 }
 
 const INSTANCE: &[&str] = &["service", "instance_id"];
+const JOB: &[&str] = &["queue", "job_name"];
 const CALL: &[&str] = &["service", "operation"];
 const HTTP: &[&str] = &["method", "route", "status_code"];
 
@@ -122,6 +123,15 @@ pub const CATALOGUE: &[Described] = &[
         "Calls to others: success, error, or neutral.",
     ),
     counter("external_call_errors_total", &["service", "operation", "error_type"], "Calls to others that failed."),
+    counter(
+        "queue_jobs_total",
+        &["queue", "status"],
+        "Jobs of the agent's queues: completed, failed. The queue of probes.",
+    ),
+    histogram("queue_job_duration_seconds", JOB, "How long jobs of those queues take."),
+    gauge("queue_jobs_active", &["queue"], "Jobs of those queues that run."),
+    counter("queue_jobs_failed_total", JOB, "Jobs of those queues that failed: probes of what is down."),
+    gauge("quorate_pool_usage_ratio", &["pool"], "The share of the places of a pool that is taken, 0 to 1."),
     gauge(
         "circuit_breaker_state",
         &["service"],

@@ -25,6 +25,23 @@ fn the_rules_do_as_they_say() {
     assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
 }
 
+/// What the compose file mounts is there, and nothing in it listens beyond loopback. `docker compose` itself is not asked.
+#[test]
+fn the_compose_file_keeps_to_loopback_and_mounts_what_exists() {
+    let deploy = shipped().join("..");
+    let text = std::fs::read_to_string(deploy.join("compose.yaml")).expect("the file");
+    for part in ["profiles: [monitoring]", "127.0.0.1:9090", "GF_SERVER_HTTP_ADDR: 127.0.0.1", "\"3001\""] {
+        assert!(text.contains(part), "{part}");
+    }
+    assert!(!text.contains("ports:") && !text.contains("0.0.0.0"), "everything is on loopback");
+    let mounted = text.lines().filter_map(|line| line.trim().strip_prefix("- ./"));
+    let mounted: Vec<&str> = mounted.filter_map(|rest| rest.split(':').next()).collect();
+    assert_eq!(mounted.len(), 4);
+    for path in mounted {
+        assert!(deploy.join(path).exists(), "{path}");
+    }
+}
+
 /// The same rules for the operator of Kubernetes. `UPDATE_EXPECT=1` writes them anew.
 #[test]
 fn the_manifest_has_the_same_rules() {

@@ -153,6 +153,10 @@ async fn integrations_and_pools_are_told() {
     assert!(connections.checkouts >= 1 && connections.size == 512, "this request came by one: {connections:?}");
     assert!(connections.usage_ratio > 0.0 && connections.usage_ratio < 1.0, "{connections:?}");
     assert_eq!((answer.pools["probes"].size, answer.pools["probes"].checkouts), (100, 0));
+    let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+    assert!(page.contains("quorate_pool_usage_ratio{pool=\"probes\"} 0\n"), "the same as a metric");
+    assert!(page.contains("queue_jobs_failed_total{job_name=\"http\",queue=\"probes\"} 1\n"), "{page}");
+    assert!(page.contains("queue_jobs_total{queue=\"probes\",status=\"failed\"} 1\n"));
     let store: PoolAnswer = get(fixture.api, "/api/metrics/db-pool", 200).await;
     assert_eq!((store.overflow, store.size), (0, 20_000));
 }

@@ -1,6 +1,6 @@
 //! `/health/integrations` and `/api/metrics/pools`: what this agent works with beside the mesh, and how far its pools are used.
 
-use super::limits::{MAX_CONNECTIONS, MAX_EVENT_STREAMS, MAX_WAITING};
+use super::limits::{MAX_EVENT_STREAMS, MAX_WAITING};
 use super::operation::{ASK, Operation, json};
 use super::words::time;
 use super::{Picture, Service};
@@ -14,6 +14,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -85,18 +86,22 @@ async fn integrations(State(service): State<Service>) -> Json<IntegrationsAnswer
 
 async fn pools(State(service): State<Service>) -> Json<PoolsAnswer> {
     let Picture { now, .. } = service.picture();
+    Json(PoolsAnswer { timestamp: time(now), pools: usage(&service) })
+}
+
+/// Every pool by its name.
+pub fn usage(service: &Service) -> BTreeMap<String, PoolAnswer> {
     let probes = service.0.prober.stats();
     let streams = MAX_EVENT_STREAMS - service.0.streams.available_permits();
     let waiting = MAX_WAITING - service.0.waiting.available_permits();
     let connections = usize::try_from(service.0.metrics.connections_now()).unwrap_or(0);
-    let pools = BTreeMap::from([
+    BTreeMap::from([
         ("probes".to_owned(), pool(count(service.0.prober.max_concurrent()), probes.in_flight, probes.waiting)),
-        ("api_connections".to_owned(), pool(count(MAX_CONNECTIONS), count(connections), 0)),
+        ("api_connections".to_owned(), pool(count(service.0.places.load(Ordering::Relaxed)), count(connections), 0)),
         ("event_streams".to_owned(), pool(count(MAX_EVENT_STREAMS), count(streams), 0)),
         ("waiting_requests".to_owned(), pool(count(MAX_WAITING), count(waiting), 0)),
-        ("store".to_owned(), store(&service)),
-    ]);
-    Json(PoolsAnswer { timestamp: time(now), pools })
+        ("store".to_owned(), store(service)),
+    ])
 }
 
 async fn store_pool(State(service): State<Service>) -> Json<PoolAnswer> {

@@ -68,6 +68,7 @@ use refusal::Refusal;
 use request_id::RequestIds;
 use server::{Bounds, Entrance};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -149,6 +150,8 @@ struct Inner {
     waiting: Semaphore,
     request_ids: RequestIds,
     kept: Kept,
+    /// Connections that one address of the API takes at once.
+    places: AtomicUsize,
     spans: SpansLater,
     control: Control,
 }
@@ -182,6 +185,7 @@ impl Service {
             waiting: Semaphore::new(MAX_WAITING),
             request_ids: RequestIds::default(),
             kept: Kept::default(),
+            places: AtomicUsize::new(MAX_CONNECTIONS),
             spans: SpansLater::new(),
             control,
         }))
@@ -202,8 +206,9 @@ impl Service {
             view_age: inner.published.age(),
             local: &inner.local,
             callers: &inner.callers,
-            transport: (inner.counters.0)(),
-            probes: (inner.counters.1)(),
+            transport: (inner.counters)(),
+            probes: inner.prober.stats(),
+            pools: integrations::usage(self).into_iter().map(|(pool, used)| (pool, used.usage_ratio)).collect(),
             ready: inner.published.not_ready().is_empty(),
             started: inner.about.started,
             certificate_expires_unix_s: inner.about.certificate_expires_unix_s,
@@ -269,6 +274,7 @@ pub fn serve(listener: TcpListener, service: Service, entrance: Entrance, thread
     let _inside = threads.runtime.enter();
     let first = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
     let bounds = Bounds { connections: MAX_CONNECTIONS.min(threads.descriptors / 2), ..Bounds::default() };
+    service.0.places.store(bounds.connections, Ordering::Relaxed);
     tokio::spawn(async move {
         let mut next = Some(first);
         loop {

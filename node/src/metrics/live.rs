@@ -21,6 +21,9 @@ pub struct Metrics {
     probe_duration: HistogramVec,
     probe_results: IntCounterVec,
     probe_errors: IntCounterVec,
+    job_duration: HistogramVec,
+    jobs: IntCounterVec,
+    jobs_failed: IntCounterVec,
     call_duration: HistogramVec,
     calls: IntCounterVec,
     call_errors: IntCounterVec,
@@ -79,6 +82,8 @@ pub enum CallEnd {
 
 /// Most pairs of service and operation that callers may name.
 const MAX_NAMED: usize = 2_000;
+/// The queue of probes.
+pub const PROBES: &str = "probes";
 /// What stands for all others.
 const OTHER: &str = "other";
 
@@ -131,6 +136,9 @@ impl Metrics {
             probe_duration: histogram("health_check_response_time_seconds", PROBE_SECONDS)?,
             probe_results: counter("quorate_probe_results_total")?,
             probe_errors: counter("health_check_errors_total")?,
+            job_duration: histogram("queue_job_duration_seconds", PROBE_SECONDS)?,
+            jobs: counter("queue_jobs_total")?,
+            jobs_failed: counter("queue_jobs_failed_total")?,
             call_duration: histogram("external_call_duration_seconds", PROBE_SECONDS)?,
             calls: counter("external_calls_total")?,
             call_errors: counter("external_call_errors_total")?,
@@ -225,6 +233,14 @@ impl Metrics {
         self.probe_duration.with_label_values(&[service, check, success]).observe(seconds);
         self.call_duration.with_label_values(&[service, &operation]).observe(seconds);
         self.calls.with_label_values(&[service, &operation, status]).inc();
+        self.job_duration.with_label_values(&[PROBES, check]).observe(seconds);
+        let ended = if success == "true" {
+            "completed"
+        } else {
+            self.jobs_failed.with_label_values(&[PROBES, check]).inc();
+            "failed"
+        };
+        self.jobs.with_label_values(&[PROBES, ended]).inc();
     }
 
     /// A probe gave a failure event.

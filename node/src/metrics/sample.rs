@@ -30,6 +30,8 @@ pub struct Sources<'a> {
     pub transport: TransportMetrics,
     /// The prober's counters.
     pub probes: ProbeStats,
+    /// How far each pool is used, 0 to 1.
+    pub pools: Vec<(String, f64)>,
     /// Is the agent ready?
     pub ready: bool,
     /// When the process began.
@@ -55,6 +57,7 @@ pub fn families(sources: &Sources<'_>) -> Vec<MetricFamily> {
     engine(&mut sheet, &sources.view.stats);
     local_probes(&mut sheet, sources.local);
     prober(&mut sheet, &sources.probes);
+    sources.pools.iter().for_each(|(pool, ratio)| sheet.put("quorate_pool_usage_ratio", &[pool], *ratio));
     transport(&mut sheet, &sources.transport);
     breakers(&mut sheet, sources.callers);
     sheet.families(sources.live.registry())
@@ -194,6 +197,7 @@ fn prober(sheet: &mut Sheet, stats: &ProbeStats) {
         ("quorate_probe_reused_connections_total", stats.reused_connections),
     ];
     counts.into_iter().for_each(|(name, value)| sheet.set(name, float(value)));
+    sheet.put("queue_jobs_active", &[super::live::PROBES], float(stats.in_flight));
     sheet.set("quorate_probe_wait_seconds_total", stats.waited_total.as_secs_f64());
     for (phase, count) in &stats.failures_by_phase {
         sheet.put("quorate_probe_failures_total", &[phase.as_str()], float(*count));
