@@ -63,6 +63,9 @@ fn each_row_is_there_once() {
         .map(|n| format!("P{n}"))
         .chain((1..=35).map(|n| format!("F{n}")))
         .chain((1..=5).map(|n| format!("M-T{n}")))
+        // Synthetic alerts (10), the board of queues (11) and actions (20) belong to alerts and recovery.
+        .chain((1..=19).filter(|n| !matches!(n, 10 | 11)).map(|n| format!("E{n}")))
+        .chain((1..=3).map(|n| format!("G{n}")))
         .collect();
     assert_eq!(found, expected);
 }
@@ -75,6 +78,11 @@ fn resilience_and_metrics() {
 #[test]
 fn monitoring_dashboards() {
     walk("S1");
+}
+
+#[test]
+fn operations() {
+    walk("S2");
 }
 
 #[test]

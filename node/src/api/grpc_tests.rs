@@ -93,6 +93,16 @@ async fn services_and_the_agent_itself_are_checked() {
 }
 
 #[tokio::test]
+async fn in_the_clear_from_elsewhere_the_agent_alone_is_told() {
+    let fixture = start(view());
+    let mut client = Client::connect(fixture.health).await;
+    assert_eq!(client.whole("Check", grpc_health::request("")).await.0, "0");
+    assert_eq!(client.whole("Check", grpc_health::request("web")).await.0, "7");
+    assert_eq!(client.whole("Watch", grpc_health::request("web")).await.0, "7");
+    assert_eq!(client.whole("List", vec![0; 5]).await.0, "7");
+}
+
+#[tokio::test]
 async fn a_watch_tells_each_change_once() {
     let fixture = start(with_web(Verdict::Up, 7));
     let places = fixture.few_streams();

@@ -110,6 +110,8 @@ async fn who_may_only_register_reaches_nothing_of_the_agents_host() {
     for (check, what) in [
         (r#"{"protocol": "unix", "socket": "/run/docker.sock", "probe_data": "GET /"}"#, "opens a socket"),
         (r#"{"protocol": "container", "container": "web"}"#, "container engine"),
+        (r#"{"protocol": "systemd", "unit": "nginx.service"}"#, "service manager"),
+        (r#"{"protocol": "tcp", "tls": true, "ca_file": "/etc/shadow"}"#, "reads a file"),
         (r#"{"protocol": "push", "token": {"file": "push-token"}}"#, "uses a secret"),
         (r#"{"headers": {"X-Key": {"file": "push-token"}}}"#, "uses a secret"),
         (r#"{"headers": {"X-Key": {"env": "KEY", "prefix": "Bearer "}}}"#, "uses a secret"),

@@ -398,8 +398,7 @@ pub fn suggestion(section: &SectionKeys, found: &str) -> Option<String> {
     if let Some(name) = nearest(found, names, 1).first() {
         return Some(format!("did you mean `{name}`?"));
     }
-    let elsewhere =
-        SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.names().any(|name| name == found)))?;
+    let elsewhere = SECTIONS.iter().find(|other| other.keys.iter().any(|key| key.names().any(|name| name == found)))?;
     let brackets =
         if matches!(elsewhere.path, "service" | "service.instance" | "service.check.assert" | "service.check.step") {
             ("[[", "]]")
