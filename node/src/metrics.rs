@@ -3,13 +3,15 @@
 //! What counts as it happens is in [`live`]; everything else is read at the moment of the scrape, in [`sample`]. Labels are bounded: words
 //! of closed enums, and the instances this agent is home to or observes.
 
+mod counted;
 mod dashboard;
 mod live;
 mod open_metrics;
 mod sample;
 mod sheet;
 
-pub use live::{CallEnd, Counted, Metrics};
+pub use counted::Counted;
+pub use live::{CallEnd, Metrics};
 pub use open_metrics::{OPEN_METRICS, open_metrics};
 pub use sample::{Sources, families, render};
 pub use sheet::CONTENT_TYPE;

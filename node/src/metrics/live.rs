@@ -1,5 +1,6 @@
 //! What counts as it happens.
 
+use super::counted::Counted;
 use super::{CATALOGUE, Described};
 use crate::access::Denied;
 use crate::access::tokens::TokenFault;
@@ -483,22 +484,5 @@ impl Request<'_> {
         if status.starts_with('5') {
             self.metrics.http_errors.with_label_values(&labels).inc();
         }
-    }
-}
-
-/// Counts one in a gauge as long as it lives.
-#[derive(Debug)]
-pub struct Counted(IntGauge);
-
-impl Counted {
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
