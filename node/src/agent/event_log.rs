@@ -3,12 +3,14 @@
 use crate::answers::{ChangeAnswer, EventAnswer, EventWhat, FailureEventAnswer};
 use crate::api::failures::failure;
 use crate::api::words::{membership, time};
+use bytes::Bytes;
 use quorate_core::UnixMs;
 use quorate_core::detection::FailureEvent;
 use quorate_mesh::{Event, EventKind};
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::broadcast;
 
 /// Events held.
@@ -22,14 +24,45 @@ pub struct EventLog {
     boot: u32,
     limit: usize,
     held: Mutex<Held>,
-    sender: broadcast::Sender<Arc<EventAnswer>>,
+    sender: broadcast::Sender<Arc<Logged>>,
+}
+
+/// An event, and how it goes out to those who follow.
+#[derive(Debug)]
+pub struct Logged {
+    event: EventAnswer,
+    frame: OnceLock<Bytes>,
+}
+
+impl Logged {
+    fn new(event: EventAnswer) -> Self {
+        Self { event, frame: OnceLock::new() }
+    }
+
+    /// As server-sent event: written once, however many follow.
+    pub fn frame(&self) -> Bytes {
+        let write = || {
+            // What is in an event can be written; JSON has no line breaks.
+            let data = serde_json::to_string(&self.event).unwrap_or_default();
+            format!("id: {}\nevent: {}\ndata: {data}\n\n", self.event.id, self.event.what.word()).into()
+        };
+        self.frame.get_or_init(write).clone()
+    }
+}
+
+impl Deref for Logged {
+    type Target = EventAnswer;
+
+    fn deref(&self) -> &EventAnswer {
+        &self.event
+    }
 }
 
 /// The events held, and the index of the newest ever.
 #[derive(Debug, Default)]
 struct Held {
     last: u64,
-    events: VecDeque<Arc<EventAnswer>>,
+    events: VecDeque<Arc<Logged>>,
 }
 
 /// From where to read.
@@ -72,11 +105,11 @@ pub struct Resumed {
     /// Events between were missed.
     pub reset: bool,
     /// What is held and was asked for, oldest first.
-    pub backlog: Vec<Arc<EventAnswer>>,
+    pub backlog: Vec<Arc<Logged>>,
     /// The index of the newest event held; zero when there is none.
     pub newest: u64,
     /// What comes; nothing lies between.
-    pub receiver: broadcast::Receiver<Arc<EventAnswer>>,
+    pub receiver: broadcast::Receiver<Arc<Logged>>,
 }
 
 impl EventLog {
@@ -108,7 +141,7 @@ impl EventLog {
         let mut held = self.held();
         held.last += 1;
         let index = held.last;
-        let answer = Arc::new(EventAnswer { id: id(self.boot, index), index, at: time(at), what });
+        let answer = Arc::new(Logged::new(EventAnswer { id: id(self.boot, index), index, at: time(at), what }));
         if held.events.len() >= self.limit {
             held.events.pop_front();
         }
@@ -143,14 +176,14 @@ impl EventLog {
     }
 
     /// The event that tells a follower it has missed some; `next` follows it.
-    pub fn reset(&self, next: Option<&EventAnswer>) -> EventAnswer {
+    pub fn reset(&self, next: Option<&EventAnswer>) -> Logged {
         let before = match next {
             Some(event) => event.index.saturating_sub(1),
             None => self.held().last,
         };
         let detail = "events were missed: read the state anew, then go on from here".to_owned();
         let at = time(crate::agent::clock::wall());
-        EventAnswer { id: id(self.boot, before), index: before, at, what: EventWhat::Reset { detail } }
+        Logged::new(EventAnswer { id: id(self.boot, before), index: before, at, what: EventWhat::Reset { detail } })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -234,7 +267,7 @@ mod tests {
         for since in ["3-2", "2-6", "3-9", "9"] {
             assert_eq!(resumed(&log, since), (true, vec![4, 5, 6, 7, 8]), "{since}");
         }
-        assert_eq!(log.reset(log.follow(Since::Start).backlog.first().map(Arc::as_ref)).index, 3);
+        assert_eq!(log.reset(log.follow(Since::Start).backlog.first().map(|first| &***first)).index, 3);
         assert_eq!(resumed(&super::tests::log(0), "3-0"), (false, vec![]));
         assert_eq!(resumed(&super::tests::log(0), "2-4"), (true, vec![]));
         assert!("x".parse::<Since>().is_err() && "1-".parse::<Since>().is_err());
@@ -259,7 +292,7 @@ mod tests {
         let backlog = log.follow(Since::Start).backlog;
         let words: Vec<_> = backlog.iter().map(|event| (event.index, event.what.word())).collect();
         assert_eq!(words, [(1, "stalled"), (2, "stalled"), (3, "failure"), (4, "stalled")]);
-        let told = serde_json::to_value(&*backlog[2]).unwrap();
+        let told = serde_json::to_value(&**backlog[2]).unwrap();
         for (key, value) in [
             ("id", "3-3"),
             ("type", "failure"),
@@ -273,7 +306,7 @@ mod tests {
         }
         assert_eq!((told["total_count"].as_u64(), told["details"]["check_type"].as_str()), (Some(4), Some("tcp")));
         let read: EventAnswer = serde_json::from_value(told).unwrap();
-        assert_eq!(read, *backlog[2]);
+        assert_eq!(read, **backlog[2]);
     }
 
     #[test]

@@ -4,19 +4,21 @@ use super::limits::{Limit, MAX_EVENT_STREAMS, MAX_PAGE};
 use super::parameters::{Kind, Parameter, Parameters};
 use super::refusal::Fault;
 use super::{Picture, Refusal, Service};
-use crate::agent::event_log::{EventLog, Resumed, Since};
+use crate::agent::event_log::{EventLog, Logged, Resumed, Since};
 use crate::answers::{EventAnswer, EventsAnswer};
 use crate::metrics::Metrics;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// A comment is sent after this time of silence, so that dead connections are noticed.
@@ -65,7 +67,7 @@ fn held(service: &Service, since: Since, limit: Option<usize>) -> EventsAnswer {
     let Picture { answer, .. } = service.picture();
     let Resumed { reset, backlog, .. } = service.0.events.follow(since);
     let skipped = backlog.len().saturating_sub(limit.unwrap_or(usize::MAX));
-    let events: Vec<EventAnswer> = backlog.iter().skip(skipped).map(|event| EventAnswer::clone(event)).collect();
+    let events: Vec<EventAnswer> = backlog.iter().skip(skipped).map(|event| EventAnswer::clone(&***event)).collect();
     let last = events.last().map_or_else(|| service.0.events.last_id(), |event| event.id.clone());
     EventsAnswer { view: answer, last, reset, events }
 }
@@ -80,23 +82,25 @@ fn stream(service: &Service, since: Since) -> Result<Response, Refusal> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let (events, metrics) = (Arc::clone(&service.0.events), Arc::clone(&service.0.metrics));
     tokio::spawn(follow(events, since, Feed { sender, metrics }, permit));
-    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
 }
 
 /// Where events go, counted on the way.
 struct Feed {
-    sender: mpsc::Sender<Result<Event, Infallible>>,
+    sender: mpsc::Sender<Result<Bytes, Infallible>>,
     metrics: Arc<Metrics>,
 }
 
 impl Feed {
-    async fn send(&self, event: &EventAnswer) -> Result<(), ()> {
-        let data = serde_json::to_string(event).map_err(|_| ())?;
-        let word = event.what.word();
-        let event = Event::default().id(&event.id).event(word).data(data);
-        self.sender.send(Ok(event)).await.map_err(|_| ())?;
-        self.metrics.event_sent(word);
+    async fn send(&self, event: &Logged) -> Result<(), ()> {
+        self.sender.send(Ok(event.frame())).await.map_err(|_| ())?;
+        self.metrics.event_sent(event.what.word());
         Ok(())
+    }
+
+    async fn comment(&self) -> Result<(), ()> {
+        self.sender.send(Ok(Bytes::from_static(b":\n\n"))).await.map_err(|_| ())
     }
 }
 
@@ -105,7 +109,7 @@ async fn follow(log: Arc<EventLog>, mut since: Since, feed: Feed, _permit: Owned
     let _counted = feed.metrics.event_stream();
     loop {
         let Resumed { reset, backlog, newest, mut receiver } = log.follow(since);
-        if reset && feed.send(&log.reset(backlog.first().map(Arc::as_ref))).await.is_err() {
+        if reset && feed.send(&log.reset(backlog.first().map(|first| &***first))).await.is_err() {
             return;
         }
         for event in &backlog {
@@ -117,6 +121,12 @@ async fn follow(log: Arc<EventLog>, mut since: Since, feed: Feed, _permit: Owned
         loop {
             let received = tokio::select! {
                 () = feed.sender.closed() => return,
+                () = sleep(KEEP_ALIVE) => {
+                    if feed.comment().await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 received = receiver.recv() => received,
             };
             match received {

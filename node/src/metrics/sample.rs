@@ -1,10 +1,9 @@
 //! What is read at the moment of a scrape: the published picture, the engine's, the transport's and the prober's counters.
 
 use super::live::Metrics;
-use super::sheet::Sheet;
+use super::sheet::{FamilySheet, Form, Sheet, TextSheet};
 use crate::agent::callers::Callers;
 use crate::agent::probes::{LocalProbes, is_healthy};
-use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 use quorate_breaker::State;
 use quorate_core::{ServiceName, UnixMs, Verdict};
@@ -45,11 +44,17 @@ pub struct Sources<'a> {
 /// # Errors
 /// When a value cannot be written.
 pub fn render(sources: &Sources<'_>) -> prometheus::Result<String> {
-    TextEncoder::new().encode_to_string(&families(sources))
+    let sheet: TextSheet = filled(sources);
+    sheet.text(sources.live.registry())
 }
 
 /// Every metric as it is now, by name.
 pub fn families(sources: &Sources<'_>) -> Vec<MetricFamily> {
+    let sheet: FamilySheet = filled(sources);
+    sheet.families(sources.live.registry())
+}
+
+fn filled<F: Form>(sources: &Sources<'_>) -> Sheet<F> {
     let mut sheet = Sheet::new();
     agent(&mut sheet, sources);
     mesh(&mut sheet, sources.view, sources.view_age);
@@ -60,7 +65,7 @@ pub fn families(sources: &Sources<'_>) -> Vec<MetricFamily> {
     sources.pools.iter().for_each(|(pool, ratio)| sheet.put("quorate_pool_usage_ratio", &[pool], *ratio));
     transport(&mut sheet, &sources.transport);
     breakers(&mut sheet, sources.callers);
-    sheet.families(sources.live.registry())
+    sheet
 }
 
 /// Counts lose precision beyond 2^53, which nothing here reaches.
@@ -77,7 +82,7 @@ fn seconds(at: UnixMs) -> f64 {
     Duration::from_millis(at.0).as_secs_f64()
 }
 
-fn breakers(sheet: &mut Sheet, callers: &Callers) {
+fn breakers<F: Form>(sheet: &mut Sheet<F>, callers: &Callers) {
     let mut best: BTreeMap<ServiceName, State> = BTreeMap::new();
     for (key, state) in callers.states() {
         let value = f64::from(state as u8);
@@ -90,7 +95,7 @@ fn breakers(sheet: &mut Sheet, callers: &Callers) {
     sheet.set("circuit_breaker_unguarded_total", float(callers.unguarded()));
 }
 
-fn agent(sheet: &mut Sheet, sources: &Sources<'_>) {
+fn agent<F: Form>(sheet: &mut Sheet<F>, sources: &Sources<'_>) {
     sheet.put("quorate_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
     sheet.set("quorate_start_time_seconds", seconds(sources.started));
     sheet.set("quorate_ready", f64::from(u8::from(sources.ready)));
@@ -99,7 +104,7 @@ fn agent(sheet: &mut Sheet, sources: &Sources<'_>) {
     sheet.set("quorate_certificate_expiry_timestamp_seconds", float(expiry));
 }
 
-fn mesh(sheet: &mut Sheet, view: &MeshView, age: Duration) {
+fn mesh<F: Form>(sheet: &mut Sheet<F>, view: &MeshView, age: Duration) {
     sheet.set("quorate_quorate", f64::from(u8::from(view.quorate)));
     sheet.set("quorate_settled", f64::from(u8::from(view.settled)));
     sheet.set("quorate_roster_members", size(view.roster));
@@ -129,7 +134,7 @@ fn mesh(sheet: &mut Sheet, view: &MeshView, age: Duration) {
     sheet.set("quorate_instances_flapping", size(services().filter(|i| i.flapping).count()));
 }
 
-fn own_instances(sheet: &mut Sheet, view: &MeshView) {
+fn own_instances<F: Form>(sheet: &mut Sheet<F>, view: &MeshView) {
     let own =
         |instance: &&std::sync::Arc<InstanceView>| instance.home == view.agent && instance.instance.host_of().is_none();
     for instance in view.instances.values().filter(own) {
@@ -141,7 +146,7 @@ fn own_instances(sheet: &mut Sheet, view: &MeshView) {
     }
 }
 
-fn local_probes(sheet: &mut Sheet, local: &LocalProbes) {
+fn local_probes<F: Form>(sheet: &mut Sheet<F>, local: &LocalProbes) {
     for (instance, probe) in local.all() {
         let labels = [probe.service.as_str(), instance.as_str()];
         let healthy = f64::from(u8::from(is_healthy(&probe.outcome)));
@@ -151,7 +156,7 @@ fn local_probes(sheet: &mut Sheet, local: &LocalProbes) {
     }
 }
 
-fn engine(sheet: &mut Sheet, stats: &Stats) {
+fn engine<F: Form>(sheet: &mut Sheet<F>, stats: &Stats) {
     let counters = [
         ("quorate_engine_proposals_total", stats.proposals),
         ("quorate_engine_signatures_total", stats.signatures),
@@ -184,7 +189,7 @@ fn engine(sheet: &mut Sheet, stats: &Stats) {
     sheet.set("quorate_engine_records", size(stats.records));
 }
 
-fn prober(sheet: &mut Sheet, stats: &ProbeStats) {
+fn prober<F: Form>(sheet: &mut Sheet<F>, stats: &ProbeStats) {
     let counts = [
         ("quorate_probes_running", stats.in_flight),
         ("quorate_probes_waiting", stats.waiting),
@@ -205,7 +210,7 @@ fn prober(sheet: &mut Sheet, stats: &ProbeStats) {
 }
 
 /// The transport names its counters itself; families of them become one metric with a label.
-fn transport(sheet: &mut Sheet, metrics: &TransportMetrics) {
+fn transport<F: Form>(sheet: &mut Sheet<F>, metrics: &TransportMetrics) {
     sheet.set("quorate_links", float(metrics.links));
     sheet.set("quorate_links_older_version", float(metrics.links_older_version));
     for (name, value) in metrics.counters() {
