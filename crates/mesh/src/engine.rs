@@ -12,6 +12,7 @@ mod instance;
 mod membership;
 mod pacing;
 mod publishing;
+mod relaying;
 mod repair;
 mod replication;
 mod sabotage;
@@ -150,6 +151,8 @@ pub struct Engine {
     asked: BTreeMap<AgentId, Vec<Decision>>,
     awaiting_roll: BTreeSet<InstanceId>,
     second_opinions: pacing::SecondOpinions,
+    /// Batches passed on at once.
+    relayed: pacing::Allowance,
     dirty: BTreeSet<InstanceId>,
     assign_all: bool,
     /// What the present assignments depend on.

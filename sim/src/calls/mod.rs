@@ -1,6 +1,7 @@
 //! Callers: each on a host, before a breaker that the agent there knows, calling one instance again and again.
 //!
-//! The breaker is the very one that the agent's API uses. For comparison callers may have a breaker of their own that no mesh knows.
+//! The breaker is the very one that the agent's API uses. For comparison each call may also be put before breakers of the caller's own that no mesh
+//! knows: the same calls then meet several guards.
 
 mod tally;
 
@@ -92,10 +93,9 @@ pub enum CallSight {
 }
 
 /// How callers are guarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Guard {
+#[derive(Debug, Clone, Copy)]
+enum Guard {
     /// By breakers that the mesh shares.
-    #[default]
     Mesh,
     /// By breakers of their own with these settings.
     Own(Settings),
@@ -107,16 +107,37 @@ struct Caller {
     told: SimTime,
 }
 
+/// The breaker that the mesh shares is the first.
+const SHARED: usize = 0;
+
 /// The callers of a run.
-#[derive(Default)]
 pub struct Callers {
-    breakers: BTreeMap<(usize, usize), Caller>,
+    /// By process, calls and guard.
+    breakers: BTreeMap<(usize, usize, usize), Caller>,
     /// Calls made so far, by process and calls.
     made: BTreeMap<(usize, usize), u64>,
-    /// How they are guarded.
-    pub guard: Guard,
-    /// What came of it.
-    pub tally: CallTally,
+    /// How they are guarded, and what came of it.
+    guards: Vec<(Guard, CallTally)>,
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self::beside(&[])
+    }
+}
+
+impl Callers {
+    /// Callers whose breakers the mesh shares, each call of which is also put before breakers of their own.
+    pub fn beside(own: &[Settings]) -> Self {
+        let guards = std::iter::once(Guard::Mesh).chain(own.iter().map(|settings| Guard::Own(*settings)));
+        let guards = guards.map(|guard| (guard, CallTally::default())).collect();
+        Self { breakers: BTreeMap::new(), made: BTreeMap::new(), guards }
+    }
+
+    /// What came of it, by guard: the mesh's first.
+    pub fn tallies(&self) -> impl Iterator<Item = &CallTally> {
+        self.guards.iter().map(|(_, tally)| tally)
+    }
 }
 
 /// A call under way.
@@ -124,6 +145,7 @@ pub struct Callers {
 pub struct Running {
     agent: usize,
     calls: usize,
+    guard: usize,
     run: u64,
     permit: (u32, u8, u64),
     outcome: Outcome,
@@ -171,45 +193,53 @@ impl World {
         }
         let awake = self.hosts[agent].process.as_ref().is_some_and(|process| !process.paused);
         if let (true, Some(own)) = (awake, self.own_time(agent)) {
-            self.ensure_breaker(agent, number);
-            self.make_call(agent, number, nth, own);
-            self.report(agent, number);
+            for guard in 0..self.callers.guards.len() {
+                self.ensure_breaker(agent, number, guard);
+                self.make_call(agent, number, guard, nth, own);
+            }
         }
     }
 
-    fn ensure_breaker(&mut self, agent: usize, number: usize) {
+    fn ensure_breaker(&mut self, agent: usize, number: usize, guard: usize) {
         let run = self.hosts[agent].run;
-        let settings = if let Guard::Own(settings) = self.callers.guard { settings } else { Settings::default() };
+        let own = if let Guard::Own(settings) = self.callers.guards[guard].0 { Some(settings) } else { None };
+        let settings = own.unwrap_or_default();
         let seed = self.truth.scenario.draws.bits(Purpose::Call, agent as u64, number as u64, u64::MAX - run);
-        let known = self.callers.breakers.get(&(agent, number)).is_some_and(|caller| caller.run == run);
+        let known = self.callers.breakers.get(&(agent, number, guard)).is_some_and(|caller| caller.run == run);
         if let (false, Ok(policy)) = (known, settings.resolve()) {
             let policy: Arc<Policy> = Arc::new(policy);
             let caller = Caller { run, breaker: ToldBreaker::new(policy, seed), told: SimTime::START };
-            self.callers.breakers.insert((agent, number), caller);
+            self.callers.breakers.insert((agent, number, guard), caller);
         }
     }
 
-    fn make_call(&mut self, agent: usize, number: usize, nth: u64, own: Mono) {
+    fn make_call(&mut self, agent: usize, number: usize, guard: usize, nth: u64, own: Mono) {
         let (outcome, took, after) = self.result(agent, number, nth);
         let well = outcome == Outcome::Success;
-        let Some(caller) = self.callers.breakers.get(&(agent, number)) else { return };
+        let Some(caller) = self.callers.breakers.get(&(agent, number, guard)) else { return };
+        let tally = &mut self.callers.guards[guard].1;
         let shared = caller.breaker.breaker().status().is_shared();
         let run = caller.run;
         let sight = match caller.breaker.admit(own) {
             Ok(permit) => {
                 let trial = permit.is_trial();
                 let lent = trial && shared;
-                self.callers.tally.admitted(self.truth.now, number, trial, well);
-                let running = Running { agent, calls: number, run, permit: permit.into_parts(), outcome, took };
+                tally.admitted(self.truth.now, number, trial, well);
+                let running = Running { agent, calls: number, guard, run, permit: permit.into_parts(), outcome, took };
                 self.plan(self.truth.now.plus(after), Rank::Probe, agent, agent, Happening::Called(running));
                 CallSight::Admitted { lent }
             }
             Err(_) => {
-                self.callers.tally.rejected(self.truth.now, number, well);
+                tally.rejected(self.truth.now, number, well);
                 CallSight::Rejected
             }
         };
-        self.checks.look(&self.truth, &Sight::Call { agent, calls: number, call: sight });
+        if guard == SHARED {
+            self.checks.look(&self.truth, &Sight::Call { agent, calls: number, call: sight });
+            if sight == CallSight::Rejected {
+                self.report(agent, number);
+            }
+        }
     }
 
     /// What a call would come to: the outcome as the caller tells it, how long it takes, and when it is told.
@@ -240,30 +270,31 @@ impl World {
 
     /// A call's result comes.
     pub(crate) fn called(&mut self, running: Running) {
-        let Running { agent, calls, run, permit, outcome, took } = running;
+        let Running { agent, calls, guard, run, permit, outcome, took } = running;
         let Some(own) = self.own_time(agent).filter(|_| self.hosts[agent].run == run) else { return };
-        let Some(caller) = self.callers.breakers.get(&(agent, calls)).filter(|caller| caller.run == run) else {
-            return;
-        };
+        let key = (agent, calls, guard);
+        let Some(caller) = self.callers.breakers.get(&key).filter(|caller| caller.run == run) else { return };
         let stale = caller.breaker.breaker().status().generation != permit.0;
         let counted = caller.breaker.record(Permit::from_parts(permit), outcome, Some(took), own);
-        let failed = outcome != Outcome::Success;
-        let call = CallSight::Ended { failed, counted, stale };
-        self.checks.look(&self.truth, &Sight::Call { agent, calls, call });
-        self.report(agent, calls);
+        if guard == SHARED {
+            let failed = outcome != Outcome::Success;
+            let call = CallSight::Ended { failed, counted, stale };
+            self.checks.look(&self.truth, &Sight::Call { agent, calls, call });
+            self.report(agent, calls);
+        }
     }
 
     /// Tells the agent what is new, at once if a call has failed.
     fn report(&mut self, agent: usize, number: usize) {
         let now = self.truth.now;
-        let Some(own) = self.own_time(agent).filter(|_| self.callers.guard == Guard::Mesh) else { return };
+        let Some(own) = self.own_time(agent) else { return };
         let key = self.truth.scenario.calls[number].key.clone();
-        let Some(caller) = self.callers.breakers.get_mut(&(agent, number)) else { return };
+        let Some(caller) = self.callers.breakers.get_mut(&(agent, number, SHARED)) else { return };
         if !caller.breaker.is_urgent() && now.since(caller.told) < TELL_EVERY {
             return;
         }
-        caller.told = now;
         let Some(told) = caller.breaker.take(own) else { return };
+        caller.told = now;
         let counts = told.counts;
         let counts =
             CallCounts { calls: counts.calls, answered: counts.answered, silent: counts.silent, slow: counts.slow };
@@ -283,7 +314,8 @@ impl World {
         let numbers = self.truth.scenario.calls.iter().enumerate().filter(|(_, calls)| calls.key == *key);
         let numbers: Vec<usize> = numbers.map(|(number, _)| number).collect();
         for number in numbers {
-            if let Some(caller) = self.callers.breakers.get(&(agent, number)).filter(|caller| caller.run == run) {
+            let caller = self.callers.breakers.get(&(agent, number, SHARED));
+            if let Some(caller) = caller.filter(|caller| caller.run == run) {
                 caller.breaker.apply(event, own);
             }
         }

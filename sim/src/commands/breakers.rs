@@ -1,7 +1,7 @@
 //! `breakers`: the same calls guarded by breakers that the mesh shares, and by others that nobody shares.
 
 use super::output::{print, print_json};
-use crate::calls::{Counted, Guard};
+use crate::calls::{Callers, Counted};
 use crate::cli::Format;
 use crate::library;
 use crate::node;
@@ -30,6 +30,9 @@ pub struct Args {
     /// The seed.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Only plans whose name contains this.
+    #[arg(long, value_name = "WORDS")]
+    pub only: Option<String>,
     /// Runs at a time. Default: one per processor.
     #[arg(long, value_name = "J")]
     pub jobs: Option<usize>,
@@ -54,11 +57,9 @@ const BEGIN: &str = "<!-- quorate-sim breakers: begin -->\n";
 const END: &str = "<!-- quorate-sim breakers: end -->\n";
 
 /// Breakers of their own, as they are common: name, settings.
-fn guards() -> Vec<(&'static str, Guard)> {
-    let own = |settings: Settings| {
-        // A fixed wait, and all traffic at once: only ours draw waits and ramp.
-        Guard::Own(Settings { max_recovery: settings.recovery, ramp: Duration::ZERO, ..settings })
-    };
+fn guards() -> Vec<(&'static str, Settings)> {
+    // A fixed wait, and all traffic at once: only ours draw waits and ramp.
+    let own = |settings: Settings| Settings { max_recovery: settings.recovery, ramp: Duration::ZERO, ..settings };
     let rate = Settings {
         minimum_volume: 5,
         failure_threshold: None,
@@ -76,7 +77,6 @@ fn guards() -> Vec<(&'static str, Guard)> {
         ..Settings::default()
     };
     vec![
-        ("quorate, shared by the mesh", Guard::Mesh),
         ("by rate (50 % of 5, 30 s, 8 trials)", own(rate)),
         ("like opossum (50 % of 5, 30 s, 1 trial)", own(Settings::opossum())),
         ("consecutive (5, 60 s, 3 trials)", own(Settings::orchestry())),
@@ -101,15 +101,13 @@ struct Line {
 /// # Errors
 /// When a plan is wrong, or the file cannot be written.
 pub fn breakers(args: &Args) -> anyhow::Result<bool> {
-    let plans = plans(args.callers)?;
-    let guards = guards();
-    let cases = (plans.len() * guards.len()) as u64;
-    let lines = for_each_seed((0, cases), args.jobs.unwrap_or_else(default_jobs), |case| {
-        let case = usize::try_from(case)?;
-        let (name, plan) = &plans[case / guards.len()];
-        let (guard, how) = guards[case % guards.len()];
-        run(name, plan, args.seed, guard, how)
+    let mut plans = plans(args.callers)?;
+    plans.retain(|(name, _)| args.only.as_ref().is_none_or(|only| name.contains(only.as_str())));
+    let lines = for_each_seed((0, plans.len() as u64), args.jobs.unwrap_or_else(default_jobs), |case| {
+        let (name, plan) = &plans[usize::try_from(case)?];
+        run(name, plan, args.seed)
     })?;
+    let lines: Vec<Line> = lines.into_iter().flatten().collect();
     if args.output == Format::Json {
         print_json(&lines)?;
     } else {
@@ -175,18 +173,21 @@ fn plans(callers: usize) -> anyhow::Result<Vec<(String, Plan)>> {
     ])
 }
 
-fn run(name: &str, plan: &Plan, seed: u64, guard: &'static str, how: Guard) -> anyhow::Result<Line> {
+/// The same calls, guarded in each way.
+fn run(name: &str, plan: &Plan, seed: u64) -> anyhow::Result<Vec<Line>> {
     let scenario = Scenario::new(name, plan, seed)?;
     let trace = Trace::new(&scenario, Recording::default());
     let mut world = World::new(scenario, Box::new(node::engine), trace);
     world.watched = false;
-    world.callers.guard = how;
+    let (names, own): (Vec<_>, Vec<_>) = guards().into_iter().unzip();
+    world.callers = Callers::beside(&own);
     world.run();
-    let counted = world.callers.tally.by_calls.get(&0).cloned().unwrap_or_default();
     let (every, over) = plan.calls.first().map_or((0.0, Span::default()), |calls| {
         (calls.every.0.as_secs_f64(), calls.troubles.first().map_or(Span::default(), |trouble| trouble.to))
     });
-    Ok(line(name, guard, &counted, every, over))
+    let names = std::iter::once("quorate, shared by the mesh").chain(names);
+    let counted = world.callers.tallies().map(|tally| tally.by_calls.get(&0).cloned().unwrap_or_default());
+    Ok(names.zip(counted).map(|(guard, counted)| line(name, guard, &counted, every, over)).collect())
 }
 
 fn line(plan: &str, guard: &'static str, counted: &Counted, every_s: f64, over: Span) -> Line {
@@ -234,8 +235,7 @@ mod tests {
     #[test]
     fn shared_breakers_spend_fewer_calls_and_trials() {
         let (name, plan) = &plans(40).unwrap()[0];
-        let lines: Vec<Line> =
-            guards().into_iter().map(|(guard, how)| run(name, plan, 1, guard, how).unwrap()).collect();
+        let lines = run(name, plan, 1).unwrap();
         let [ours, rest @ ..] = lines.as_slice() else { panic!("no lines") };
         for other in rest {
             assert!(ours.doomed * 2 < other.doomed, "{ours:?} against {other:?}");

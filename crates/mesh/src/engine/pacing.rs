@@ -28,14 +28,14 @@ pub(crate) struct SecondOpinions {
 
 /// How much of a second's allowance is used.
 #[derive(Debug, Default)]
-struct Allowance {
+pub(crate) struct Allowance {
     since: Mono,
     used: usize,
 }
 
 impl Allowance {
     /// One more, if the second allows it.
-    fn take(&mut self, now: Mono, limit: usize) -> bool {
+    pub(super) fn take(&mut self, now: Mono, limit: usize) -> bool {
         if now.since(self.since) >= Duration::from_secs(1) {
             *self = Self { since: now, used: 0 };
         }

@@ -212,6 +212,7 @@ impl Engine {
             .get(&owner)
             .is_some_and(|known| self.keys.verify(&known.credential, &batch.signing_bytes(), &batch.signature));
         let genuine = genuine || self.defective(Defect::SignaturesUnchecked) || self.believes_bearer(from, &batch);
+        let pressing = pushed && self.is_pressing(&batch);
         let taken =
             if genuine && batch.records.iter().all(bounded) { self.store_batch(&batch) } else { Taken::Refused };
         match taken {
@@ -222,6 +223,9 @@ impl Engine {
                 self.apply_changes(owner, changed, pushed || from == owner);
                 if pushed {
                     let times = self.transmissions();
+                    if pressing {
+                        self.relay(&batch);
+                    }
                     self.tell_batch(&batch, times);
                     if self.namespaces.get(&owner).is_some_and(|namespace| namespace.missing().next().is_some()) {
                         // A gap that gossip does not close before long is repaired without waiting for the next regular sync.
@@ -327,6 +331,9 @@ impl Engine {
         let batches = self.log.flush(|bytes| self.keys.sign(bytes));
         let times = self.transmissions();
         for batch in &batches {
+            if self.is_pressing(batch) {
+                self.relay(batch);
+            }
             self.tell_batch(batch, times);
             let mut fellows = BTreeSet::new();
             for record in &batch.records {

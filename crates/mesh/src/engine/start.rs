@@ -143,6 +143,7 @@ impl Engine {
             asked: BTreeMap::new(),
             awaiting_roll: BTreeSet::new(),
             second_opinions: super::pacing::SecondOpinions::default(),
+            relayed: super::pacing::Allowance::default(),
             dirty: BTreeSet::new(),
             assign_all: true,
             assigned_by: super::assigning::Basis::default(),

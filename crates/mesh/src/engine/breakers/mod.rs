@@ -27,7 +27,7 @@ use super::Engine;
 use crate::breakers::{BreakerKey, BreakerReport, BreakerView};
 use quorate_breaker::pooled::{Budget, EjectionLimits, Overrides, Pooling};
 use quorate_core::{AgentId, InstanceId, Mono};
-use quorate_wire::{Record, RecordKey};
+use quorate_wire::{BreakerDigest, Record, RecordKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -82,14 +82,22 @@ pub(crate) mod limits {
     pub const CANDIDACY_PER_MEMBER: Duration = Duration::from_millis(10);
 }
 
+/// What another agent tells of a breaker.
+#[derive(Debug)]
+struct Heard {
+    digest: Arc<BreakerDigest>,
+    /// When it came as news; none when it came by a repair.
+    at: Option<Mono>,
+}
+
 /// All about breakers that this agent knows.
 #[derive(Debug, Default)]
 pub(super) struct Breakers {
     /// Those of this host.
     local: BTreeMap<BreakerKey, Local>,
     outages: BTreeMap<BreakerKey, Outage>,
-    /// Who has a record on a breaker, and when news of it last came; none when it was not news.
-    heard: BTreeMap<BreakerKey, BTreeMap<AgentId, Option<Mono>>>,
+    /// Who has a record on a breaker.
+    heard: BTreeMap<BreakerKey, BTreeMap<AgentId, Heard>>,
     /// How many of these each agent has.
     told_by: BTreeMap<AgentId, usize>,
     /// The highest outage that is over.
@@ -120,6 +128,11 @@ impl Breakers {
         self.due.insert((at, key.clone()));
     }
 
+    /// Is it open for this host's callers?
+    pub(super) fn is_open(&self, key: &BreakerKey) -> bool {
+        self.outages.get(key).is_some_and(|outage| !outage.standing().recovered)
+    }
+
     fn concerns(&self, key: &BreakerKey) -> bool {
         self.local.contains_key(key) || self.outages.contains_key(key)
     }
@@ -135,17 +148,18 @@ impl Engine {
 
     /// A record of another agent on a breaker has changed, or is gone.
     pub(super) fn apply_breaker(&mut self, owner: AgentId, key: BreakerKey, fresh: bool) {
-        let told = self.shared_record(owner, &key).is_some();
+        let told = self.namespaces.get(&owner).and_then(|known| known.record(&RecordKey::Breaker(key.clone())));
+        let told = if let Some(Record::Breaker(digest)) = told { Some(Arc::clone(digest)) } else { None };
         let now = self.now.mono;
         let speakers = self.breakers.heard.entry(key.clone()).or_default();
         let count = self.breakers.told_by.entry(owner).or_default();
         match (told, speakers.contains_key(&owner)) {
-            (true, false) if *count >= limits::MAX_TOLD => self.stats.limits_hit += 1,
-            (true, known) => {
+            (Some(_), false) if *count >= limits::MAX_TOLD => self.stats.limits_hit += 1,
+            (Some(digest), known) => {
                 *count += usize::from(!known);
-                speakers.insert(owner, fresh.then_some(now));
+                speakers.insert(owner, Heard { digest, at: fresh.then_some(now) });
             }
-            (false, _) => *count -= usize::from(speakers.remove(&owner).is_some()),
+            (None, _) => *count -= usize::from(speakers.remove(&owner).is_some()),
         }
         if speakers.is_empty() {
             self.breakers.heard.remove(&key);
@@ -153,11 +167,9 @@ impl Engine {
         self.breakers.dirty.insert(key);
     }
 
-    fn shared_record(&self, owner: AgentId, key: &BreakerKey) -> Option<&quorate_wire::BreakerDigest> {
-        match self.namespaces.get(&owner)?.record(&RecordKey::Breaker(key.clone()))? {
-            Record::Breaker(digest) => Some(digest),
-            _ => None,
-        }
+    /// What `agent` tells of a breaker.
+    pub(super) fn digest_from(&self, agent: AgentId, key: &BreakerKey) -> Option<&BreakerDigest> {
+        Some(&self.breakers.heard.get(key)?.get(&agent)?.digest)
     }
 
     /// An agent is forgotten, and its records with it.

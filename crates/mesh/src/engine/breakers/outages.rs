@@ -248,11 +248,8 @@ impl Engine {
     /// Where others stand in outages of `key`, of those whose word holds, in order of their ids.
     pub(super) fn standings_of(&self, key: &BreakerKey) -> Vec<(AgentId, &Shared)> {
         let Some(speakers) = self.breakers.heard.get(key) else { return Vec::new() };
-        let standing = |agent: &AgentId| {
-            let shared = self.shared_record(*agent, key)?.shared.as_ref()?;
-            self.swim.is_active(*agent).then_some((*agent, shared))
-        };
-        speakers.keys().filter_map(standing).collect()
+        let told = speakers.iter().filter_map(|(agent, heard)| Some((*agent, heard.digest.shared.as_ref()?)));
+        told.filter(|(agent, _)| self.swim.is_active(*agent)).collect()
     }
 
     /// The highest outage that at least two others claim, so that no single one can run ahead.

@@ -39,9 +39,9 @@ impl Engine {
     /// What others tell of their calls, as far as it is recent and they can be heard.
     pub(super) fn testimonies(&self, key: &BreakerKey) -> Vec<Testimony> {
         let Some(speakers) = self.breakers.heard.get(key) else { return Vec::new() };
-        let testimony = |(agent, at): (&AgentId, &Option<Mono>)| {
-            let at = (*at).filter(|at| self.now.mono.since(*at) < limits::EVIDENCE_LIFE)?;
-            let digest = self.shared_record(*agent, key)?;
+        let testimony = |(agent, heard): (&AgentId, &super::Heard)| {
+            let at = heard.at.filter(|at| self.now.mono.since(*at) < limits::EVIDENCE_LIFE)?;
+            let digest = &heard.digest;
             let open = digest.shared.as_ref().is_some_and(|shared| !shared.step.recovered);
             if open || digest.counts.calls == 0 || !self.heard(*agent) {
                 return None;
