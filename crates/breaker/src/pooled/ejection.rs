@@ -27,7 +27,9 @@ pub struct Standing<'a> {
     pub is_down: bool,
     /// Would a breaker take it out?
     pub is_open: bool,
-    /// What callers saw: the worst go first.
+    /// Is it out now? What is out stays out as long as it is open, so that callers who saw other calls take out the same.
+    pub is_out: bool,
+    /// What callers saw: of the others the worst go first.
     pub counts: Counts,
 }
 
@@ -39,7 +41,7 @@ pub fn ejected<'a>(standings: &[Standing<'a>], limits: &EjectionLimits) -> Vec<&
     let all = standings.len();
     let down = standings.iter().filter(|standing| standing.is_down).count();
     let mut open: Vec<&Standing<'_>> = standings.iter().filter(|s| s.is_open && !s.is_down).collect();
-    open.sort_by_key(|standing| (std::cmp::Reverse(failed_per_mille(&standing.counts)), standing.instance));
+    open.sort_by_key(|one| (!one.is_out, std::cmp::Reverse(failed_per_mille(&one.counts)), one.instance));
     let cap = (all * usize::from(limits.ejected_max) / 100).max(1);
     let taken_out = open.len().min(cap);
     let left = all - down - taken_out;
@@ -63,7 +65,7 @@ mod tests {
         (0..n).map(|n| InstanceId::new(format!("web@{n}")).unwrap()).collect()
     }
 
-    /// `d` down, `o` open, `u` up.
+    /// `d` down, `o` open, `x` open and out already, `u` up.
     fn out(pattern: &str) -> String {
         let names = names(pattern.len());
         let counts = |n: usize| Counts { calls: 10, answered: n as u32, silent: 0, slow: 0 };
@@ -71,6 +73,7 @@ mod tests {
             instance: &names[n],
             is_down: letter == 'd',
             is_open: letter != 'u',
+            is_out: letter == 'x',
             counts: counts(n),
         };
         let standings: Vec<_> = pattern.chars().enumerate().map(standing).collect();
@@ -84,6 +87,7 @@ mod tests {
         assert_eq!(out("oouuuuuuoo"), ".x......xx", "the worst three");
         assert_eq!(out("oooooooooo"), ".......xxx", "a fault that all share leaves seven");
         assert_eq!(out("ouu"), "x..", "one always may");
+        assert_eq!(out("oox"), "..x", "what is out stays out");
     }
 
     #[test]

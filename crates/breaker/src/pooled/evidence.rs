@@ -148,7 +148,8 @@ pub fn assess(witnesses: &[Witness<'_>], pooling: &Pooling) -> Culprit {
 /// Do callers that were asked confirm what others accuse a callee of? Whoever speaks up by itself does so because a call failed: such
 /// words alone would condemn a callee that fails a third of its calls. So all that hear an accusation count the calls that end from then
 /// on, whatever comes of them, and tell; these are `answers`. They confirm it when failures outweigh successes by more than chance would
-/// have it: `(failed - served)^2 >= 3 x calls`, which takes three failures, or six of seven.
+/// have it: `(failed - served)^2 >= 5 x calls`, which takes five failures, or eight of nine. It is asked anew with every answer that comes, so it must
+/// stay improbable when it is asked often: five failures in a row of a callee that fails a third of its calls are one in four hundred.
 #[must_use]
 pub fn is_confirmed(answers: &[Counts], pooling: &Pooling) -> bool {
     let (calls, failed) = answers
@@ -156,7 +157,7 @@ pub fn is_confirmed(answers: &[Counts], pooling: &Pooling) -> bool {
         .map(|counts| Weight::of(counts, pooling.weight_max))
         .fold((0u64, 0u64), |sum, weight| (sum.0 + u64::from(weight.calls), sum.1 + u64::from(weight.failed)));
     let lead = (2 * failed).saturating_sub(calls);
-    calls > 0 && lead * lead >= 3 * calls
+    calls > 0 && lead * lead >= 5 * calls
 }
 
 /// Is it this caller itself that is broken? So it is when most of the callees that fail it serve others: at least two callees, and more than

@@ -33,6 +33,9 @@ impl Engine {
     pub(super) fn is_pressing(&self, batch: &Batch) -> bool {
         batch.records.iter().any(|record| {
             let Record::Breaker(digest) = record else { return false };
+            if batch.owner == self.me() {
+                return digest.counts.failed() > 0;
+            }
             let known = self.digest_from(batch.owner, &digest.key);
             let accuses = digest.counts.failed() > 0 && known.is_none();
             let answers = digest.answers && known.is_none_or(|known| !known.answers);

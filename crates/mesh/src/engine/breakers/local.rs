@@ -29,6 +29,8 @@ pub(in crate::engine) struct Local {
     pub used_at: Mono,
     /// What was last told of it, and when.
     pub told: Option<(Mono, BreakerDigest)>,
+    /// What this agent had to say when the breaker opened. It is told with the opening: others may still need it for the same conclusion.
+    pub last_words: Option<(CallCounts, bool)>,
     /// What it was last told.
     pub given: Given,
     pub mode: Mode,
@@ -62,6 +64,7 @@ impl Local {
             state: BreakerState::Closed,
             used_at: now,
             told: None,
+            last_words: None,
             given: Given::Free,
             mode: Mode::Automatic,
             trial: None,
@@ -128,6 +131,7 @@ impl Local {
         self.streak = CallCounts::default();
         self.asked = None;
         self.trial = None;
+        self.last_words = None;
     }
 }
 

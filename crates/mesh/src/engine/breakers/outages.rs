@@ -147,11 +147,17 @@ impl Engine {
             since,
             began: self.now.mono,
             evidence,
-            spared: false,
+            // Until its turn is known.
+            spared: true,
             orphaned: None,
         };
         self.breakers.outages.insert(key.clone(), outage);
-        self.restart_counts(key);
+        let may_testify = self.may_testify(key);
+        if let Some(local) = self.breakers.local.get_mut(key) {
+            let last_words = local.testimony(self.now.mono).filter(|_| may_testify);
+            local.begin_anew();
+            local.last_words = last_words;
+        }
         self.breakers.later(until, key);
         let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let span = (limits::CANDIDACY_PER_MEMBER * members).as_nanos() as u64;
@@ -364,6 +370,7 @@ impl Engine {
                     is_down: outage.is_some_and(|outage| outage.phase == Phase::Held)
                         || self.instances.get(instance).is_some_and(|i| self.stated_health(i) == Verdict::Down),
                     is_open: outage.is_some_and(|outage| open(outage)),
+                    is_out: outage.is_some_and(|outage| open(outage) && !outage.spared),
                     counts: outage.map_or(Counts::default(), |outage| super::pooling::counts(&outage.evidence)),
                 }
             })

@@ -42,8 +42,7 @@ impl Engine {
         let testimony = |(agent, heard): (&AgentId, &super::Heard)| {
             let at = heard.at.filter(|at| self.now.mono.since(*at) < limits::EVIDENCE_LIFE)?;
             let digest = &heard.digest;
-            let open = digest.shared.as_ref().is_some_and(|shared| !shared.step.recovered);
-            if open || digest.counts.calls == 0 || !self.heard(*agent) {
+            if digest.counts.calls == 0 || !self.heard(*agent) {
                 return None;
             }
             let zone = self.agents.get(agent)?.profile.as_ref()?.zone.clone();

@@ -74,12 +74,20 @@ impl Engine {
             return None;
         }
         let open = shared.as_ref().is_some_and(|shared| !shared.step.recovered);
-        let (counts, answers) = testimony.filter(|_| !open).unwrap_or_default();
+        let words = if open { self.last_words(key) } else { testimony };
+        let (counts, answers) = words.unwrap_or_default();
         Some(BreakerDigest { key: key.clone(), counts, answers, state: local.state, shared })
     }
 
+    /// What was seen before it opened, as long as that is evidence.
+    fn last_words(&self, key: &BreakerKey) -> Option<(CallCounts, bool)> {
+        let began = self.breakers.outages.get(key)?.began;
+        let words = self.breakers.local.get(key)?.last_words;
+        words.filter(|_| self.now.mono.since(began) < limits::EVIDENCE_LIFE)
+    }
+
     /// May it speak of its own calls? Not while a person decides, nor while this host itself seems to be what is broken, nor when enough others speak.
-    fn may_testify(&self, key: &BreakerKey) -> bool {
+    pub(super) fn may_testify(&self, key: &BreakerKey) -> bool {
         let Some(local) = self.breakers.local.get(key) else { return false };
         if local.mode != quorate_breaker::Mode::Automatic {
             return false;
