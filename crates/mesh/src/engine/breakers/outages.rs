@@ -82,6 +82,7 @@ impl Engine {
         }
         if self.breakers.outages.contains_key(key) {
             self.follow_claims(key);
+            self.widen(key);
             self.count_trials(key);
             self.advance_outage(key);
         }

@@ -6,6 +6,7 @@ use crate::sabotage::Defect;
 use quorate_breaker::pooled::{Culprit, Digest, Pooling, Witness, assess, is_confirmed, is_own_fault};
 use quorate_breaker::{Counts, State};
 use quorate_core::{AgentId, Mono, Zone};
+use quorate_wire::Shared;
 use std::collections::BTreeSet;
 
 /// One caller's evidence.
@@ -145,6 +146,27 @@ impl Engine {
         let cause = if silent { BreakerCause::CallersSilent } else { BreakerCause::CallersAnswered };
         let zone = if let Culprit::Path(zone) = culprit { Some(zone) } else { None };
         self.begin_outage(key, cause, first, zone, evidence);
+    }
+
+    /// What was first seen in one zone alone may turn out to be the callee's fault: by what callers elsewhere tell, or since two hold it open for all.
+    /// Else a zone would make trials of its own, beside those of the rest.
+    pub(super) fn widen(&mut self, key: &BreakerKey) {
+        let outage = self.breakers.outages.get(key);
+        if outage.is_none_or(|outage| outage.zone.is_none() || outage.standing().recovered) {
+            return;
+        }
+        let for_all = |shared: &Shared| shared.zone.is_none() && !shared.step.recovered;
+        let claimed = self.standings_of(key).iter().filter(|(_, shared)| for_all(shared)).count() >= 2;
+        let seen = claimed || {
+            let mut all = self.testimonies(key);
+            let words = self.breakers.local.get(key).and_then(|local| local.last_words);
+            let (agent, zone, at) = (self.me(), self.config.zone.clone(), self.now.mono);
+            all.extend(words.map(|(counts, answers)| Testimony { agent, zone, counts, answers, at }));
+            self.culprit(&all, &self.breakers.pooling) == Culprit::Callee
+        };
+        if let (true, Some(outage)) = (seen, self.breakers.outages.get_mut(key)) {
+            outage.zone = None;
+        }
     }
 
     /// Do enough peers hold it open, in an outage that is not over here? Says for whom, and who was first.
