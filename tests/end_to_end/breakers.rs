@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Between two calls of a caller: long enough for news to come round on a busy machine.
-const PAUSE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_secs(1);
 /// Failures in a row after which a breaker opens by itself.
 const ALONE: u32 = 5;
 
@@ -77,7 +77,7 @@ impl Calls {
 fn callers_share_what_they_see() {
     let mesh = mesh();
     let mut calls = Calls::default();
-    for _ in 0..5 {
+    for _ in 0..3 {
         calls.round(&mesh, |_| true);
     }
     calls.until(&mesh, "open", Duration::from_secs(30), |_| false);
@@ -98,7 +98,7 @@ fn callers_share_what_they_see() {
 fn one_broken_caller_opens_it_for_nobody_else() {
     let mesh = mesh();
     let mut calls = Calls::default();
-    for _ in 0..20 {
+    for _ in 0..12 {
         calls.round(&mesh, |agent| agent.name != "agent-1");
     }
     let states: Vec<_> = mesh.agents.iter().map(state).collect();
