@@ -43,6 +43,8 @@ pub enum Purpose {
     Duplicate = 16,
     /// When calls are made, and what comes of them.
     Call = 42,
+    /// Callers of a drawn plan.
+    Callers = 43,
     /// Who is faulty or abandoned in a drawn plan.
     Members = 41,
     /// What a faulty member does.

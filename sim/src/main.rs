@@ -47,6 +47,7 @@ mod shrink;
 mod sometimes;
 mod stop;
 mod swarm;
+mod swarm_calls;
 mod swarm_members;
 mod telling;
 mod time;

@@ -8,6 +8,7 @@ mod faults;
 
 use crate::draw::{Draws, Purpose, scale};
 use crate::plan::{Bounds, Distribution, Fault, MeshPlan, NetworkPlan, Plan, ServicePlan, Start};
+use crate::swarm_calls;
 use crate::swarm_members;
 use crate::time::Span;
 use crate::timing::TimingPlan;
@@ -82,7 +83,9 @@ impl Dice {
 pub fn plan(profile: Profile, seed: u64, agents: Option<usize>) -> Plan {
     let mut dice = Dice { draws: Draws::new(seed), thrown: 0 };
     match profile {
-        Profile::Swarm => swarm_members::add(swarm(&mut dice, agents), Draws::new(seed)),
+        Profile::Swarm => {
+            swarm_calls::add(swarm_members::add(swarm(&mut dice, agents), Draws::new(seed)), Draws::new(seed))
+        }
         Profile::Split => split(&mut dice, agents.unwrap_or(50)),
     }
 }

@@ -1,10 +1,11 @@
-//! Fewer than three callers with failed calls open a breaker for nobody else, whatever they claim.
+//! Fewer than three callers with failed calls open a breaker for nobody else, whatever they claim; a verdict may.
 
 use crate::calls::CallSight;
 use crate::invariants::{Finding, Invariant, Sight};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_breaker::pooled::Pooling;
+use quorate_core::InstanceId;
 use quorate_mesh::{BreakerCause, BreakerState, EventKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,8 @@ const SPOKEN_OF: Duration = Duration::from_secs(120);
 pub struct OneCaller {
     /// When each caller's calls last failed, by its own word.
     failed: BTreeMap<(usize, usize), SimTime>,
+    /// When a verdict last opened a breaker: others may follow those that it opened.
+    held: BTreeMap<usize, SimTime>,
 }
 
 impl Invariant for OneCaller {
@@ -35,7 +38,11 @@ impl Invariant for OneCaller {
                     BreakerCause::CallersAnswered | BreakerCause::CallersSilent | BreakerCause::Peers
                 ) =>
             {
-                let number = truth.scenario.calls.iter().position(|calls| calls.key.instance == *instance);
+                let number = number_of(truth, instance);
+                let held = number.and_then(|number| self.held.get(&number));
+                if *cause == BreakerCause::Peers && held.is_some_and(|at| truth.now.since(*at) < SPOKEN_OF) {
+                    return;
+                }
                 let recent = |((calls, _), at): &(&(usize, usize), &SimTime)| {
                     Some(*calls) == number && truth.now.since(**at) < SPOKEN_OF
                 };
@@ -47,9 +54,16 @@ impl Invariant for OneCaller {
                     found.push(Finding::new(Some(*agent), detail));
                 }
             }
+            Sight::Event { kind: EventKind::Breaker { instance, cause: BreakerCause::Verdict, .. }, .. } => {
+                self.held.extend(number_of(truth, instance).map(|number| (number, truth.now)));
+            }
             _ => {}
         }
     }
+}
+
+fn number_of(truth: &Truth, instance: &InstanceId) -> Option<usize> {
+    truth.scenario.calls.iter().position(|calls| calls.key.instance == *instance)
 }
 
 #[cfg(test)]
