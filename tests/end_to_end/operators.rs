@@ -1,7 +1,7 @@
 //! What operators and programs tell a mesh of real processes: registrations, draining, maintenance, and lost agents given up.
 
 use quorate_tests::{
-    Agent, AgentSetup, Host, Mesh, Target, agent_binary, eventually, folder, instance_id, optional, run,
+    Agent, AgentSetup, Host, Mesh, Target, agent_binary, eventually, folder, instance_id, optional, run, send,
 };
 use serde_json::Value;
 use std::ffi::OsString;
@@ -108,6 +108,17 @@ fn a_program_registers_by_curl_and_what_it_does_not_renew_is_withdrawn() {
     };
     put("1h");
     let found = shown(&mesh, "shop-1", "up");
+    // Who may register has not the agent ask other hosts for it.
+    let elsewhere =
+        r#"{"service": "shop", "address": "192.0.2.7:80", "check": {"path": "/", "period": "1s", "timeout": "500ms"}}"#;
+    let sent = send(home.api, "PUT", "/v1/instances/shop-2", Some(&token), elsewhere).expect("an answer");
+    assert!((200..300).contains(&sent.status), "{}", sent.body);
+    eventually("it is not probed", PATIENCE, || {
+        let told = home.ask("/v1/instances/shop-2")?.to_string();
+        if told.contains("192.0.2.7 is not an address of the agent") { Ok(()) } else { Err(told) }
+    });
+    let withdrawn = send(home.api, "DELETE", "/v1/instances/shop-2", Some(&token), "").expect("an answer");
+    assert!((200..300).contains(&withdrawn.status), "{}", withdrawn.body);
     assert_eq!((&found["weight"], &found["tags"][0]), (&10.into(), &"blue".into()), "{found}");
     let tagged = mesh.agents[1].ask("/v1/instances?tag=blue").expect("an answer");
     assert_eq!(tagged["total"], 1, "{tagged}");

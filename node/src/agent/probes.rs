@@ -4,6 +4,7 @@ use super::clock::wall;
 use super::drive::Ask;
 use super::failures::Failures;
 use super::published::Published;
+use super::registrar::Registrar;
 use crate::export::spans::{Probed, Spans};
 use crate::history::History;
 use crate::metrics::Metrics;
@@ -11,7 +12,7 @@ use dashmap::DashMap;
 use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase, ProbeResult, ServiceName, UnixMs};
 use quorate_mesh::{MeshView, ProbeRequest};
 use quorate_probe::{Prober, Target};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -74,6 +75,8 @@ pub struct Probes {
     pub agent: AgentId,
     /// What runs them.
     pub prober: Arc<Prober>,
+    /// Which of this agent's instances the API registered.
+    pub registrar: Arc<Registrar>,
     /// Who is home to what.
     pub published: Arc<Published>,
     /// What they found last.
@@ -119,17 +122,19 @@ impl Probes {
         });
     }
 
-    /// The addresses that the home agent of an instance may aim at; none of our own instances is held to that.
+    /// The addresses that an instance may be at. Those of this agent's own configuration may be anywhere, those that came by its API on this host.
     async fn home_of(&self, instance: &InstanceId) -> Option<Vec<IpAddr>> {
         for _ in 0..PICTURE_TURNS {
             let view = self.published.view();
             if let Some(home) = view.instances.get(instance).map(|found| found.home) {
-                if home == self.agent {
+                let own = home == self.agent;
+                if own && !self.registrar.is_registered(instance) {
                     return None;
                 }
                 let address = view.members.get(&home).and_then(|member| member.address.parse::<SocketAddr>().ok());
                 if let Some(address) = address {
-                    return Some(vec![address.ip()]);
+                    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+                    return Some(std::iter::once(address.ip()).chain(loopback.into_iter().filter(|_| own)).collect());
                 }
             }
             // The picture may be a moment behind the engine.

@@ -97,6 +97,11 @@ impl Registrar {
         self.lock().registrations()
     }
 
+    /// Was this registered by the API, so that whoever has a token aims this agent?
+    pub fn is_registered(&self, id: &InstanceId) -> bool {
+        self.lock().kept.registered.contains_key(id.as_str())
+    }
+
     /// Tells the engine from now on, and takes back what is over.
     pub fn attach(self: &std::sync::Arc<Self>, asks: mpsc::Sender<Ask>) {
         let _ = self.asks.set(asks);

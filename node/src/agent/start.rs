@@ -232,6 +232,7 @@ fn assemble(
     let probes = Probes {
         agent: AgentId(identity.agent_id()),
         prober: Arc::clone(&prober),
+        registrar: Arc::clone(&registrar),
         published: Arc::clone(&published),
         local: Arc::clone(&local),
         failures: Arc::clone(&failures),

@@ -264,9 +264,11 @@ pub fn start(view: MeshView) -> Fixture {
     let own = quorate_probe::Own { secrets_dir: Some(data.path().to_owned()), ..quorate_probe::Own::default() };
     let prober = Arc::new(Prober::new(Limits::default(), own));
     let asks = tokio::sync::mpsc::channel(16).0;
+    let registrar = Arc::new(Registrar::load(data.path(), own_instances(&published.view())).unwrap());
     let probes = Probes {
         agent: published.view().agent,
         prober: Arc::clone(&prober),
+        registrar: Arc::clone(&registrar),
         published: Arc::clone(&published),
         local: Arc::clone(&local),
         failures: Arc::clone(&failures),
@@ -282,7 +284,6 @@ pub fn start(view: MeshView) -> Fixture {
     let audit = Audit::open(data.path()).unwrap();
     let (asks, asked) = mpsc::channel(64);
     let callers = Arc::new(Callers::new(Clock::new(), Arc::clone(&published), 1, asks.clone()).unwrap());
-    let registrar = Arc::new(Registrar::load(data.path(), own_instances(&published.view())).unwrap());
     registrar.attach(asks.clone());
     let history = Some(Arc::new(History::open(data.path(), 1 << 30, Arc::clone(&metrics)).unwrap()));
     let (level, layer) = LogLevel::detached();

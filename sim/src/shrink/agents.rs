@@ -1,11 +1,24 @@
 //! A plan with fewer agents: those that are left are numbered anew, and what was about the others goes with them.
 
 use crate::plan_table;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
-/// Keys of faults and services under which agents stand by their numbers, alone or in lists.
-const AGENT_KEYS: &[&str] = &["agent", "agents", "groups", "senders", "receivers", "seen_by", "homes", "peers", "by"];
+/// Keys of faults, services and calls under which agents stand by their numbers, alone or in lists.
+const AGENT_KEYS: &[&str] = &[
+    "agent",
+    "agents",
+    "groups",
+    "senders",
+    "receivers",
+    "seen_by",
+    "homes",
+    "peers",
+    "by",
+    "callers",
+    "liars",
+    "through",
+];
 /// Keys under which an instance stands by its name.
 const INSTANCE_KEYS: &[&str] = &["instance"];
 
@@ -27,12 +40,33 @@ pub fn keep(plan: &Table, kept: &[usize]) -> Option<Table> {
     if let Some(Value::Integer(zones)) = mesh.get_mut("zones") {
         *zones = (*zones).min(i64::try_from(kept.len()).ok()?);
     }
+    let services = names_of(&plan);
     for key in ["services", "faults"] {
         if let Some(Value::Array(list)) = plan.get_mut(key) {
             list.retain_mut(|entry| renumber(entry, &numbers, false).is_some());
         }
     }
+    if let Some(Value::Array(list)) = plan.get_mut("calls") {
+        list.retain_mut(|calls| renumber_calls(calls, &numbers, &services).is_some());
+    }
     Some(without_dangling(plan))
+}
+
+fn names_of(plan: &Table) -> BTreeSet<String> {
+    let services = plan.get("services").and_then(Value::as_array);
+    services.into_iter().flatten().filter_map(|service| Some(service.get("name")?.as_str()?.to_owned())).collect()
+}
+
+/// The same for calls: what they go to may be none of the plan's instances, and is then named after no agent.
+fn renumber_calls(calls: &mut Value, numbers: &BTreeMap<usize, usize>, services: &BTreeSet<String>) -> Option<()> {
+    let instance = calls.get("instance")?.as_str()?.to_owned();
+    if services.contains(instance.split('@').next()?) {
+        return renumber(calls, numbers, false);
+    }
+    calls.as_table_mut()?.remove("instance");
+    renumber(calls, numbers, false)?;
+    calls.as_table_mut()?.insert("instance".to_owned(), Value::String(instance));
+    Some(())
 }
 
 /// Gives agents their new numbers; none when nothing is left of `value`.
@@ -66,15 +100,20 @@ fn renumber(value: &mut Value, numbers: &BTreeMap<usize, usize>, agents: bool) -
 
 /// The plan without faults that make no sense any more (of an instance that is gone, a partition of one group), and without empty lists.
 pub fn without_dangling(mut plan: Table) -> Table {
-    if let Some(Value::Array(mut faults)) = plan.remove("faults") {
-        faults.retain(|fault| {
-            let mut alone = plan.clone();
-            alone.insert("faults".to_owned(), Value::Array(vec![fault.clone()]));
-            plan_table::read(alone).is_ok()
-        });
-        plan.insert("faults".to_owned(), Value::Array(faults));
+    let parts = ["faults", "calls"].map(|key| (key, plan.remove(key)));
+    for (key, part) in &parts {
+        if let Some(Value::Array(entries)) = part {
+            let sensible = |entry: &&Value| {
+                let mut alone = plan.clone();
+                alone.insert((*key).to_owned(), Value::Array(vec![(*entry).clone()]));
+                alone.remove(if *key == "faults" { "calls" } else { "faults" });
+                plan_table::read(alone).is_ok()
+            };
+            let kept = entries.iter().filter(sensible).cloned().collect();
+            plan.insert((*key).to_owned(), Value::Array(kept));
+        }
     }
-    for key in ["services", "faults"] {
+    for key in ["services", "faults", "calls"] {
         if plan.get(key).and_then(Value::as_array).is_some_and(Vec::is_empty) {
             plan.remove(key);
         }
@@ -87,7 +126,6 @@ mod tests {
     use super::*;
     use crate::plan::Fault;
     use crate::swarm::{self, Profile};
-    use std::collections::BTreeSet;
 
     #[test]
     fn those_that_are_left_are_numbered_anew() {
@@ -102,6 +140,11 @@ faults = [
     { kind = "partition", groups = [[0, 1], [2, 3]], from = "20s", to = "30s" },
     { kind = "isolate", agents = [1], from = "20s", to = "30s" },
 ]
+calls = [
+    { instance = "api@1", from = "1s", to = "40s", liars = [3] },
+    { instance = "a@3", from = "1s", to = "40s" },
+    { instance = "b@1", from = "1s", to = "40s" },
+]
 "#;
         let wanted = r#"
 summary = "t"
@@ -110,6 +153,10 @@ services = [{ name = "a", homes = [0, 2] }]
 faults = [
     { kind = "target", instance = "a@2", mode = "dead", from = "20s", seen_by = [1] },
     { kind = "partition", groups = [[0], [1, 2]], from = "20s", to = "30s" },
+]
+calls = [
+    { instance = "api@1", from = "1s", to = "40s", liars = [2] },
+    { instance = "a@2", from = "1s", to = "40s" },
 ]
 "#;
         let kept = keep(&toml::from_str(text).unwrap(), &[0, 2, 3]).unwrap();
