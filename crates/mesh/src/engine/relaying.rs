@@ -28,8 +28,8 @@ impl Engine {
         }
     }
 
-    /// Is it to be passed on at once? So is a caller's first word on a callee, as accuser and as witness, while the breaker is not open yet. To be
-    /// asked before its records are taken.
+    /// Is it to be passed on at once? Of others: a caller's first word on a callee, as accuser and as witness, while the breaker is not open here. Of
+    /// one's own: whatever tells of failures, which is at most one a second for each breaker but for its turns. To be asked before its records are taken.
     pub(super) fn is_pressing(&self, batch: &Batch) -> bool {
         batch.records.iter().any(|record| {
             let Record::Breaker(digest) = record else { return false };
