@@ -4,6 +4,7 @@
 
 mod breaker;
 mod change;
+mod count;
 mod event;
 mod failures;
 mod health;
@@ -17,6 +18,7 @@ pub use breaker::{
     WishAnswer,
 };
 pub use change::{ChangedAnswer, ForgetAnswer, IntentAnswer, IntentRequest, LeaveAnswer, RegisterRequest, Wish};
+pub use count::{CountBody, CountedAnswer};
 pub use event::{ChangeAnswer, EventAnswer, EventWhat, EventsAnswer};
 pub use failures::{ConsecutiveAnswer, FailureAnswer, FailureEventAnswer, FailuresAnswer, ResultAnswer};
 pub use health::{

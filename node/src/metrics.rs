@@ -4,6 +4,7 @@
 //! of closed enums, and the instances this agent is home to or observes.
 
 mod counted;
+mod custom;
 mod dashboard;
 mod live;
 mod open_metrics;
@@ -11,6 +12,9 @@ mod sample;
 mod sheet;
 
 pub use counted::Counted;
+#[cfg(test)]
+pub use custom::MAX_SERIES;
+pub use custom::NotCounted;
 pub use live::{CallEnd, Metrics};
 pub use open_metrics::{OPEN_METRICS, open_metrics};
 pub use sample::{Sources, families, render};
@@ -108,6 +112,11 @@ pub const CATALOGUE: &[Described] = &[
         "health_check_response_time_seconds",
         &["app_name", "check_type", "success"],
         "How long probes take, all phases and retries together.",
+    ),
+    histogram(
+        "quorate_probe_first_byte_seconds",
+        &["check"],
+        "How long the first byte of an answer takes once a probe's request is sent, where a check has both.",
     ),
     counter(
         "health_check_errors_total",
@@ -251,6 +260,11 @@ pub const CATALOGUE: &[Described] = &[
     counter("sse_connections_total", &[], "Event streams begun."),
     gauge("sse_connections_active", &[], "Event streams being served."),
     counter("sse_events_sent_total", &["event_type"], "Events sent on those streams."),
+    histogram(
+        "sse_first_event_latency_seconds",
+        &[],
+        "How long it takes until the first event of a stream is sent, from when it was asked for, or happened if that came later.",
+    ),
     gauge("quorate_api_waiting", &[], "Requests that wait for news."),
     counter("quorate_agent_checks_total", &["answer"], "Questions of HAProxy by what it was told."),
     counter("quorate_api_limits_hit_total", &["limit"], "Times a limit of the API was hit."),

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio::sync::broadcast;
 
 /// Events held.
@@ -31,12 +32,18 @@ pub struct EventLog {
 #[derive(Debug)]
 pub struct Logged {
     event: EventAnswer,
+    noted: Instant,
     frame: OnceLock<Bytes>,
 }
 
 impl Logged {
     fn new(event: EventAnswer) -> Self {
-        Self { event, frame: OnceLock::new() }
+        Self { event, noted: Instant::now(), frame: OnceLock::new() }
+    }
+
+    /// When the agent learnt of it.
+    pub fn noted(&self) -> Instant {
+        self.noted
     }
 
     /// As server-sent event: written once, however many follow.

@@ -164,6 +164,8 @@ async fn events_are_a_stream_that_resumes() {
     }
     let expected = |index: u64| (format!("4-{index}"), EventWhat::Stalled { late_ms: index });
     assert_eq!(found, [expected(3), expected(4)]);
+    let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+    assert!(page.contains("sse_first_event_latency_seconds_count 1\n"), "the first of a stream, and no other");
 
     let held: EventsAnswer = get(fixture.api, "/v1/events?format=json&since=3-9", 200).await;
     assert_eq!((held.reset, held.last.as_str(), held.events.len()), (true, "4-4", 4));

@@ -76,6 +76,7 @@ const CASES: &[Case] = &[
     (LIFT, 202, "DELETE /v1/breakers/web/web@10.0.0.1:80/override", &["Authorization: Bearer %token"]),
     (LIFT, 400, "DELETE /v1/breakers/web/quorate-agent@0000000000000001/override", &["Authorization: Bearer %token"]),
     (LIFT, 404, "DELETE /v1/breakers/web/web@2/override", &["Authorization: Bearer %token"]),
+    (COUNT, 400, "POST /v1/metrics/a_total?x=1", &[]),
     ("/v1/sd/prometheus", 200, "/v1/sd/prometheus?service=web", &[]),
     ("/v1/sd/prometheus", 400, "/v1/sd/prometheus?x=1", &[]),
     ("/livez", 200, "/livez?anything=1", &[]),
@@ -173,6 +174,7 @@ const CASES: &[Case] = &[
     ("/page.js", 304, "/page.js", &["If-None-Match: %"]),
 ];
 
+const COUNT: &str = "POST /v1/metrics/{name}";
 const PROBE: &str = "POST /v1/instances/{instance}/probe";
 const PERMIT: &str = "POST /v1/breakers/{service}/{instance}/permit";
 const REPORT: &str = "POST /v1/breakers/{service}/{instance}/report";
@@ -201,6 +203,10 @@ const ELSEWHERE: &[(&str, u16)] = &[
     // With a body: `breaker_tests.rs`.
     (REPORT, 200),
     (PUT, 202),
+    // With a body: `counting.rs`.
+    (COUNT, 200),
+    (COUNT, 409),
+    (COUNT, 422),
     // When the engine hangs.
     ("/livez", 503),
     ("/health/live", 503),

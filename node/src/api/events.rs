@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
@@ -81,7 +81,7 @@ fn stream(service: &Service, since: Since) -> Result<Response, Refusal> {
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
     let (events, metrics) = (Arc::clone(&service.0.events), Arc::clone(&service.0.metrics));
-    tokio::spawn(follow(events, since, Feed { sender, metrics }, permit));
+    tokio::spawn(follow(events, since, Feed { sender, metrics, asked: Some(Instant::now()) }, permit));
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
 }
@@ -90,12 +90,18 @@ fn stream(service: &Service, since: Since) -> Result<Response, Refusal> {
 struct Feed {
     sender: mpsc::Sender<Result<Bytes, Infallible>>,
     metrics: Arc<Metrics>,
+    /// When the stream was asked for, until its first event has gone out.
+    asked: Option<Instant>,
 }
 
 impl Feed {
-    async fn send(&self, event: &Logged) -> Result<(), ()> {
+    async fn send(&mut self, event: &Logged) -> Result<(), ()> {
         self.sender.send(Ok(event.frame())).await.map_err(|_| ())?;
         self.metrics.event_sent(event.what.word());
+        if let Some(asked) = self.asked.take() {
+            // What has not happened yet cannot be sent.
+            self.metrics.first_event_sent(asked.max(event.noted()).elapsed());
+        }
         Ok(())
     }
 
@@ -105,7 +111,7 @@ impl Feed {
 }
 
 /// Feeds one reader until it is gone. A reader that lags is fed from what is held, so that it misses nothing that still is.
-async fn follow(log: Arc<EventLog>, mut since: Since, feed: Feed, _permit: OwnedSemaphorePermit) {
+async fn follow(log: Arc<EventLog>, mut since: Since, mut feed: Feed, _permit: OwnedSemaphorePermit) {
     let _counted = feed.metrics.event_stream();
     loop {
         let Resumed { reset, backlog, newest, mut receiver } = log.follow(since);

@@ -62,11 +62,13 @@ pub enum Limit {
     Waiting,
     /// [`MOST_A_MINUTE`](crate::agent::by_hand::MOST_A_MINUTE)
     ProbesByHand,
+    /// Of the counters of others: how many there are, and how many series.
+    CustomSeries,
 }
 
 impl Limit {
     /// Every limit that is counted.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AnswerTime,
         Self::Body,
         Self::Headers,
@@ -76,6 +78,7 @@ impl Limit {
         Self::EventStreams,
         Self::Waiting,
         Self::ProbesByHand,
+        Self::CustomSeries,
     ];
 
     /// Its word in metrics.
@@ -90,6 +93,7 @@ impl Limit {
             Self::EventStreams => "event_streams",
             Self::Waiting => "waiting",
             Self::ProbesByHand => "probes_by_hand",
+            Self::CustomSeries => "custom_series",
         }
     }
 }

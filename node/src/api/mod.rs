@@ -4,6 +4,7 @@ mod body;
 mod breaker_operations;
 mod breakers;
 mod changes;
+mod counting;
 mod discovery;
 mod events;
 pub mod failures;

@@ -7,7 +7,7 @@ use super::operation::{ASK, Method, health_json, json, text};
 pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
-    breaker_operations, changes, discovery, events, failures, grpc, health, health_forms, instances, integrations,
+    breaker_operations, changes, counting, discovery, events, failures, grpc, health, health_forms, instances, integrations,
     kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
@@ -233,6 +233,7 @@ pub const OPERATIONS: &[Operation] = &[
     breaker_operations::REPORT,
     breaker_operations::OVERRIDE,
     breaker_operations::LIFT,
+    counting::COUNT,
     Operation {
         path: "/v1/sd/prometheus",
         name: "discovery_prometheus",

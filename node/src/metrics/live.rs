@@ -1,6 +1,7 @@
 //! What counts as it happens.
 
 use super::counted::Counted;
+use super::custom::Custom;
 use super::{CATALOGUE, Described};
 use crate::access::Denied;
 use crate::access::tokens::TokenFault;
@@ -19,7 +20,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    custom: Custom,
     probe_duration: HistogramVec,
+    probe_first_byte: HistogramVec,
     probe_results: IntCounterVec,
     probe_errors: IntCounterVec,
     job_duration: HistogramVec,
@@ -54,6 +57,7 @@ pub struct Metrics {
     sse_connections: IntCounterVec,
     sse_active: IntGauge,
     sse_events: IntCounterVec,
+    sse_first_event: HistogramVec,
     api_waiting: IntGauge,
     api_connections: IntGauge,
     api_limits_hit: IntCounterVec,
@@ -135,6 +139,7 @@ impl Metrics {
         };
         let metrics = Self {
             probe_duration: histogram("health_check_response_time_seconds", PROBE_SECONDS)?,
+            probe_first_byte: histogram("quorate_probe_first_byte_seconds", PROBE_SECONDS)?,
             probe_results: counter("quorate_probe_results_total")?,
             probe_errors: counter("health_check_errors_total")?,
             job_duration: histogram("queue_job_duration_seconds", PROBE_SECONDS)?,
@@ -168,6 +173,7 @@ impl Metrics {
             sse_connections: counter("sse_connections_total")?,
             sse_active: gauge("sse_connections_active")?,
             sse_events: counter("sse_events_sent_total")?,
+            sse_first_event: histogram("sse_first_event_latency_seconds", ANSWER_SECONDS)?,
             api_waiting: gauge("quorate_api_waiting")?,
             api_connections: gauge("quorate_api_connections")?,
             api_limits_hit: counter("quorate_api_limits_hit_total")?,
@@ -182,6 +188,7 @@ impl Metrics {
             history_failures: counter("quorate_history_failures_total")?,
             reload_successful: gauge("quorate_config_last_reload_successful")?,
             reload_timestamp: gauge("quorate_config_last_reload_success_timestamp_seconds")?,
+            custom: Custom::new(registry.clone()),
             registry: registry.clone(),
         };
         // Series without labels are there from the start.
@@ -213,6 +220,11 @@ impl Metrics {
         &self.registry
     }
 
+    /// The counters of others.
+    pub fn custom(&self) -> &Custom {
+        &self.custom
+    }
+
     /// A probe of an instance of `service` by `check` ended.
     pub fn probe_ended(&self, service: &str, check: &str, outcome: &Outcome) {
         let operation = format!("probe:{check}");
@@ -232,6 +244,9 @@ impl Metrics {
         let (success, status) = if result == "fail" { ("false", "error") } else { ("true", "success") };
         let seconds = outcome.timings.total.as_secs_f64();
         self.probe_duration.with_label_values(&[service, check, success]).observe(seconds);
+        if let Some(first) = outcome.timings.first_byte {
+            self.probe_first_byte.with_label_values(&[check]).observe(first.as_secs_f64());
+        }
         self.call_duration.with_label_values(&[service, &operation]).observe(seconds);
         self.calls.with_label_values(&[service, &operation, status]).inc();
         self.job_duration.with_label_values(&[PROBES, check]).observe(seconds);
@@ -390,6 +405,11 @@ impl Metrics {
         self.sse_events.with_label_values(&[kind]).inc();
     }
 
+    /// The first one of a stream was sent, so long after it could be.
+    pub fn first_event_sent(&self, took: Duration) {
+        self.sse_first_event.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
     /// A request that waits for news, likewise.
     pub fn waiting(&self) -> Counted {
         Counted::new(&self.api_waiting)
@@ -484,5 +504,30 @@ impl Request<'_> {
         if status.starts_with('5') {
             self.metrics.http_errors.with_label_values(&labels).inc();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::TextEncoder;
+
+    #[test]
+    fn first_bytes_are_timed_where_a_check_has_them() {
+        let metrics = Metrics::new().unwrap();
+        let ms = Duration::from_millis;
+        let mut outcome = Outcome::pass(ms(40));
+        outcome.timings.first_byte = Some(ms(30));
+        metrics.probe_ended("web", "http", &outcome);
+        outcome.timings.first_byte = None;
+        metrics.probe_ended("web", "icmp", &outcome);
+        let text = TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap();
+        for line in [
+            "quorate_probe_first_byte_seconds_bucket{check=\"http\",le=\"0.025\"} 0",
+            "quorate_probe_first_byte_seconds_bucket{check=\"http\",le=\"0.05\"} 1",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!text.contains("quorate_probe_first_byte_seconds_count{check=\"icmp\"}"));
     }
 }

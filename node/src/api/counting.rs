@@ -1,0 +1,98 @@
+//! `/v1/metrics/{name}`: programs on this host count what they do, and the agent tells it with its own metrics.
+
+use super::Service;
+use super::limits::Limit;
+use super::operation::{ASK, Method, Operation, json};
+use super::refusal::{Fault, Refusal};
+use crate::answers::{CountBody, CountedAnswer};
+use crate::metrics::NotCounted;
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::routing::post;
+
+/// Adds to a counter.
+pub const COUNT: Operation = Operation {
+    method: Method::Post,
+    path: "/v1/metrics/{name}",
+    name: "count",
+    summary: "Add to a counter of a program on this host, which the agent tells with its own metrics",
+    body: Some(|generator| generator.subschema_for::<CountBody>()),
+    answers: &[json::<CountedAnswer>(200, "It is counted")],
+    faults: &[Fault::Conflict, Fault::Invalid],
+    handler: || post(count),
+    ..ASK
+};
+
+async fn count(
+    State(service): State<Service>,
+    name: Result<Path<String>, PathRejection>,
+    body: Result<Json<CountBody>, JsonRejection>,
+) -> Result<Json<CountedAnswer>, Refusal> {
+    let Path(name) = name?;
+    let Json(CountBody { value, labels }) = body.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
+    match service.0.metrics.custom().add(&name, &labels, value) {
+        Ok(total) => Ok(Json(CountedAnswer { name, labels, total })),
+        Err(NotCounted::Invalid(detail)) => Err(Refusal::new(Fault::Invalid, detail, "nothing was counted")),
+        Err(NotCounted::Conflict(detail)) => {
+            Err(Refusal::new(Fault::Conflict, detail, "give every series of a counter the same labels"))
+        }
+        Err(NotCounted::Full(detail)) => {
+            service.0.metrics.limit_hit(Limit::CustomSeries);
+            Err(Refusal::new(Fault::Conflict, detail, "use labels with few values"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Reply, ask, send, start, view};
+    use super::*;
+    use crate::answers::ErrorAnswer;
+    use std::net::SocketAddr;
+
+    async fn post(api: SocketAddr, path: &str, body: &str) -> Reply {
+        send(api, &format!("POST /v1/metrics/{path}"), &["Content-Type: application/json"], body).await
+    }
+
+    #[tokio::test]
+    async fn programs_count_at_the_agent() {
+        let fixture = start(view());
+        let body = r#"{"labels":{"type":"login"}}"#;
+        let first: CountedAnswer = post(fixture.api, "business_sessions_created_total", body).await.json();
+        let body = r#"{"value":2,"labels":{"type":"login"}}"#;
+        let second: CountedAnswer = post(fixture.api, "business_sessions_created_total", body).await.json();
+        assert_eq!((first.total, second.total), (1.0, 3.0));
+        let line = "business_sessions_created_total{type=\"login\"} 3\n";
+        assert!(ask(fixture.api, "GET /metrics", &[]).await.body.contains(line));
+        let open = ask(fixture.api, "GET /metrics?format=openmetrics", &[]).await.body;
+        assert!(open.contains("# TYPE business_sessions_created counter\n") && open.contains(line), "{open}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_counted_is_told_why() {
+        let fixture = start(view());
+        assert_eq!(post(fixture.api, "a_total", r#"{"labels":{"type":"x"}}"#).await.status, 200);
+        for (path, body, status) in [
+            ("a_total", r#"{"labels":{"kind":"x"}}"#, 409),
+            ("a_total", r#"{"value":-1,"labels":{"type":"x"}}"#, 422),
+            ("http_requests_total", "{}", 422),
+            ("a", "{}", 422),
+            ("b_total", r#"{"amount":1}"#, 400),
+            ("b_total", "", 400),
+        ] {
+            let reply = post(fixture.api, path, body).await;
+            assert_eq!(reply.status, status, "{path} {body}: {}", reply.body);
+            let error: ErrorAnswer = reply.json();
+            assert!(!error.detail.is_empty());
+        }
+        // Without the media type a page of a browser could have sent it.
+        assert_eq!(send(fixture.api, "POST /v1/metrics/a_total", &[], "{}").await.status, 400);
+        for n in 0..crate::metrics::MAX_SERIES {
+            let labels = [("n".to_owned(), n.to_string())].into();
+            let _full = fixture.metrics.custom().add("many_total", &labels, 1.0);
+        }
+        assert_eq!(post(fixture.api, "c_total", "{}").await.status, 409);
+        assert_eq!(fixture.metrics.limit_hits(Limit::CustomSeries), 1);
+    }
+}
