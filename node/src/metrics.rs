@@ -8,6 +8,7 @@ mod custom;
 mod dashboard;
 mod live;
 mod open_metrics;
+mod prefix;
 mod sample;
 mod sheet;
 
@@ -17,6 +18,7 @@ pub use custom::MAX_SERIES;
 pub use custom::NotCounted;
 pub use live::{CallEnd, Metrics};
 pub use open_metrics::{OPEN_METRICS, open_metrics};
+pub use prefix::prefixed;
 pub use sample::{Sources, families, render};
 pub use sheet::CONTENT_TYPE;
 

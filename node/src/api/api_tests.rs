@@ -1,6 +1,6 @@
 //! The API against a picture made up for it.
 
-use super::fixture::{ask, get, instance, start, view};
+use super::fixture::{ask, get, instance, start, start_as, view};
 use super::words::time;
 use crate::agent::claims::Claims;
 use crate::agent::event_log::EventLog;
@@ -225,6 +225,20 @@ async fn metrics_are_those_of_the_catalogue() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("quorate_instance_up{instance_id=\"web@10.0.0.3:80\""));
+}
+
+#[tokio::test]
+async fn names_that_others_use_too_can_have_a_prefix() {
+    let fixture = start_as(view(), |about| about.metric_prefix = Some("chatbot".to_owned()));
+    let _: HealthAnswer = get(fixture.api, "/v1/health", 200).await;
+    for path in ["/metrics", "/api/metrics", "/health?format=prometheus"] {
+        let text = ask(fixture.api, &format!("GET {path}"), &[]).await.body;
+        let line = "\nchatbot_http_requests_total{method=\"GET\",route=\"/v1/health\",status_code=\"200\"} 1\n";
+        assert!(text.contains(line) && text.contains("\nquorate_ready 1\n"), "{path}: {text}");
+        assert!(!text.contains("\nhttp_") && !text.contains("chatbot_quorate_"), "{path}: {text}");
+    }
+    let open = ask(fixture.api, "GET /metrics?format=openmetrics", &[]).await.body;
+    assert!(open.contains("# TYPE chatbot_http_requests counter\n"), "{open}");
 }
 
 #[test]

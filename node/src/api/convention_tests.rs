@@ -1,11 +1,12 @@
 //! What others' tools expect: Kubernetes' probes, the forms of `/health`, Prometheus' discovery, the page and its policy.
 
-use super::fixture::{ask, get, start, view};
+use super::fixture::{ask, get, start, start_as, view};
 use crate::answers::{
     AgentHealthAnswer, AgentHealthStatus, CachesAnswer, HealthJsonAnswer, HealthJsonStatus, IntegrationStatus,
     IntegrationsAnswer, OpsStatus, OpsStatusAnswer, PoolAnswer, PoolsAnswer, QueuesAnswer, ReadyAnswer, ReadyStatus,
     TargetGroup, VotesAnswer,
 };
+use crate::export::Output;
 use quorate_mesh::MeshView;
 
 fn unsettled() -> MeshView {
@@ -159,4 +160,28 @@ async fn integrations_and_pools_are_told() {
     assert!(page.contains("queue_jobs_total{queue=\"probes\",status=\"failed\"} 1\n"));
     let store: PoolAnswer = get(fixture.api, "/api/metrics/db-pool", 200).await;
     assert_eq!((store.overflow, store.size), (0, 20_000));
+}
+
+#[tokio::test]
+async fn outputs_are_among_the_integrations() {
+    let outputs = vec![Output::Statsd, Output::OtlpTraces];
+    let fixture = start_as(view(), |about| about.outputs = outputs);
+    let asked = || async {
+        let answer: IntegrationsAnswer = get(fixture.api, "/health/integrations", 200).await;
+        (answer.status, answer.integrations["statsd"].clone(), answer.integrations["otlp"].clone())
+    };
+    let (whole, statsd, otlp) = asked().await;
+    let well = (AgentHealthStatus::Ok, IntegrationStatus::Ok, IntegrationStatus::Ok);
+    assert_eq!((whole, statsd.status, otlp.status), well);
+    // Metrics by OTLP are not used here.
+    fixture.metrics.export_dropped(Output::OtlpMetrics, 1);
+    fixture.metrics.export_dropped(Output::Statsd, 1);
+    let (whole, statsd, otlp) = asked().await;
+    let degraded = (AgentHealthStatus::Degraded, IntegrationStatus::Degraded, IntegrationStatus::Ok);
+    assert_eq!((whole, statsd.status, otlp.status), degraded);
+    assert!(statsd.detail.is_some_and(|detail| detail.contains("handed over")));
+    fixture.metrics.exported(Output::Statsd, 1);
+    assert_eq!(asked().await.0, AgentHealthStatus::Ok);
+    let off: IntegrationsAnswer = get(start(view()).api, "/health/integrations", 200).await;
+    assert_eq!(off.integrations["statsd"].status, IntegrationStatus::Off);
 }

@@ -229,6 +229,11 @@ impl Fixture {
 }
 
 pub fn start(view: MeshView) -> Fixture {
+    start_as(view, |_| ())
+}
+
+/// The same by an agent that differs.
+pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
     let published = Arc::new(Published::new(Clock::new(), view, true));
     let events = Arc::new(EventLog::new(4));
     let local = Arc::new(LocalProbes::default());
@@ -244,7 +249,7 @@ pub fn start(view: MeshView) -> Fixture {
     metrics.probe_ended("web", "http", &outcome);
     metrics.persisted(Duration::from_millis(1), 10, false);
     metrics.timer_late(Duration::from_millis(1));
-    let about = About {
+    let mut about = About {
         mesh: "0123456789abcdef".to_owned(),
         zone: Zone::default(),
         boot: 4,
@@ -253,12 +258,15 @@ pub fn start(view: MeshView) -> Fixture {
         api: "127.0.0.1:7701".to_owned(),
         agent_check: Some("127.0.0.1:7702".to_owned()),
         names: None,
+        outputs: Vec::new(),
+        metric_prefix: None,
         data_dir: "data".to_owned(),
         config_file: None,
         started: wall(),
         issuer: true,
         certificate_expires_unix_s: 1_900_000_000,
     };
+    differ(&mut about);
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("push-token"), "secret\n").unwrap();
     let own = quorate_probe::Own { secrets_dir: Some(data.path().to_owned()), ..quorate_probe::Own::default() };

@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::answers::{
     AgentHealthStatus, IntegrationAnswer, IntegrationStatus, IntegrationsAnswer, PoolAnswer, PoolsAnswer,
 };
+use crate::export::Output;
 use crate::history::MAX_PENDING;
 use crate::history::timeline::ratio;
 use axum::Json;
@@ -66,6 +67,14 @@ async fn integrations(State(service): State<Service>) -> Json<IntegrationsAnswer
         let fault = history.is_failing().then(|| "the last second could not be written; the log says why".to_owned());
         judged(fault, None)
     });
+    let output = |wanted: &[Output]| {
+        let mut used = wanted.iter().filter(|output| service.0.about.outputs.contains(output)).peekable();
+        if used.peek().is_none() {
+            return off();
+        }
+        let failing = used.any(|output| service.0.metrics.is_export_failing(*output));
+        judged(failing.then(|| "the last that it had could not be handed over; the log says more".to_owned()), None)
+    };
     let begun = Instant::now();
     let containers = match timeout(PATIENCE, service.0.prober.ask_container_engine()).await {
         Ok(None) => off(),
@@ -78,6 +87,8 @@ async fn integrations(State(service): State<Service>) -> Json<IntegrationsAnswer
         ("history".to_owned(), history),
         ("load_balancers".to_owned(), listens(&service.0.about.agent_check)),
         ("names".to_owned(), listens(&service.0.about.names)),
+        ("otlp".to_owned(), output(&[Output::OtlpMetrics, Output::OtlpTraces])),
+        ("statsd".to_owned(), output(&[Output::Statsd])),
     ]);
     let well = integrations.values().all(|one| one.status != IntegrationStatus::Degraded);
     let status = if well { AgentHealthStatus::Ok } else { AgentHealthStatus::Degraded };

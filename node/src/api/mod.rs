@@ -53,6 +53,7 @@ use crate::agent::registrar::Registrar;
 use crate::agent::reload::Reloader;
 use crate::agent::stop::LeaveForGood;
 use crate::answers::ViewAnswer;
+use crate::export::Output;
 use crate::export::spans::Spans;
 use crate::history::History;
 use crate::metrics::{Metrics, Sources};
@@ -97,6 +98,10 @@ pub struct About {
     pub agent_check: Option<String>,
     /// Where the name server is, if there is one.
     pub names: Option<String>,
+    /// Where metrics and traces go by themselves.
+    pub outputs: Vec<Output>,
+    /// What comes before the names of metrics that others use too.
+    pub metric_prefix: Option<String>,
     /// Where its state is.
     pub data_dir: String,
     /// The file it was configured from.

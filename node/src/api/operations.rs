@@ -7,8 +7,9 @@ use super::operation::{ASK, Method, health_json, json, text};
 pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
-    breaker_operations, changes, counting, discovery, events, failures, grpc, health, health_forms, instances, integrations,
-    kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page, this_agent, votes,
+    breaker_operations, changes, counting, discovery, events, failures, grpc, health, health_forms, instances,
+    integrations, kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page,
+    this_agent, votes,
 };
 use crate::access::{Access, Scope};
 use crate::answers::{

@@ -5,7 +5,7 @@ use super::parameters::Parameters;
 use super::words::{age_ms, time};
 use super::{Picture, Refusal, Service};
 use crate::answers::AgentAnswer;
-use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, open_metrics, render};
+use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, open_metrics, prefixed, render};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -45,6 +45,10 @@ pub async fn metrics(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let text = service.read(render).map_err(|error| Refusal::internal(error.to_string()))?;
+    let text = match &service.0.about.metric_prefix {
+        Some(prefix) => prefixed(&text, prefix),
+        None => text,
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = match parameters.has(FORMAT.name) {
         true => parameters.admits(FORMAT.name, "openmetrics"),

@@ -1,7 +1,7 @@
-//! `[statsd]` and `[otlp]`: outputs for metrics and traces.
+//! `[metrics]`, `[statsd]` and `[otlp]`: the names of metrics, and outputs for metrics and traces.
 
 use super::file::{parsed, socket_address};
-use super::keys::{OTLP, STATSD};
+use super::keys::{METRICS, OTLP, STATSD};
 use super::reader::{Faults, Section};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -50,6 +50,19 @@ pub struct OtlpSettings {
     pub token_file: Option<PathBuf>,
     /// Who is believed by TLS, instead of the public authorities.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Reads `[metrics]`.
+pub fn metric_prefix(root: &Section<'_>, faults: &mut Faults) -> Option<String> {
+    let section = root.table("metrics", &METRICS, faults)?;
+    parsed(&section, "prefix", faults, |text| {
+        let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let fits = begins && text.len() <= MAX_PREFIX_CHARS && text.chars().all(allowed);
+        let rule =
+            || format!("{text:?} is no prefix; use 1 to {MAX_PREFIX_CHARS} letters, digits and `_`, a letter first");
+        fits.then(|| text.to_owned()).ok_or_else(rule)
+    })
 }
 
 /// Reads `[statsd]`.

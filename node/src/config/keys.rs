@@ -52,6 +52,7 @@ pub const ROOT: SectionKeys = SectionKeys {
         key("record"),
         key("history"),
         key("dns"),
+        key("metrics"),
         key("statsd"),
         key("otlp"),
         key("service"),
@@ -125,6 +126,9 @@ pub const HISTORY: SectionKeys = SectionKeys { path: "history", keys: &[key("ena
 
 /// `[dns]`
 pub const DNS: SectionKeys = SectionKeys { path: "dns", keys: &[key("listen"), key("from")] };
+
+/// `[metrics]`
+pub const METRICS: SectionKeys = SectionKeys { path: "metrics", keys: &[key("prefix")] };
 
 /// `[statsd]`
 pub const STATSD: SectionKeys =
@@ -372,8 +376,8 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
 }
 
 const SECTIONS: &[&SectionKeys] = &[
-    &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &STATSD, &OTLP, &SERVICE, &INSTANCE, &CHECK, &DETECTION,
-    &ASSERT, &STEP,
+    &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &METRICS, &STATSD, &OTLP, &SERVICE, &INSTANCE, &CHECK,
+    &DETECTION, &ASSERT, &STEP,
 ];
 
 /// Every section below the top.

@@ -43,6 +43,7 @@ const KINDS: &[(Kind, &[&str])] = &[
             "log.error_file",
             "record.path",
             "dns.listen",
+            "metrics.prefix",
             "statsd.address",
             "statsd.prefix",
             "statsd.tags",

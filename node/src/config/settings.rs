@@ -42,6 +42,8 @@ pub struct Settings {
     pub own: Own,
     /// UDP and TCP address of the name server, if any.
     pub dns: Option<Restricted>,
+    /// What comes before the names of metrics that others use too.
+    pub metric_prefix: Option<String>,
     /// Metrics by StatsD, if they are told so.
     pub statsd: Option<StatsdSettings>,
     /// Metrics and traces by OTLP, likewise.
@@ -217,6 +219,8 @@ pub struct FileSettings {
     pub log: LogSettings,
     /// `[dns]`
     pub dns: Option<Restricted>,
+    /// `metrics.prefix`
+    pub metric_prefix: Option<String>,
     /// `[statsd]`
     pub statsd: Option<StatsdSettings>,
     /// `[otlp]`
@@ -282,6 +286,7 @@ impl Settings {
             probe: file.probe,
             own: file.own,
             dns: file.dns,
+            metric_prefix: file.metric_prefix,
             statsd: file.statsd,
             otlp: file.otlp,
             history_bytes: file.history_bytes,

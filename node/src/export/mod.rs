@@ -28,6 +28,9 @@ pub enum Output {
 }
 
 impl Output {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Statsd, Self::OtlpMetrics, Self::OtlpTraces];
+
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,6 +73,16 @@ pub fn check(statsd: Option<&StatsdSettings>, otlp: Option<&OtlpSettings>) -> an
         return lacks("otlp");
     }
     Ok(())
+}
+
+/// The outputs that are used.
+pub fn used(statsd: Option<&StatsdSettings>, otlp: Option<&OtlpSettings>) -> Vec<Output> {
+    let is_used = |output: &Output| match output {
+        Output::Statsd => statsd.is_some(),
+        Output::OtlpMetrics => otlp.is_some_and(|otlp| otlp.metrics),
+        Output::OtlpTraces => otlp.is_some_and(|otlp| otlp.traces),
+    };
+    Output::ALL.into_iter().filter(is_used).collect()
 }
 
 /// Starts what is configured. Spans that are given to what is returned are exported, if traces are.

@@ -13,6 +13,7 @@ use quorate_core::detection::Severity;
 use quorate_core::{FailureType, Outcome, ProbeResult, UnixMs};
 use quorate_mesh::EventKind;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Metrics {
     engine_turns: HistogramVec,
     exported: IntCounterVec,
     export_dropped: IntCounterVec,
+    /// By output: was the last that it had not handed over?
+    exports_failing: [AtomicBool; Output::ALL.len()],
     probe_lag: HistogramVec,
     timer_lateness: HistogramVec,
     persist_duration: HistogramVec,
@@ -154,6 +157,7 @@ impl Metrics {
             engine_turns: histogram("quorate_engine_turn_seconds", &prometheus::exponential_buckets(1e-5, 1.3, 40)?)?,
             exported: counter("quorate_exported_total")?,
             export_dropped: counter("quorate_export_dropped_total")?,
+            exports_failing: Default::default(),
             probe_lag: histogram("quorate_probe_lag_seconds", LATE_SECONDS)?,
             timer_lateness: histogram("quorate_timer_lateness_seconds", LATE_SECONDS)?,
             persist_duration: histogram("quorate_persist_duration_seconds", PERSIST_SECONDS)?,
@@ -308,12 +312,23 @@ impl Metrics {
     /// An output has handed over so many values or spans.
     #[cfg_attr(not(any(feature = "otlp", feature = "statsd")), allow(dead_code, reason = "there is no output"))]
     pub fn exported(&self, output: Output, count: usize) {
-        self.exported.with_label_values(&[output.as_str()]).inc_by(count as u64);
+        if count > 0 {
+            self.exported.with_label_values(&[output.as_str()]).inc_by(count as u64);
+            self.exports_failing[output as usize].store(false, Ordering::Relaxed);
+        }
     }
 
     /// An output could not hand over so many.
     pub fn export_dropped(&self, output: Output, count: usize) {
-        self.export_dropped.with_label_values(&[output.as_str()]).inc_by(count as u64);
+        if count > 0 {
+            self.export_dropped.with_label_values(&[output.as_str()]).inc_by(count as u64);
+            self.exports_failing[output as usize].store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Could it not hand over what it had last?
+    pub fn is_export_failing(&self, output: Output) -> bool {
+        self.exports_failing[output as usize].load(Ordering::Relaxed)
     }
 
     /// How many could not be handed over.
