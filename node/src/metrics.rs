@@ -254,7 +254,11 @@ pub const CATALOGUE: &[Described] = &[
     counter("quorate_joins_granted_total", &[], "Hosts admitted through this agent."),
     counter("quorate_join_refusals_total", &["reason"], "Hosts refused by this agent."),
     // The API.
-    histogram("http_request_duration_seconds", HTTP, "How long answers of the API take, waiting for news included."),
+    histogram(
+        "http_request_duration_seconds",
+        HTTP,
+        "How long answers of the API take, without the time that a reader wants to wait for news.",
+    ),
     counter("http_requests_total", HTTP, "Requests to the API."),
     counter("http_request_errors_total", HTTP, "Requests to the API that ended with a status of 500 or more."),
     gauge("http_requests_in_flight", &["method", "route"], "Requests to the API being answered."),

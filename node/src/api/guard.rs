@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// The route's label when there is none.
@@ -49,6 +49,7 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let traced = header.and_then(|header| Context::read(header.to_str().ok()?));
     let admitted = admit(&service, operation, &mut request).await;
     let caller = request.extensions().get::<Caller>().cloned();
+    let waited = request.extensions().get::<Waited>().map_or(Duration::ZERO, |waited| waited.0);
     let mut response = match admitted {
         Ok(None) => match kept_under(operation, &request) {
             Some(asked) => answer_kept(&service, asked, request, next).await,
@@ -68,7 +69,7 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
 
     let status = response.status().as_u16();
     let duration = begun.elapsed();
-    counted.ended(status, duration);
+    counted.ended(status, duration.saturating_sub(waited));
     let path = path.unwrap_or_default();
     if let (Some(spans), Some(context)) = (service.0.spans.get(), traced) {
         let (client, ended_unix_ns) =
@@ -98,6 +99,10 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     response
 }
 
+/// How long a request waited for news, as it wanted: that is nobody's slowness.
+#[derive(Debug, Clone, Copy)]
+struct Waited(Duration);
+
 /// Checks what can be checked before the operation runs, and waits for news if the reader wants to. `Some`: what the reader has is right.
 async fn admit(
     service: &Service,
@@ -114,7 +119,9 @@ async fn admit(
     let parameters = Parameters::read(request.uri(), &operation.all_parameters(), operation.strict())?;
     let mut unchanged = None;
     if operation.freshness.waits() {
+        let begun = Instant::now();
         freshness::wait(service, &parameters).await?;
+        request.extensions_mut().insert(Waited(begun.elapsed()));
         unchanged = freshness::unchanged(service, operation.freshness, request.headers());
     }
     request.extensions_mut().insert(parameters);

@@ -99,6 +99,19 @@ async fn what_the_reader_has_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn waiting_as_long_as_one_wants_is_not_slowness() {
+    let fixture = start(view());
+    let path = format!("/v1/health?index={}&wait=1s", fixture.published.view().index);
+    let begun = Instant::now();
+    let _: HealthAnswer = get(fixture.api, &path, 200).await;
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+    let sum = "http_request_duration_seconds_sum{method=\"GET\",route=\"/v1/health\",status_code=\"200\"} ";
+    let sum = page.lines().find_map(|line| line.strip_prefix(sum)).unwrap_or_else(|| panic!("{page}"));
+    assert!(sum.parse::<f64>().unwrap() < 1.0, "{sum}");
+}
+
+#[tokio::test]
 async fn a_request_waits_for_news() {
     let fixture = start(view());
     let known = fixture.published.view().index;
