@@ -12,6 +12,7 @@ mod hosts;
 mod instances;
 mod joining;
 mod leaving;
+mod logs;
 mod minority;
 mod monitoring;
 mod names;

@@ -45,7 +45,7 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let path = (logged || changes.is_some()).then(|| request.uri().path().to_owned());
 
     let wanted = service.0.spans.get().is_some_and(Spans::are_wanted);
-    let header = wanted.then(|| request.headers().get("traceparent")).flatten();
+    let header = (wanted || logged).then(|| request.headers().get("traceparent")).flatten();
     let traced = header.and_then(|header| Context::read(header.to_str().ok()?));
     let admitted = admit(&service, operation, &mut request).await;
     let caller = request.extensions().get::<Caller>().cloned();
@@ -71,7 +71,7 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let duration = begun.elapsed();
     counted.ended(status, duration.saturating_sub(waited));
     let path = path.unwrap_or_default();
-    if let (Some(spans), Some(context)) = (service.0.spans.get(), traced) {
+    if let (Some(spans), Some(context)) = (service.0.spans.get(), traced.filter(|context| context.recorded)) {
         let (client, ended_unix_ns) =
             (peer.map(|peer| peer.address.ip().to_string()), wall().0.saturating_mul(1_000_000));
         spans.request(
@@ -94,7 +94,8 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     if logged {
         let (request_id, duration_ms) = (id.as_str(), duration.as_secs_f64() * 1000.0);
         let client_ip = peer.map(|peer| peer.address.ip().to_string());
-        tracing::info!(target: ACCESS, request_id, method, path, status, duration_ms, client_ip, "request");
+        let trace_id = traced.map(|context| context.trace_id());
+        tracing::info!(target: ACCESS, request_id, trace_id, method, path, status, duration_ms, client_ip, "request");
     }
     response
 }

@@ -17,10 +17,12 @@ pub struct Context {
     pub trace: [u8; 16],
     /// The span that the next one belongs to.
     pub parent: [u8; 8],
+    /// Does the caller want the trace recorded?
+    pub recorded: bool,
 }
 
 impl Context {
-    /// Reads `traceparent`; nothing unless the caller wants the trace recorded.
+    /// Reads `traceparent`.
     pub fn read(header: &str) -> Option<Self> {
         let mut parts = header.split('-');
         let version = parts.next().filter(|version| version.len() == 2 && *version != "ff")?;
@@ -34,8 +36,13 @@ impl Context {
         }
         let trace: [u8; 16] = data_encoding::HEXLOWER.decode(trace.as_bytes()).ok()?.try_into().ok()?;
         let parent: [u8; 8] = data_encoding::HEXLOWER.decode(parent.as_bytes()).ok()?.try_into().ok()?;
-        let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        (sampled && trace != [0; 16] && parent != [0; 8]).then_some(Self { trace, parent })
+        let recorded = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+        (trace != [0; 16] && parent != [0; 8]).then_some(Self { trace, parent, recorded })
+    }
+
+    /// The trace, as the log tells it.
+    pub fn trace_id(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.trace)
     }
 }
 
@@ -235,12 +242,14 @@ mod tests {
     #[test]
     fn a_context_is_read_as_its_standard_says() {
         let context = Context::read(PARENT).unwrap();
-        assert_eq!((context.trace[0], context.parent[7]), (0x0a, 0x31));
+        assert_eq!((context.trace[0], context.parent[7], context.recorded), (0x0a, 0x31, true));
+        assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        let unrecorded = Context::read("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00").unwrap();
+        assert!(!unrecorded.recorded && unrecorded.trace == context.trace);
         assert_eq!(Context::read(&PARENT.replace("00-", "cc-")).as_ref(), Some(&context), "a later version");
         assert!(Context::read(&format!("{}-more", PARENT.replace("00-", "cc-"))).is_some());
         for bad in [
             "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
             "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
