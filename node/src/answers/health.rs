@@ -174,6 +174,8 @@ pub struct QueueMetrics {
     pub pending_requests: u64,
     /// Milliseconds; null before anything waited.
     pub average_wait_time: Option<f64>,
+    /// Milliseconds; null before anything ended.
+    pub average_execution_time: Option<f64>,
 }
 
 /// `GET /health/cache`

@@ -10,7 +10,7 @@ use crate::answers::{
 };
 use crate::metrics::CATALOGUE;
 use quorate_core::{AgentId, Cause, InstanceId, Phase, UnixMs, Verdict};
-use quorate_mesh::{Event, EventKind};
+use quorate_mesh::{Event, EventKind, MeshView};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -165,7 +165,15 @@ async fn events_are_a_stream_that_resumes() {
     let expected = |index: u64| (format!("4-{index}"), EventWhat::Stalled { late_ms: index });
     assert_eq!(found, [expected(3), expected(4)]);
     let page = ask(fixture.api, "GET /metrics", &[]).await.body;
-    assert!(page.contains("sse_first_event_latency_seconds_count 1\n"), "the first of a stream, and no other");
+    for line in [
+        "sse_connections_total 1",
+        "sse_connections_active 1",
+        "sse_events_sent_total{event_type=\"stalled\"} 2",
+        // The first of a stream, and no other.
+        "sse_first_event_latency_seconds_count 1",
+    ] {
+        assert!(page.contains(&format!("\n{line}\n")), "{line}\n{page}");
+    }
 
     let held: EventsAnswer = get(fixture.api, "/v1/events?format=json&since=3-9", 200).await;
     assert_eq!((held.reset, held.last.as_str(), held.events.len()), (true, "4-4", 4));
@@ -221,10 +229,23 @@ async fn metrics_are_those_of_the_catalogue() {
         "health_check_status{app_name=\"web\",check_type=\"http\",instance_id=\"web@10.0.0.3:80\"} 0",
         "health_check_errors_total{app_name=\"web\",error_type=\"connection\",status_code=\"none\"} 1",
         "external_calls_total{operation=\"probe:http\",service=\"web\",status=\"error\"} 1",
+        "external_call_duration_seconds_count{operation=\"probe:http\",service=\"web\"} 1",
+        "external_call_errors_total{error_type=\"connection\",operation=\"probe:http\",service=\"web\"} 1",
+        "health_check_response_time_seconds_count{app_name=\"web\",check_type=\"http\",success=\"false\"} 1",
+        "http_requests_in_flight{method=\"GET\",route=\"/metrics\"} 1",
+        "http_requests_in_flight{method=\"GET\",route=\"/v1/health\"} 0",
+        "queue_job_duration_seconds_count{job_name=\"http\",queue=\"probes\"} 1",
+        "queue_jobs_active{queue=\"probes\"} 0",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("quorate_instance_up{instance_id=\"web@10.0.0.3:80\""));
+    assert!(!text.contains("http_request_errors_total{"));
+    fixture.published.replace(MeshView { settled: false, ..view() });
+    let _: crate::answers::ReadyAnswer = get(fixture.api, "/ready", 503).await;
+    let text = ask(fixture.api, "GET /metrics", &[]).await.body;
+    let line = "http_request_errors_total{method=\"GET\",route=\"/ready\",status_code=\"503\"} 1\n";
+    assert!(text.contains(line), "{text}");
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
 //! What others' tools expect: Kubernetes' probes, the forms of `/health`, Prometheus' discovery, the page and its policy.
 
 use super::fixture::{ask, get, start, start_as, view};
+use crate::agent::clock::wall;
+use crate::agent::probes::LastProbe;
 use crate::answers::{
     AgentHealthAnswer, AgentHealthStatus, CachesAnswer, HealthJsonAnswer, HealthJsonStatus, IntegrationStatus,
     IntegrationsAnswer, OpsStatus, OpsStatusAnswer, PoolAnswer, PoolsAnswer, QueuesAnswer, ReadyAnswer, ReadyStatus,
     TargetGroup, VotesAnswer,
 };
 use crate::export::Output;
+use quorate_core::{InstanceId, Outcome, ProbeResult, ServiceName};
 use quorate_mesh::MeshView;
+use std::time::Duration;
 
 fn unsettled() -> MeshView {
     MeshView { settled: false, ..view() }
@@ -74,14 +78,32 @@ async fn readiness_lists_its_checks() {
 
 #[tokio::test]
 async fn operators_get_short_answers() {
-    let api = start(view()).api;
+    let fixture = start(view());
+    let api = fixture.api;
     let answer: OpsStatusAnswer = get(api, "/ops/status", 200).await;
     assert_eq!((answer.services["web"], answer.services["db"]), (OpsStatus::Up, OpsStatus::Down));
+    // An instance that fails says nothing of the others; one that lets everybody in does.
+    for (id, service, guarded, seen) in [
+        ("web@10.0.0.1:80", "web", true, OpsStatus::Protected),
+        ("db@10.0.0.1:5432", "db", true, OpsStatus::Protected),
+        ("web@10.0.0.4:80", "web", false, OpsStatus::Up),
+    ] {
+        let mut outcome = Outcome::pass(Duration::from_millis(1));
+        if guarded {
+            outcome.result = ProbeResult::Protected("401".to_owned());
+        }
+        let service = ServiceName::new(service).unwrap();
+        let probe = LastProbe { ended: wall(), service, check: "http", outcome };
+        fixture.local.note(InstanceId::new(id).unwrap(), probe);
+        let answer: OpsStatusAnswer = get(api, "/ops/status", 200).await;
+        assert_eq!((answer.services["web"], answer.services["db"]), (seen, OpsStatus::Down), "{id}");
+    }
     let queues: QueuesAnswer = get(api, "/health/queues", 200).await;
     assert_eq!(
         (queues.queues["probes"].metrics.queue_size, queues.queues["probes"].metrics.average_wait_time),
         (0, None)
     );
+    assert_eq!(queues.queues["probes"].metrics.average_execution_time, Some(1.5));
     let caches: CachesAnswer = get(api, "/health/cache", 200).await;
     assert_eq!(caches.dns.hit_rate, None);
 }

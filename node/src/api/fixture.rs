@@ -193,6 +193,8 @@ pub struct Fixture {
     pub published: Arc<Published>,
     pub events: Arc<EventLog>,
     pub metrics: Arc<Metrics>,
+    /// What its own probes found last.
+    pub local: Arc<LocalProbes>,
     /// What the engine is asked.
     pub asked: Mutex<mpsc::Receiver<Ask>>,
     /// Who wants it to leave for good.
@@ -312,7 +314,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
         about,
         Arc::clone(&published),
         Arc::clone(&events),
-        (local, failures, callers),
+        (Arc::clone(&local), failures, callers),
         Arc::clone(&metrics),
         (counters, prober),
         control,
@@ -326,7 +328,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
     serve(listener, service.clone(), Entrance::Clear(Channel::Local), &threads).unwrap();
     serve(open, service, Entrance::Clear(Channel::Open), &threads).unwrap();
     let (asked, leaves) = (Mutex::new(asked), Mutex::new(leaves));
-    Fixture { api, health, published, events, metrics, data, asked, leaves, streams, _log: layer }
+    Fixture { api, health, published, events, metrics, local, data, asked, leaves, streams, _log: layer }
 }
 
 /// An answer as it came.

@@ -3,19 +3,25 @@
 use super::refusal::{Fault, Refusal};
 use super::words::time;
 use super::{Picture, Service, health};
+use crate::agent::probes::is_healthy;
 use crate::answers::{
     CacheAnswer, CachesAnswer, OpsStatus, OpsStatusAnswer, QueueAnswer, QueueHealth, QueueMetrics, QueuesAnswer, Status,
 };
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use quorate_core::{ProbeResult, ServiceName};
 use quorate_probe::ProbeStats;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Every service: can it be used?
 pub async fn status(State(service): State<Service>) -> Json<OpsStatusAnswer> {
     let Picture { view, now, .. } = service.picture();
+    let guarded = guarded(&service);
     let services = health::summaries(&view, false).into_iter().map(|summary| {
         let status = match summary.status {
+            Status::Up | Status::Degraded if guarded.contains(&summary.service) => OpsStatus::Protected,
             Status::Up | Status::Degraded => OpsStatus::Up,
             Status::Starting | Status::Unknown | Status::Down => OpsStatus::Down,
         };
@@ -24,12 +30,22 @@ pub async fn status(State(service): State<Service>) -> Json<OpsStatusAnswer> {
     Json(OpsStatusAnswer { timestamp: time(now), services: services.collect() })
 }
 
+/// The services of which every instance that answered this agent's last probe asked who is there.
+fn guarded(service: &Service) -> BTreeSet<ServiceName> {
+    let mut asks: BTreeMap<ServiceName, bool> = BTreeMap::new();
+    for (_, probe) in service.0.local.all().into_iter().filter(|(_, probe)| is_healthy(&probe.outcome)) {
+        let guarded = matches!(probe.outcome.result, ProbeResult::Protected(_));
+        asks.entry(probe.service.clone()).and_modify(|all| *all &= guarded).or_insert(guarded);
+    }
+    asks.into_iter().filter(|(_, all)| *all).map(|(service, _)| service).collect()
+}
+
 /// The queue of probes.
 const PROBES: &str = "probes";
 
 /// Every queue.
 pub async fn queues(State(service): State<Service>) -> Json<QueuesAnswer> {
-    let queues = [(PROBES.to_owned(), probes(&service.0.prober.stats()))];
+    let queues = [(PROBES.to_owned(), probes(&service))];
     Json(QueuesAnswer { timestamp: time(service.picture().now), queues: queues.into() })
 }
 
@@ -39,7 +55,7 @@ pub async fn queue(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<QueueAnswer>, Refusal> {
     match name?.as_str() {
-        PROBES => Ok(Json(probes(&service.0.prober.stats()))),
+        PROBES => Ok(Json(probes(&service))),
         other => {
             let detail = format!("there is no queue {:?}", other.chars().take(64).collect::<String>());
             Err(Refusal::new(Fault::UnknownQueue, detail, "GET /health/queues lists them"))
@@ -47,16 +63,19 @@ pub async fn queue(
     }
 }
 
-fn probes(stats: &ProbeStats) -> QueueAnswer {
+fn probes(service: &Service) -> QueueAnswer {
+    let stats: ProbeStats = service.0.prober.stats();
     let waited = u32::try_from(stats.waited).unwrap_or(u32::MAX);
-    let average = (waited > 0).then(|| stats.waited_total.as_secs_f64() * 1000.0 / f64::from(waited));
+    let average_wait = (waited > 0).then(|| stats.waited_total / waited);
+    let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     let metrics = QueueMetrics {
         total_requests: stats.passed + stats.failed + stats.in_flight + stats.waiting,
         completed_requests: stats.passed,
         failed_requests: stats.failed,
         queue_size: stats.waiting,
         pending_requests: stats.in_flight,
-        average_wait_time: average.map(|ms| (ms * 1000.0).round() / 1000.0),
+        average_wait_time: average_wait.map(milliseconds),
+        average_execution_time: service.0.metrics.average_job_time().map(milliseconds),
     };
     QueueAnswer { health: if stats.waiting == 0 { QueueHealth::Healthy } else { QueueHealth::Degraded }, metrics }
 }

@@ -263,6 +263,17 @@ impl Metrics {
         self.jobs.with_label_values(&[PROBES, ended]).inc();
     }
 
+    /// How long the jobs of the agent's queues took on the average, if any has ended.
+    pub fn average_job_time(&self) -> Option<Duration> {
+        let families = self.job_duration.collect();
+        let all = families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_histogram());
+        let (seconds, count) = all.fold((0.0, 0), |(seconds, count), histogram| {
+            (seconds + histogram.get_sample_sum(), count + histogram.get_sample_count())
+        });
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        (count > 0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or_default() / count)
+    }
+
     /// A probe gave a failure event.
     pub fn failure_event(&self, service: &str, failure: FailureType, severity: Severity) {
         self.failure_events.with_label_values(&[service, failure.as_str(), severity.as_str()]).inc();
