@@ -2,16 +2,31 @@
 
 use serde_json::{Value, json};
 
-/// One panel: its title, its kind, its unit, and what it shows, each with a legend.
-type Panel = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+/// One panel: its title, its look, its unit, and what it shows, each with a legend.
+type Panel = (&'static str, Look, &'static str, &'static [(&'static str, &'static str)]);
 
-const TIME: &str = "timeseries";
-const STAT: &str = "stat";
+/// How a panel looks, and whom it asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Lines over time.
+    Time,
+    /// A number.
+    Stat,
+    /// A word: ok for 1, degraded for less.
+    Word,
+    /// A part of a whole.
+    Gauge,
+    /// Lines over time of what is in the logs.
+    Logged,
+}
+
+use Look::{Gauge as GAUGE, Logged as LOGGED, Stat as STAT, Time as TIME, Word as WORD};
 
 const ROWS: &[(&str, &[Panel])] = &[
     (
         "Mesh",
         &[
+            ("System health", WORD, "short", &[("min(quorate_ready) * min(quorate_quorate)", "health")]),
             ("Agents ready", STAT, "short", &[("sum(quorate_ready)", "ready")]),
             ("Agents that are quorate", STAT, "short", &[("sum(quorate_quorate)", "quorate")]),
             ("Members", TIME, "short", &[("max by (state) (quorate_members)", "{{state}}")]),
@@ -89,13 +104,70 @@ const ROWS: &[(&str, &[Panel])] = &[
                     "{{route}}",
                 )],
             ),
+            (
+                "Latency p99",
+                TIME,
+                "s",
+                &[(
+                    "histogram_quantile(0.99, sum by (le, route) (rate(http_request_duration_seconds_bucket[5m])))",
+                    "{{route}}",
+                )],
+            ),
             ("Event streams", TIME, "short", &[("sum by (instance) (sse_connections_active)", "{{instance}}")]),
+            (
+                "Errors logged",
+                LOGGED,
+                "short",
+                &[("sum by (node) (count_over_time({app=\"quorate\", level=\"error\"} [5m]))", "{{node}}")],
+            ),
             ("Tokens refused", TIME, "short", &[("sum by (reason) (increase(auth_failures_total[5m]))", "{{reason}}")]),
         ],
     ),
     (
-        "Agents",
+        "Calls",
         &[
+            (
+                "Failed calls",
+                TIME,
+                "reqps",
+                &[("sum by (service) (rate(external_call_errors_total[5m]))", "{{service}}")],
+            ),
+            (
+                "Call duration p95",
+                TIME,
+                "s",
+                &[(
+                    "histogram_quantile(0.95, sum by (le, service) (rate(external_call_duration_seconds_bucket[5m])))",
+                    "{{service}}",
+                )],
+            ),
+            (
+                "Breakers: 0 closed, 1 half-open, 2 open",
+                TIME,
+                "short",
+                &[("max by (service) (circuit_breaker_state)", "{{service}}")],
+            ),
+        ],
+    ),
+    (
+        "Queues",
+        &[
+            (
+                "Failed jobs (5m)",
+                STAT,
+                "short",
+                &[("sum by (queue) (increase(queue_jobs_failed_total[5m]))", "{{queue}}")],
+            ),
+            (
+                "Job duration p95",
+                TIME,
+                "s",
+                &[(
+                    "histogram_quantile(0.95, sum by (le, job_name) (rate(queue_job_duration_seconds_bucket[5m])))",
+                    "{{job_name}}",
+                )],
+            ),
+            ("Pools", GAUGE, "percentunit", &[("max by (pool) (quorate_pool_usage_ratio)", "{{pool}}")]),
             (
                 "Probes running and waiting",
                 TIME,
@@ -105,6 +177,11 @@ const ROWS: &[(&str, &[Panel])] = &[
                     ("sum by (instance) (quorate_probes_waiting)", "{{instance}} waiting"),
                 ],
             ),
+        ],
+    ),
+    (
+        "Agents",
+        &[
             (
                 "Timers late, p99",
                 TIME,
@@ -147,13 +224,32 @@ pub fn dashboard() -> Value {
         "refresh": "30s",
         "time": { "from": "now-6h", "to": "now" },
         "timezone": "utc",
-        "templating": { "list": [{ "name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source" }] },
+        "templating": { "list": [
+            { "name": "datasource", "type": "datasource", "query": "prometheus", "label": "Metrics" },
+            { "name": "logs", "type": "datasource", "query": "loki", "label": "Logs" },
+        ] },
         "panels": panels,
     })
 }
 
-fn shown((title, kind, unit, targets): &Panel, x: usize, y: usize) -> Value {
-    let source = json!({ "type": "prometheus", "uid": "${datasource}" });
+fn shown((title, look, unit, targets): &Panel, x: usize, y: usize) -> Value {
+    let source = match look {
+        Look::Logged => json!({ "type": "loki", "uid": "${logs}" }),
+        Look::Time | Look::Stat | Look::Word | Look::Gauge => json!({ "type": "prometheus", "uid": "${datasource}" }),
+    };
+    let kind = match look {
+        Look::Time | Look::Logged => "timeseries",
+        Look::Stat | Look::Word => "stat",
+        Look::Gauge => "gauge",
+    };
+    let mut defaults = json!({ "unit": unit });
+    if *look == Look::Word {
+        let words = json!({ "1": { "text": "ok", "color": "green" }, "0": { "text": "degraded", "color": "red" } });
+        defaults["mappings"] = json!([{ "type": "value", "options": words }]);
+    }
+    if *look == Look::Gauge {
+        (defaults["min"], defaults["max"]) = (json!(0), json!(1));
+    }
     let targets: Vec<_> = targets
         .iter()
         .zip(["A", "B", "C"])
@@ -161,7 +257,7 @@ fn shown((title, kind, unit, targets): &Panel, x: usize, y: usize) -> Value {
         .collect();
     json!({
         "type": kind, "title": title, "datasource": source, "gridPos": { "x": x, "y": y, "w": 8, "h": 8 },
-        "fieldConfig": { "defaults": { "unit": unit }, "overrides": [] }, "options": {}, "targets": targets,
+        "fieldConfig": { "defaults": defaults, "overrides": [] }, "options": {}, "targets": targets,
     })
 }
 
@@ -191,5 +287,37 @@ mod tests {
         let places: BTreeSet<_> = panels.iter().map(|panel| panel["gridPos"].to_string()).collect();
         assert_eq!((titles.len(), places.len()), (panels.len(), panels.len()));
         assert!(panels.iter().all(|panel| panel["type"] == "row" || !panel["targets"].as_array().unwrap().is_empty()));
+    }
+
+    /// What the guides show, each by the metric that it is made of here.
+    #[test]
+    fn the_guides_panels_are_there() {
+        let dashboard = dashboard();
+        let shown = |title: &str, metric: &str, kind: &str| {
+            let panels = dashboard["panels"].as_array().unwrap();
+            let panel = panels.iter().find(|panel| panel["title"] == title).unwrap_or_else(|| panic!("no {title}"));
+            assert_eq!(panel["type"], kind, "{title}");
+            let shows = panel["targets"][0]["expr"].as_str().unwrap();
+            assert!(shows.contains(metric), "{title}: {shows}");
+        };
+        for (title, metric, kind) in [
+            ("System health", "quorate_ready", "stat"),
+            ("Request rate", "http_requests_total", "timeseries"),
+            ("Errors logged", "level=\"error\"", "timeseries"),
+            ("Latency p95", "http_request_duration_seconds", "timeseries"),
+            ("Latency p99", "http_request_duration_seconds", "timeseries"),
+            ("HTTP error rate by route (5m)", "http_request_errors_total", "timeseries"),
+            ("API success rate (5m)", "api:errors:ratio5m", "stat"),
+            ("SLO burn rate (1h/6h)", "service:down:ratio1h", "timeseries"),
+            ("Error budget remaining (30d, 99.5% SLO)", "service:down:ratio30d", "timeseries"),
+            ("Failed jobs (5m)", "queue_jobs_failed_total", "stat"),
+            ("Job duration p95", "queue_job_duration_seconds", "timeseries"),
+            ("Probes running and waiting", "quorate_probes_running", "timeseries"),
+            ("Pools", "quorate_pool_usage_ratio", "gauge"),
+            ("Failed calls", "external_call_errors_total", "timeseries"),
+            ("Breakers: 0 closed, 1 half-open, 2 open", "circuit_breaker_state", "timeseries"),
+        ] {
+            shown(title, metric, kind);
+        }
     }
 }

@@ -43,7 +43,10 @@ fn is_known(name: &str) -> bool {
 
 #[test]
 fn every_metric_that_is_named_exists() {
-    let pattern = regex::Regex::new(r"\b(quorate|http_request|health_check|external_call|sse)s?_[a-z0-9_]+\b").unwrap();
+    let pattern = regex::Regex::new(
+        r"\b(quorate|http_request|health_check|external_call|sse|queue_job|circuit_breaker|ratelimit)s?_[a-z0-9_]+\b",
+    )
+    .unwrap();
     let mut unknown = Vec::new();
     let mut files = vec![root().join("README.md"), root().join("docs/metrics.md")];
     let mut folders = vec![root().join("deploy")];
