@@ -1,12 +1,14 @@
 //! The shipped pipelines for logs, held against the lines that an agent writes.
 
-use quorate_tests::{Agent, AgentSetup, Host, folder};
+use nix::sys::signal::Signal;
+use quorate_tests::{Agent, AgentSetup, Host, eventually, folder, run};
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -29,12 +31,11 @@ fn ask(api: SocketAddr, path: &str, id: &str) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// The line about a request, as it stands in a log of this format.
-fn line(format: &str, id: &str, name: &str) -> Value {
-    let folder = folder();
-    let log = folder.path().join("agent.log");
+/// The line about a request, as it stands in a log of this format; the log is left in the folder.
+fn line(folder: &Path, format: &str, id: &str, name: &str) -> Value {
+    let log = folder.join("quorate.log");
     let section = format!("[log]\nformat = \"{format}\"\naccess = true\nfile = \"{}\"", log.display());
-    let mut agent = Agent::new(&AgentSetup::new("alone", Host::loopback()).api(&section), folder.path());
+    let mut agent = Agent::new(&AgentSetup::new("alone", Host::loopback()).api(&section), folder);
     let _token = agent.init();
     agent.start();
     agent.await_ready();
@@ -46,13 +47,13 @@ fn line(format: &str, id: &str, name: &str) -> Value {
 
 #[test]
 fn a_request_is_found_by_its_id_and_its_trace() {
-    let pino = line("pino", "by-hand-1", "correlationId");
+    let pino = line(folder().path(), "pino", "by-hand-1", "correlationId");
     assert_eq!((&pino["trace_id"], &pino["statusCode"]), (&Value::from(TRACE), &Value::from(200)));
 }
 
 #[test]
 fn the_pipelines_take_what_is_logged() {
-    let line = line("json", "by-hand-2", "request_id");
+    let line = line(folder().path(), "json", "by-hand-2", "request_id");
     assert_eq!(line["trace_id"], TRACE, "whether or not the trace is recorded");
 
     let promtail: Value = serde_saphyr::from_str(&shipped("promtail.yaml")).expect("YAML");
@@ -85,4 +86,72 @@ fn the_pipelines_take_what_is_logged() {
     let used: BTreeSet<String> = used.captures_iter(&alloy).map(|found| found[1].to_owned()).collect();
     assert!(used.len() == 4 && used.is_subset(&known), "{used:?} of {known:?}");
     assert_eq!(alloy.matches('{').count(), alloy.matches('}').count());
+}
+
+#[test]
+fn errors_stand_in_a_file_of_their_own_too() {
+    let folder = folder();
+    let (log, errors) = (folder.path().join("combined.log"), folder.path().join("error.log"));
+    let section =
+        format!("[log]\nformat = \"json\"\nfile = \"{}\"\nerror_file = \"{}\"", log.display(), errors.display());
+    let mut agent = Agent::new(&AgentSetup::new("alone", Host::loopback()).api(&section), folder.path());
+    let _token = agent.init();
+    agent.start();
+    agent.await_ready();
+    std::fs::write(folder.path().join("alone.toml"), "[agent").expect("a file that cannot be read");
+    agent.process().signal(Signal::SIGHUP);
+    let read = |path: &Path| -> Vec<Value> {
+        let text = std::fs::read_to_string(path).expect("a log");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    eventually("the error is told", Duration::from_secs(30), || {
+        let told =
+            read(&errors).iter().any(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("not reloaded")));
+        if told { Ok(()) } else { Err("no line about it".to_owned()) }
+    });
+    assert!(read(&errors).iter().all(|line| line["level"] == "error"));
+    let levels: BTreeSet<String> = read(&log).iter().map(|line| line["level"].to_string()).collect();
+    assert!(levels.contains("\"error\"") && levels.contains("\"info\""), "everything: {levels:?}");
+}
+
+/// Each command of the page runs as it stands there, on a real log; each field that the other recipes name is in a line about a request.
+#[test]
+fn the_recipes_find_what_they_look_for() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/logs.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let folder = folder();
+    let line = line(folder.path(), "json", "deploy-1", "request_id");
+    let log = folder.path().join("quorate.log");
+    let begun = std::fs::read_to_string(&log).expect("the log");
+    // What a healthy agent does not write.
+    let (slow, failed) = (line.to_string(), r#"{"level":"error","msg":"x"}"#);
+    let slow = Regex::new(r#""duration_ms":[0-9.]+"#)
+        .expect("a pattern")
+        .replace(&slow, "\"duration_ms\":1500.25")
+        .into_owned();
+    let slow = slow.replace(r#""status":200"#, r#""status":500"#).replace("deploy-1", "deploy-2");
+    std::fs::write(&log, format!("{begun}{slow}\n{failed}\n")).expect("the log");
+    let block = |kind: &str| {
+        let (_, rest) = page.split_once(&format!("```{kind}\n")).expect("a block");
+        rest.split("```").next().expect("its text").to_owned()
+    };
+    let recipes = block("sh");
+    let commands: Vec<&str> = recipes.lines().filter(|line| !line.starts_with('#')).collect();
+    let found: Vec<String> = commands
+        .iter()
+        .map(|command| {
+            let command = command.replace("/var/log/quorate/quorate.log", log.to_str().expect("text"));
+            run(["sh", "-c", command.as_str()]).success().trim().to_owned()
+        })
+        .collect();
+    let [errors, slow, failed, one] = found.as_slice() else { panic!("{commands:?}") };
+    assert_eq!(errors, "1");
+    assert!(slow.lines().count() == 1 && slow.contains("deploy-2"), "{slow}");
+    assert!(failed.lines().count() == 1 && failed.contains("deploy-2"), "{failed}");
+    assert!(one.lines().count() == 1 && one.contains("deploy-1"), "{one}");
+    let named = Regex::new(r"\b(level|status|target|trace_id|duration_ms|method|path|msg)\b").expect("a pattern");
+    for recipe in [block("logql"), block("text")] {
+        let fields: BTreeSet<&str> = named.find_iter(&recipe).map(|found| found.as_str()).collect();
+        assert!(fields.len() >= 4 && fields.iter().all(|field| !line[*field].is_null()), "{fields:?} of {line}");
+    }
 }
