@@ -1,6 +1,7 @@
 //! Prometheus as operators run it: the shipped rules are sound and do as they say, and a real one finds and scrapes real agents.
 
 use quorate_tests::{AgentSetup, Host, Mesh, Process, Target, eventually, folder, free_tcp_port, get, optional, run};
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +26,33 @@ fn the_rules_do_as_they_say() {
     assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
 }
 
+/// An alert that no recorded series sets off may never go off.
+#[test]
+fn every_alert_goes_off_in_a_test() {
+    let told: Vec<Value> = yaml("alerts_test.yml")["tests"]
+        .as_array()
+        .expect("tests")
+        .iter()
+        .flat_map(|test| list(&test["alert_rule_test"]))
+        .collect();
+    let goes_off =
+        |name: &Value| told.iter().any(|case| case["alertname"] == *name && !list(&case["exp_alerts"]).is_empty());
+    let groups = list(&yaml("alerts.yml")["groups"]);
+    let alerts: Vec<Value> = groups
+        .iter()
+        .flat_map(|group| list(&group["rules"]))
+        .map(|rule| rule["alert"].clone())
+        .filter(Value::is_string)
+        .collect();
+    assert!(alerts.len() > 25, "{alerts:?}");
+    let never: Vec<_> = alerts.iter().filter(|name| !goes_off(name)).collect();
+    assert!(never.is_empty(), "{never:?}");
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
 /// What the compose file mounts is there, and nothing in it listens beyond loopback. `docker compose` itself is not asked.
 #[test]
 fn the_compose_file_keeps_to_loopback_and_mounts_what_exists() {
@@ -40,6 +68,52 @@ fn the_compose_file_keeps_to_loopback_and_mounts_what_exists() {
     for path in mounted {
         assert!(deploy.join(path).exists(), "{path}");
     }
+}
+
+fn yaml(file: &str) -> Value {
+    let text = std::fs::read_to_string(shipped().join(file)).expect("the file");
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+#[test]
+fn grafana_is_given_its_sources_and_its_dashboard() {
+    let sources = yaml("grafana/provisioning/datasources/datasources.yml");
+    let sources = sources["datasources"].as_array().expect("a list");
+    let found: Vec<_> = sources.iter().map(|one| (one["type"].as_str(), one["url"].as_str())).collect();
+    let wanted = [("prometheus", "http://127.0.0.1:9090"), ("loki", "http://127.0.0.1:3100")];
+    assert_eq!(found, wanted.map(|(kind, url)| (Some(kind), Some(url))));
+    let folder = yaml("grafana/provisioning/dashboards/dashboards.yml")["providers"][0]["options"]["path"].clone();
+    let compose = std::fs::read_to_string(shipped().join("../compose.yaml")).expect("the file");
+    let mount = format!("- ./monitoring/grafana/dashboards:{}:ro", folder.as_str().expect("a path"));
+    assert!(compose.contains(&mount), "{mount}");
+    let dashboard = std::fs::read_to_string(shipped().join("grafana/dashboards/quorate-observability.json"));
+    let dashboard: Value = serde_json::from_str(&dashboard.expect("the dashboard")).expect("JSON");
+    assert_eq!(dashboard["title"], "Quorate - Observability");
+}
+
+#[test]
+fn scraping_in_kubernetes_finds_the_same_port_by_both_ways() {
+    let monitor = yaml("kubernetes/servicemonitor.yaml");
+    assert_eq!(
+        (monitor["apiVersion"].as_str(), monitor["kind"].as_str()),
+        (Some("monitoring.coreos.com/v1"), Some("ServiceMonitor"))
+    );
+    assert_eq!(monitor["spec"]["selector"]["matchLabels"]["app"], "quorate");
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    let said = ["port", "path", "interval", "scheme"].map(|key| endpoint[key].as_str().expect("a text"));
+    assert_eq!(said, ["http", "/metrics", "15s", "https"]);
+
+    let job = yaml("kubernetes/prometheus.yml")["scrape_configs"][0].clone();
+    assert_eq!((&job["kubernetes_sd_configs"][0]["role"], &job["scheme"]), (&json!("endpoints"), &json!("https")));
+    let kept: Vec<_> = job["relabel_configs"]
+        .as_array()
+        .expect("rules")
+        .iter()
+        .filter(|rule| rule["action"] == "keep")
+        .map(|rule| (rule["source_labels"][0].as_str().expect("a label"), rule["regex"].as_str().expect("a value")))
+        .collect();
+    let wanted = [("__meta_kubernetes_service_label_app", "quorate"), ("__meta_kubernetes_endpoint_port_name", "http")];
+    assert_eq!(kept, wanted);
 }
 
 /// The same rules for the operator of Kubernetes. `UPDATE_EXPECT=1` writes them anew.
