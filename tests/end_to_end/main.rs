@@ -11,6 +11,7 @@ mod grpc;
 mod hosts;
 mod instances;
 mod joining;
+mod kubernetes;
 mod leaving;
 mod logs;
 mod minority;
