@@ -26,8 +26,12 @@ pub struct ReportAnswer {
     pub failed_checks: u64,
     /// The mean response time of those that passed; null without one.
     pub avg_response_time_ms: Option<f64>,
-    /// The time that 95 of 100 of them did not exceed, as the upper bound of its range; null without one.
+    /// The time that half of them did not exceed, as the upper bound of its range; null without one.
+    pub p50_response_time_ms: Option<f64>,
+    /// The same of 95 of 100.
     pub p95_response_time_ms: Option<f64>,
+    /// The same of 99 of 100.
+    pub p99_response_time_ms: Option<f64>,
     /// Failed probes by type.
     pub error_breakdown: BTreeMap<String, u64>,
     /// When this was made.
@@ -65,7 +69,11 @@ pub struct InstanceReport {
     /// As for the service.
     pub avg_response_time_ms: Option<f64>,
     /// As for the service.
+    pub p50_response_time_ms: Option<f64>,
+    /// As for the service.
     pub p95_response_time_ms: Option<f64>,
+    /// As for the service.
+    pub p99_response_time_ms: Option<f64>,
 }
 
 /// One observer.
@@ -107,7 +115,11 @@ pub struct SampleAnswer {
     /// As for the service.
     pub avg_response_time_ms: Option<f64>,
     /// As for the service.
+    pub p50_response_time_ms: Option<f64>,
+    /// As for the service.
     pub p95_response_time_ms: Option<f64>,
+    /// As for the service.
+    pub p99_response_time_ms: Option<f64>,
 }
 
 /// A time in which an instance was down.

@@ -154,7 +154,9 @@ fn make(
             total_health_checks: bucket.checks,
             successful_checks: bucket.passed,
             avg_response_time_ms: bucket.mean_ms(),
-            p95_response_time_ms: bucket.p95_ms(),
+            p50_response_time_ms: bucket.percentile_ms(50),
+            p95_response_time_ms: bucket.percentile_ms(95),
+            p99_response_time_ms: bucket.percentile_ms(99),
         });
         faults.extend(incidents(&moments, from, now).into_iter().map(|incident| (id, incident)));
         whole.merge(&bucket);
@@ -180,7 +182,9 @@ fn make(
         successful_checks: whole.passed,
         failed_checks: whole.checks - whole.passed,
         avg_response_time_ms: whole.mean_ms(),
-        p95_response_time_ms: whole.p95_ms(),
+        p50_response_time_ms: whole.percentile_ms(50),
+        p95_response_time_ms: whole.percentile_ms(95),
+        p99_response_time_ms: whole.percentile_ms(99),
         error_breakdown: whole.errors.clone(),
         generated_at: time(now),
         sample_count: whole.passed,
@@ -200,7 +204,9 @@ fn sample(start: u64, span_ms: u64, bucket: &Bucket) -> SampleAnswer {
         total_health_checks: bucket.checks,
         successful_checks: bucket.passed,
         avg_response_time_ms: bucket.mean_ms(),
-        p95_response_time_ms: bucket.p95_ms(),
+        p50_response_time_ms: bucket.percentile_ms(50),
+        p95_response_time_ms: bucket.percentile_ms(95),
+        p99_response_time_ms: bucket.percentile_ms(99),
     }
 }
 

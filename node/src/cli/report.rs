@@ -86,8 +86,14 @@ fn text(answer: &ReportAnswer) -> String {
         clean(&answer.view.name),
         answer.failed_checks
     );
-    let (mean, p95) = (milliseconds(answer.avg_response_time_ms), milliseconds(answer.p95_response_time_ms));
-    let _ = writeln!(text, "  responses  {mean} on average, 95 of 100 within {p95}");
+    let [mean, p50, p95, p99] = [
+        answer.avg_response_time_ms,
+        answer.p50_response_time_ms,
+        answer.p95_response_time_ms,
+        answer.p99_response_time_ms,
+    ]
+    .map(milliseconds);
+    let _ = writeln!(text, "  responses  {mean} on average; 50 of 100 within {p50}, 95 within {p95}, 99 within {p99}");
     for (kind, count) in &answer.error_breakdown {
         let _ = writeln!(text, "  failed     {count} by {}", clean(kind));
     }

@@ -127,9 +127,9 @@ impl Bucket {
         (self.passed > 0).then(|| ratio(self.answered_us, self.passed) / 1000.0)
     }
 
-    /// The time that 95 of 100 responses did not exceed, milliseconds: nearest rank, as the upper bound of its range (at most 78 % too much).
-    pub fn p95_ms(&self) -> Option<f64> {
-        let rank = (self.passed * 95).div_ceil(100);
+    /// The time that so many of 100 responses did not exceed, milliseconds: nearest rank, as the upper bound of its range (at most 78 % too much).
+    pub fn percentile_ms(&self, percent: u64) -> Option<f64> {
+        let rank = self.passed.saturating_mul(percent).div_ceil(100);
         let mut counted = 0;
         let index = self.histogram.iter().find_map(|(index, count)| {
             counted += count;
@@ -152,21 +152,23 @@ mod tests {
     #[test]
     fn numbers_add_up() {
         let mut bucket = Bucket::default();
-        assert_eq!((bucket.mean_ms(), bucket.p95_ms()), (None, None), "no data is not zero");
+        assert_eq!((bucket.mean_ms(), bucket.percentile_ms(95)), (None, None), "no data is not zero");
         bucket.add(&Outcome::fail(Phase::Connect, Cause::Refused, "refused", Duration::from_secs(9)));
-        assert_eq!((bucket.checks, bucket.passed, bucket.mean_ms(), bucket.p95_ms()), (1, 0, None, None));
+        assert_eq!((bucket.checks, bucket.passed, bucket.mean_ms(), bucket.percentile_ms(95)), (1, 0, None, None));
         (0..94).for_each(|_| bucket.add(&answered(2)));
         (0..6).for_each(|_| bucket.add(&answered(500)));
         assert_eq!((bucket.checks, bucket.passed, bucket.errors.values().sum::<u64>()), (101, 100, 1));
-        assert_eq!((bucket.mean_ms(), bucket.p95_ms()), (Some(31.88), Some(562.0)));
+        assert_eq!((bucket.mean_ms(), bucket.percentile_ms(95)), (Some(31.88), Some(562.0)));
+        assert_eq!((bucket.percentile_ms(50), bucket.percentile_ms(94)), (Some(3.16), Some(3.16)));
+        assert_eq!(bucket.percentile_ms(99), Some(562.0));
         let mut twice = bucket.clone();
         twice.merge(&bucket);
-        assert_eq!((twice.checks, twice.p95_ms(), twice.mean_ms()), (202, Some(562.0), Some(31.88)));
+        assert_eq!((twice.checks, twice.percentile_ms(95), twice.mean_ms()), (202, Some(562.0), Some(31.88)));
         let text = serde_json::to_string(&twice).unwrap();
         assert_eq!(serde_json::from_str::<Bucket>(&text).unwrap(), twice);
         let mut slow = Bucket::default();
         slow.add(&answered(200_000));
-        assert_eq!(slow.p95_ms(), Some(100_000.0));
+        assert_eq!(slow.percentile_ms(95), Some(100_000.0));
     }
 
     #[test]
