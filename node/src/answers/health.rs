@@ -185,6 +185,8 @@ pub struct CachesAnswer {
     pub timestamp: String,
     /// Names of hosts and their addresses.
     pub dns: CacheAnswer,
+    /// Answers of the API to whoever asks the same of the same picture.
+    pub answers: CacheAnswer,
 }
 
 /// A cache in numbers.

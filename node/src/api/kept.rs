@@ -18,6 +18,8 @@ pub struct Kept(Mutex<Shelf>);
 struct Shelf {
     answers: HashMap<String, Answer>,
     bytes: usize,
+    hits: u64,
+    misses: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -32,16 +34,24 @@ struct Answer {
 impl Kept {
     /// The answer to `asked` from the picture `index`, if it is still good.
     pub fn find(&self, asked: &str, index: u64) -> Option<Response> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = shelf.answers.get(asked)?;
-        if answer.index != index || answer.since.elapsed() >= KEPT_FOR {
+        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_good = |answer: &&Answer| answer.index == index && answer.since.elapsed() < KEPT_FOR;
+        let found = shelf.answers.get(asked).filter(is_good);
+        let Some((headers, body)) = found.map(|answer| (answer.headers.clone(), answer.body.clone())) else {
+            shelf.misses += 1;
             return None;
-        }
-        let (headers, body) = (answer.headers.clone(), answer.body.clone());
+        };
+        shelf.hits += 1;
         drop(shelf);
         let mut response = Response::new(Body::from(body));
         *response.headers_mut() = headers;
         Some(response)
+    }
+
+    /// How often an answer was there, and how often it was not.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (shelf.hits, shelf.misses)
     }
 
     /// Keeps an answer that was just made from the picture `index`, and returns it.

@@ -83,11 +83,17 @@ fn probes(service: &Service) -> QueueAnswer {
 /// The caches.
 pub async fn caches(State(service): State<Service>) -> Json<CachesAnswer> {
     let stats = service.0.prober.stats();
-    let (hits, misses) = (stats.dns_cache_hits, stats.dns_lookups);
     let share = |hits: u64, all: u64| {
         let permille = hits.saturating_mul(1000) / all;
         f64::from(u32::try_from(permille).unwrap_or(1000)) / 1000.0
     };
-    let hit_rate = (hits + misses > 0).then(|| share(hits, hits + misses));
-    Json(CachesAnswer { timestamp: time(service.picture().now), dns: CacheAnswer { hits, misses, hit_rate } })
+    let cache = |(hits, misses): (u64, u64)| {
+        let hit_rate = (hits + misses > 0).then(|| share(hits, hits + misses));
+        CacheAnswer { hits, misses, hit_rate }
+    };
+    Json(CachesAnswer {
+        timestamp: time(service.picture().now),
+        dns: cache((stats.dns_cache_hits, stats.dns_lookups)),
+        answers: cache(service.0.kept.hits_and_misses()),
+    })
 }
