@@ -123,8 +123,6 @@ impl Truth {
         self.revision += 1;
         open(&mut self.lives[agent], self.now);
         open(&mut self.memberships[agent], self.now);
-        // Not before: what it signed just before its end is judged by what it had seen.
-        self.probes.retain(|(observer, _), _| *observer != agent);
     }
 
     /// Notes that an agent's process ends.
@@ -168,7 +166,15 @@ impl Truth {
 
     /// The probes of `instance` by `agent` in this run of its process, oldest first.
     pub fn probes(&self, agent: usize, instance: usize) -> impl DoubleEndedIterator<Item = Probed> + '_ {
-        self.probes.get(&(agent, instance)).into_iter().flatten().copied()
+        self.probes_known(agent, instance, self.now)
+    }
+
+    /// Those that the process which ran at `at`, or the last one before, had begun: by them its signatures are judged.
+    pub fn probes_known(&self, agent: usize, of: usize, at: SimTime) -> impl DoubleEndedIterator<Item = Probed> + '_ {
+        let mut starts = self.lives[agent].iter().map(|life| life.from);
+        let begun = starts.clone().rfind(|from| *from <= at).unwrap_or(SimTime::START);
+        let next = starts.find(|from| *from > at).unwrap_or(SimTime::NEVER);
+        self.probes.get(&(agent, of)).into_iter().flatten().copied().filter(move |p| (begun..next).contains(&p.started))
     }
 
     /// How many agents the plan has.

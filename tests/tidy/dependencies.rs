@@ -50,6 +50,14 @@ pub fn metadata() -> Metadata {
         .expect("cargo metadata")
 }
 
+/// The README begins with `cargo run`: a further program in that package must not make cargo ask which one is meant.
+#[test]
+fn cargo_run_runs_the_agent() {
+    let metadata = metadata();
+    let run: Vec<_> = metadata.workspace_default_packages().into_iter().map(|package| &package.default_run).collect();
+    assert_eq!(run, [&Some("quorate".to_owned())]);
+}
+
 #[test]
 fn the_arrows_are_those_of_the_architecture() {
     let metadata = metadata();

@@ -369,6 +369,7 @@ impl Engine {
         }
         if self.members.contains(&from) {
             self.roll.hear(from, self.now.mono);
+            self.question_suspect(from);
         }
         match packet {
             Packet::Swim(bytes) => self.receive_swim(from, &bytes),

@@ -101,12 +101,18 @@ impl Namespace {
         }
     }
 
+    /// The batch of this number, if it is held.
+    pub fn held(&self, epoch: u32, seq: u32) -> Option<&Arc<Batch>> {
+        self.batch(seq).filter(|_| epoch == self.epoch)
+    }
+
     fn at(&self, place: Place) -> Option<&Record> {
         self.batch(place.seq)?.records.get(place.index as usize)
     }
 
     fn find(&self, key: &RecordKey) -> Result<usize, usize> {
-        self.places.binary_search_by(|place| self.at(*place).map(Record::key).as_ref().cmp(&Some(key)))
+        let key = Some(key.as_ref());
+        self.places.binary_search_by(|place| self.at(*place).map(Record::key_ref).cmp(&key))
     }
 
     /// Points to the records of the batch `seq`, which are given by key, wherever nothing newer is known. Returns the keys that changed.
@@ -317,7 +323,7 @@ impl OwnLog {
         let copy = &self.copy;
         let held = |key: &RecordKey, below: u32| {
             let older = copy.batches.iter().take_while(|batch| batch.seq < below);
-            older.into_iter().any(|batch| batch.records.iter().any(|record| record.key() == *key))
+            older.into_iter().any(|batch| batch.records.iter().any(|record| record.key_ref() == key.as_ref()))
         };
         let needed = |place: &Place| {
             let record = copy.at(*place);

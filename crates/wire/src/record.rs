@@ -120,6 +120,53 @@ pub enum RecordKey {
     Extension(u16, Vec<u8>),
 }
 
+/// A [`RecordKey`] that is only looked at; ordered as those are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordKeyRef<'a> {
+    /// The owner itself.
+    Profile,
+    /// An instance it is home to.
+    Instance(&'a InstanceId),
+    /// An instance it observes.
+    Observed(&'a InstanceId),
+    /// An instance that is called from its host.
+    Breaker(&'a BreakerKey),
+    /// A breaker on which a person gave a word through it.
+    Override(&'a BreakerKey),
+    /// What an extension of this kind is about.
+    Extension(u16, &'a [u8]),
+}
+
+impl RecordKeyRef<'_> {
+    /// The key itself.
+    #[must_use]
+    pub fn to_key(self) -> RecordKey {
+        match self {
+            Self::Profile => RecordKey::Profile,
+            Self::Instance(instance) => RecordKey::Instance(instance.clone()),
+            Self::Observed(instance) => RecordKey::Observed(instance.clone()),
+            Self::Breaker(key) => RecordKey::Breaker(key.clone()),
+            Self::Override(key) => RecordKey::Override(key.clone()),
+            Self::Extension(kind, about) => RecordKey::Extension(kind, about.to_vec()),
+        }
+    }
+}
+
+impl RecordKey {
+    /// The same, to be looked at.
+    #[must_use]
+    pub fn as_ref(&self) -> RecordKeyRef<'_> {
+        match self {
+            Self::Profile => RecordKeyRef::Profile,
+            Self::Instance(instance) => RecordKeyRef::Instance(instance),
+            Self::Observed(instance) => RecordKeyRef::Observed(instance),
+            Self::Breaker(key) => RecordKeyRef::Breaker(key),
+            Self::Override(key) => RecordKeyRef::Override(key),
+            Self::Extension(kind, about) => RecordKeyRef::Extension(*kind, about),
+        }
+    }
+}
+
 impl Record {
     /// Longest key of an extension, in bytes.
     pub const MAX_EXTENSION_KEY_BYTES: usize = 512;
@@ -129,16 +176,22 @@ impl Record {
     /// Its key.
     #[must_use]
     pub fn key(&self) -> RecordKey {
+        self.key_ref().to_key()
+    }
+
+    /// Its key, to be looked at.
+    #[must_use]
+    pub fn key_ref(&self) -> RecordKeyRef<'_> {
         match self {
-            Self::Profile(_) => RecordKey::Profile,
-            Self::Instance { registration, .. } => RecordKey::Instance(registration.instance.clone()),
-            Self::InstanceGone(instance) => RecordKey::Instance(instance.clone()),
-            Self::Observed { instance, .. } | Self::ObservedGone(instance) => RecordKey::Observed(instance.clone()),
-            Self::Breaker(digest) => RecordKey::Breaker(digest.key.clone()),
-            Self::BreakerGone(key) => RecordKey::Breaker(key.clone()),
-            Self::Override(word) => RecordKey::Override(word.key.clone()),
-            Self::OverrideGone(key) => RecordKey::Override(key.clone()),
-            Self::Extension { kind, about, .. } => RecordKey::Extension(*kind, about.clone()),
+            Self::Profile(_) => RecordKeyRef::Profile,
+            Self::Instance { registration, .. } => RecordKeyRef::Instance(&registration.instance),
+            Self::InstanceGone(instance) => RecordKeyRef::Instance(instance),
+            Self::Observed { instance, .. } | Self::ObservedGone(instance) => RecordKeyRef::Observed(instance),
+            Self::Breaker(digest) => RecordKeyRef::Breaker(&digest.key),
+            Self::BreakerGone(key) => RecordKeyRef::Breaker(key),
+            Self::Override(word) => RecordKeyRef::Override(&word.key),
+            Self::OverrideGone(key) => RecordKeyRef::Override(key),
+            Self::Extension { kind, about, .. } => RecordKeyRef::Extension(*kind, about),
         }
     }
 

@@ -60,6 +60,12 @@ impl Sealed<Batch> {
     pub fn mark(&self) -> Result<(AgentId, u32, u32), DecodeError> {
         decode_prefix(&self.bytes).map(|(mark, _)| mark)
     }
+
+    /// Does it end with this batch's signature, as that batch itself would?
+    #[must_use]
+    pub fn is_signed_as(&self, batch: &Batch) -> bool {
+        self.bytes.ends_with(&batch.signature)
+    }
 }
 
 impl Sealed<Certificate> {
@@ -96,6 +102,8 @@ mod tests {
         assert_eq!(sealed.mark(), Ok((AgentId(7), 3, 500)));
         assert_eq!(sealed.open(), Ok(batch.clone()));
         assert_eq!(sealed.digest(), Sealed::new(&batch).digest());
+        assert!(sealed.is_signed_as(&batch));
+        assert!(!sealed.is_signed_as(&Batch { signature: vec![2; 64], ..batch.clone() }));
         assert_ne!(sealed.digest(), Sealed::new(&Batch { seq: 501, ..batch }).digest());
     }
 

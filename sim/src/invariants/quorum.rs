@@ -122,7 +122,7 @@ fn saw_failure(truth: &Truth, subject: Subject, observer: usize, at: SimTime) ->
             let check = &truth.scenario.instances[index].registration.check;
             let oldest = at.minus(check.period + check.timeout + SLACK);
             // Wall clocks show milliseconds: what happened in the signature's own millisecond may have come after it.
-            let known = |to: SimTime| truth.probes(observer, index).filter(move |probe| probe.finished <= to);
+            let known = |to: SimTime| truth.probes_known(observer, index, at).filter(move |probe| probe.finished <= to);
             let latest = at.plus(CLOCK);
             let failed = known(latest).any(|probe| !probe.passed && probe.finished >= oldest);
             let passed_last = |to| known(to).next_back().is_some_and(|probe| probe.passed);

@@ -48,6 +48,16 @@ impl Engine {
         }
     }
 
+    /// Someone speaks whom this agent has suspected for longer than a refutation takes: it has not heard so, or its refutation was lost. If it answers,
+    /// too, it is told again. After a partition, or when the mesh is quiet, nothing else may ask it before the suspicion runs out.
+    pub(super) fn question_suspect(&mut self, agent: AgentId) {
+        let since = self.swim.suspects_since(agent);
+        let long = since.is_some_and(|since| self.now.mono.since(since) >= super::replication::REFUTATION);
+        if long && !self.pings.values().any(|(asked, _)| *asked == agent) {
+            self.ping_host(agent, false);
+        }
+    }
+
     /// Suspicion comes and goes without a word from the library: the picture is compared while there is reason to, or when `anyway`.
     pub(super) fn watch_suspects(&mut self, anyway: bool) {
         let reason = !self.shown_suspects.is_empty() || self.swim.doubts_any();

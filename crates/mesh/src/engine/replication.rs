@@ -27,7 +27,9 @@ const SYNC_BURST: Duration = Duration::from_secs(2);
 /// Agents whose last sync is remembered.
 const MAX_SYNC_MEMORY: usize = 8192;
 /// A suspect that lives says so within this time.
-const REFUTATION: Duration = Duration::from_secs(3);
+pub(super) const REFUTATION: Duration = Duration::from_secs(3);
+/// Members told that somebody holds them failed, for one table that says so: when halves meet again, everyone reads it of half of the mesh.
+const MAX_HELD_TOLD: usize = 16;
 /// Observers told directly of a change in one batch.
 const MAX_DIRECT: usize = 16;
 
@@ -96,8 +98,12 @@ impl Engine {
     }
 
     pub(super) fn merge_members(&mut self, table: &[MemberMark]) {
-        for (agent, counter) in self.swim.merge(self.now.mono, table, &self.links) {
+        let held = self.swim.merge(self.now.mono, table, &self.links);
+        let told: Vec<_> = held.sample(&mut self.rng, MAX_HELD_TOLD).copied().collect();
+        for (agent, counter) in told {
             self.send(agent, &Packet::HeldFailed { counter });
+        }
+        for (agent, counter) in held {
             let host = self.instances.get(&InstanceId::host(agent));
             let down = host.is_some_and(|host| host.decided() == Verdict::Down);
             let (now, since) = (self.now.mono, self.shown_suspects.get(&agent));
@@ -144,11 +150,36 @@ impl Engine {
         let own = owner == self.me() && (epoch, seq) <= (self.boot, self.log.copy().head());
         let known = own || self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(epoch, seq));
         if known && !self.defective(Defect::OlderRecordTaken) {
+            self.notice_reuse(from, (owner, epoch, seq), &batch);
             return;
         }
         match batch.open() {
             Ok(batch) => self.take_owner(from, OwnerDelta { owner, credential, batches: vec![Arc::new(batch)] }, true),
             Err(_) => self.stats.packets_malformed += 1,
+        }
+    }
+
+    /// An agent that has lost its latest starts counts as it did in one of them: its batches then bear numbers that others know with another content,
+    /// and nobody would ever take them. It is shown what it wrote before, and goes on beyond that.
+    fn notice_reuse(&mut self, from: AgentId, (owner, epoch, seq): (AgentId, u32, u32), batch: &Sealed<Batch>) {
+        let own = owner == self.me();
+        let copy = if own { Some(self.log.copy()) } else { self.namespaces.get(&owner).map(Arc::as_ref) };
+        let Some(held) = copy.and_then(|copy| copy.held(epoch, seq)).filter(|held| !batch.is_signed_as(held)).cloned()
+        else {
+            return;
+        };
+        if own {
+            let genuine = batch.open().is_ok_and(|batch| {
+                batch.owner == owner
+                    && self.keys.verify(&self.config.credential, &batch.signing_bytes(), &batch.signature)
+            });
+            if genuine {
+                self.notice_own_future(epoch);
+            } else {
+                self.stats.batches_refused += 1;
+            }
+        } else if from == owner {
+            self.push_batches(owner, &[held]);
         }
     }
 

@@ -8,10 +8,10 @@ use quorate_wire::Packet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// While the last roll call found too few, it is called again this often, and in a large mesh less often.
+/// While the last roll call found too few, it is called again this often; in a large mesh each time after twice the wait, up to the longest.
 const RECALL: Duration = Duration::from_secs(1);
-const RECALL_LARGE: Duration = Duration::from_secs(5);
-/// The same while membership does not show a majority either: it would find as few, at the price of a packet to everyone.
+const RECALL_LONGEST: Duration = Duration::from_secs(5);
+/// The same while nobody else has been heard since: it would find as few, at the price of a packet to everyone.
 const RECALL_HOPELESS: Duration = Duration::from_secs(15);
 const LARGE: usize = 65;
 /// The wait after a roll call that met members between two epochs.
@@ -33,6 +33,10 @@ pub(crate) struct Roll {
     tickets: Vec<Ticket>,
     /// Roll calls in a row that met members between two epochs.
     postponed: u32,
+    /// Roll calls in a row that found too few.
+    failed: u32,
+    /// Has anyone been heard who missed the last one?
+    hope: bool,
     /// When whoever missed the last roll call is given the benefit of the doubt again.
     fades: Option<Mono>,
     /// When each agent was last heard, whatever it said.
@@ -75,6 +79,7 @@ impl Roll {
     /// Notes that an agent of the roster has spoken.
     pub fn hear(&mut self, agent: AgentId, now: Mono) {
         self.heard_at.insert(agent, now);
+        self.hope |= self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
     }
 
     /// Did the agent miss the last complete roll call, a moment ago, and has it not been heard otherwise either?
@@ -146,10 +151,8 @@ impl Engine {
                     Vantage::Isolated
                 }
             }
-            // Found too few, and membership has met no more since.
-            (None, Some(last)) if !(last.quorate || last.between || self.roster.majority(self.reached)) => {
-                Vantage::Isolated
-            }
+            // Found too few: so it stays until it is called again.
+            (None, Some(last)) if !(last.quorate || last.between) => Vantage::Isolated,
             _ => Vantage::Unknown,
         }
     }
@@ -245,8 +248,8 @@ impl Engine {
         let between = self.roll.last.as_ref().is_some_and(|last| last.between);
         let recall = match self.roster.len() {
             _ if between => self.config.timing.roll_call_wait + RECALL_BETWEEN,
-            LARGE.. if !self.roster.majority(self.reached) => RECALL_HOPELESS,
-            LARGE.. => RECALL_LARGE,
+            LARGE.. if !self.roll.hope => RECALL_HOPELESS,
+            LARGE.. => (RECALL * (1 << self.roll.failed.saturating_sub(1).min(8))).min(RECALL_LONGEST),
             _ => RECALL,
         };
         match (&self.roll.current, &self.roll.last) {
@@ -298,9 +301,11 @@ impl Engine {
         let between = !quorate && self.roster.majority(reached + call.undecided.len());
         let mut answered = call.answered;
         answered.extend(&call.undecided);
+        self.roll.hope = false;
         self.roll.last = Some(Outcome { started: call.started, answered, quorate, between });
         // Between two epochs nothing can be said: whoever asks hears after the next roll call, which comes at once.
         self.roll.postponed = if between { self.roll.postponed + 1 } else { 0 };
+        self.roll.failed = if quorate || between { 0 } else { self.roll.failed.saturating_add(1) };
         if between && self.roll.postponed < MAX_POSTPONED {
             return;
         }
@@ -346,6 +351,7 @@ impl Engine {
         self.evaluate_all = true;
         if quorate {
             self.settle_until = self.settle_until.max(self.now.mono + self.config.timing.settle);
+            self.doubt_own_failures();
         }
         self.epochs.dirty = true;
         let (alive, roster) = (self.reached, self.roster.len());

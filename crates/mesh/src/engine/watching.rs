@@ -121,7 +121,7 @@ impl Engine {
             let period = match () {
                 // It answers again: is that to last?
                 () if watch.vote.fails() && watch.successes > 0 => timing.host_ping_interval,
-                () if watch.vote.fails() || decided_down => timing.swim_period,
+                () if watch.vote.fails() || decided_down || watch.failures >= threshold => timing.swim_period,
                 () => timing.host_ping_interval,
             };
             // Pings keep their place on a grid, so that a late timer does not shift all that follow.
@@ -328,12 +328,25 @@ impl Engine {
 
     /// A roll call has told whether this agent may accuse.
     pub(super) fn roll_known(&mut self, quorate: bool) {
+        let regained = quorate && !self.was_quorate;
         for id in std::mem::take(&mut self.awaiting_roll) {
             let pending =
                 self.instances.get_mut(&id).and_then(|i| i.watch.as_mut()).and_then(|watch| watch.pending_fail.take());
-            let Some((vote, detail)) = pending else { continue };
+            let Some((vote, detail)) = pending.filter(|_| !regained) else { continue };
             let vote = if quorate { vote } else { Vote::Abstain(AbstainReason::Isolated) };
             self.set_vote(&id, vote, detail);
+        }
+    }
+
+    /// This agent belongs to the side that may decide again. What failed while it was cut off may have failed for that: one look of now must fail as well.
+    pub(super) fn doubt_own_failures(&mut self) {
+        let host_failures = self.config.timing.host_failures;
+        for instance in self.instances.values_mut() {
+            let threshold = instance.registration.as_ref().map_or(host_failures, |r| r.check.failure_threshold);
+            if let Some(watch) = instance.watch.as_mut().filter(|watch| !watch.vote.fails()) {
+                watch.failures = watch.failures.min(threshold.saturating_sub(1));
+                watch.pending_fail = None;
+            }
         }
     }
 
@@ -360,14 +373,15 @@ impl Engine {
         watch.vote = vote;
         watch.detail = detail;
         watch.since = since;
-        let quiet = vote.reaches() && self.is_quiet(id);
+        let quiet = !vote.fails() && self.is_quiet(id);
         if !quiet {
             self.publish_vote(id);
         }
         self.touch(id);
     }
 
-    /// A host that answers, of which nothing bad was said or decided, is not worth a record.
+    /// Of a host of which this agent has said nothing bad, and nothing bad was decided, that it answers is not worth a record. Nor is that this agent
+    /// cannot tell: in a mesh cut in two everyone would say so of hundreds.
     fn is_quiet(&self, id: &InstanceId) -> bool {
         let quiet = |host: &Instance| host.is_host() && host.decided() != Verdict::Down && !host.is_superseded();
         self.instances.get(id).is_some_and(quiet)

@@ -72,9 +72,8 @@ impl Swim {
     pub fn rumours(&self) -> Vec<Suspicion> {
         let by = self.foca.identity().agent;
         let suspect = self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect);
-        let own = |agent: AgentId| self.doubts.get(&agent).is_some_and(|doubt| doubt.own.is_some());
         suspect
-            .filter(|m| !own(m.id().agent))
+            .filter(|m| self.suspects_since(m.id().agent).is_none())
             .map(|m| Suspicion { by, of: m.id().agent, counter: m.id().counter, incarnation: m.incarnation() })
             .collect()
     }
@@ -85,6 +84,11 @@ impl Swim {
             doubt.certified = true;
             self.doubts_changed = true;
         }
+    }
+
+    /// Since when this agent itself suspects that one, if it does.
+    pub fn suspects_since(&self, agent: AgentId) -> Option<Mono> {
+        self.doubts.get(&agent)?.own.map(|(since, ..)| since)
     }
 
     pub fn doubts_any(&self) -> bool {
