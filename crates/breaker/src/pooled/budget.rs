@@ -20,16 +20,7 @@ impl Default for Budget {
     }
 }
 
-/// What one trial of a window came to. Neutral trials are not reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrialReport {
-    /// Who tried.
-    pub agent: AgentId,
-    /// Was it served?
-    pub served: bool,
-}
-
-/// What the trials of a window say together.
+/// What the trials of an attempt say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialsSay {
     /// Nothing yet.
@@ -53,32 +44,14 @@ impl Budget {
     }
 
     /// What the trials of one attempt say, over however many windows they were made, when `callers` may try: more than half of the places that
-    /// one window has must agree, each caller having one voice.
+    /// one window has must agree, each caller having one voice, so that one caller with trouble of its own can neither keep a callee open for
+    /// all nor close it for all.
     #[must_use]
     pub fn tally(&self, callers: usize, reports: &BTreeMap<AgentId, bool>) -> TrialsSay {
         let places = self.trials.max(1).min(callers);
         let served = reports.values().filter(|served| **served).count();
         let failed = reports.len() - served;
         match (served * 2 > places && served > failed, failed * 2 > places) {
-            (true, _) => TrialsSay::Recovered,
-            (false, true) => TrialsSay::StillFailing,
-            (false, false) => TrialsSay::Undecided,
-        }
-    }
-
-    /// What the reports of a window's holders say: more than half of `holders` must agree, so that one caller with trouble of its own can
-    /// neither keep a callee open for all nor close it for all. Of two reports of one caller a failure counts; others' count for nothing.
-    #[must_use]
-    pub fn verdict(&self, holders: &[AgentId], reports: &[TrialReport]) -> TrialsSay {
-        let mut by_agent: BTreeMap<AgentId, bool> = BTreeMap::new();
-        for report in reports.iter().filter(|report| holders.contains(&report.agent)) {
-            let served = by_agent.entry(report.agent).or_insert(true);
-            *served &= report.served;
-        }
-        let served = by_agent.values().filter(|served| **served).count();
-        let failed = by_agent.len() - served;
-        let is_majority = |count: usize| count * 2 > holders.len();
-        match (is_majority(served), is_majority(failed)) {
             (true, _) => TrialsSay::Recovered,
             (false, true) => TrialsSay::StillFailing,
             (false, false) => TrialsSay::Undecided,
@@ -128,24 +101,6 @@ mod tests {
     }
 
     #[test]
-    fn more_than_half_of_the_holders_decide() {
-        let (budget, agents) = (Budget::default(), callers(4));
-        let holders = &agents[..3];
-        let say = |reports: &[(usize, bool)]| {
-            let reports: Vec<_> =
-                reports.iter().map(|(n, served)| TrialReport { agent: agents[*n], served: *served }).collect();
-            budget.verdict(holders, &reports)
-        };
-        assert_eq!(say(&[(0, true)]), TrialsSay::Undecided);
-        assert_eq!(say(&[(0, true), (1, true)]), TrialsSay::Recovered);
-        assert_eq!(say(&[(0, true), (1, false), (2, true)]), TrialsSay::Recovered, "one bad caller keeps nothing open");
-        assert_eq!(say(&[(0, false), (1, false)]), TrialsSay::StillFailing);
-        assert_eq!(say(&[(0, true), (0, true), (3, true)]), TrialsSay::Undecided, "no vote twice, none for strangers");
-        assert_eq!(say(&[(0, true), (0, false), (1, true)]), TrialsSay::Undecided);
-        assert_eq!(budget.verdict(&[], &[]), TrialsSay::Undecided);
-    }
-
-    #[test]
     fn trials_add_up_over_windows() {
         let (budget, agents) = (Budget::default(), callers(5));
         let say = |callers, reports: &[(usize, bool)]| {
@@ -153,6 +108,11 @@ mod tests {
         };
         assert_eq!(say(1_000, &[(0, true)]), TrialsSay::Undecided);
         assert_eq!(say(1_000, &[(0, true), (1, true)]), TrialsSay::Recovered);
+        assert_eq!(
+            say(1_000, &[(0, true), (1, false), (2, true)]),
+            TrialsSay::Recovered,
+            "one bad caller keeps nothing open"
+        );
         assert_eq!(say(1_000, &[(0, false), (1, false), (2, true)]), TrialsSay::StillFailing);
         assert_eq!(say(1, &[(0, true)]), TrialsSay::Recovered, "the only caller decides");
         assert_eq!(say(2, &[(0, true), (1, false)]), TrialsSay::Undecided);
