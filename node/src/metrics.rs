@@ -15,7 +15,7 @@ mod sheet;
 pub use counted::Counted;
 #[cfg(test)]
 pub use custom::MAX_SERIES;
-pub use custom::NotCounted;
+pub use custom::{LABEL_PATTERN, MAX_LABELS, MAX_STEP, NAME_PATTERN, NotCounted, RESERVED, VALUE_PATTERN};
 pub use live::{CallEnd, Metrics};
 pub use open_metrics::{OPEN_METRICS, open_metrics};
 pub use prefix::prefixed;

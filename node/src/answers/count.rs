@@ -1,5 +1,6 @@
 //! Counters that programs keep at the agent.
 
+use crate::metrics::{LABEL_PATTERN, MAX_LABELS, MAX_STEP, RESERVED, VALUE_PATTERN};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,16 +10,17 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct CountBody {
     /// By how much the counter grows; 1 when absent.
-    #[serde(default = "one")]
-    #[schemars(range(min = 0))]
-    pub value: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = MAX_STEP))]
+    pub value: Option<f64>,
     /// Which series of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = MAX_LABELS,
+        "propertyNames" = { "pattern": LABEL_PATTERN, "not": { "enum": RESERVED } },
+        "additionalProperties" = { "type": "string", "pattern": VALUE_PATTERN },
+    ))]
     pub labels: BTreeMap<String, String>,
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 /// `POST /v1/metrics/{name}`

@@ -5,7 +5,7 @@ use super::limits::Limit;
 use super::operation::{ASK, Method, Operation, json};
 use super::refusal::{Fault, Refusal};
 use crate::answers::{CountBody, CountedAnswer};
-use crate::metrics::NotCounted;
+use crate::metrics::{NAME_PATTERN, NotCounted};
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -15,6 +15,7 @@ use axum::routing::post;
 pub const COUNT: Operation = Operation {
     method: Method::Post,
     path: "/v1/metrics/{name}",
+    path_pattern: Some(NAME_PATTERN),
     name: "count",
     summary: "Add to a counter of a program on this host, which the agent tells with its own metrics",
     body: Some(|generator| generator.subschema_for::<CountBody>()),
@@ -31,7 +32,7 @@ async fn count(
 ) -> Result<Json<CountedAnswer>, Refusal> {
     let Path(name) = name?;
     let Json(CountBody { value, labels }) = body.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
-    match service.0.metrics.custom().add(&name, &labels, value) {
+    match service.0.metrics.custom().add(&name, &labels, value.unwrap_or(1.0)) {
         Ok(total) => Ok(Json(CountedAnswer { name, labels, total })),
         Err(NotCounted::Invalid(detail)) => Err(Refusal::new(Fault::Invalid, detail, "nothing was counted")),
         Err(NotCounted::Conflict(detail)) => {

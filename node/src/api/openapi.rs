@@ -58,10 +58,12 @@ pub fn document() -> Value {
 
 fn described(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     let in_path = operation.path_parameters().map(|name| {
-        json!({
-            "name": name, "in": "path", "required": true, "description": format!("The {name}'s name."),
-            "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
-        })
+        let mut schema = json!({ "type": "string", "minLength": 1, "maxLength": 128 });
+        if let Some(pattern) = operation.path_pattern {
+            schema["pattern"] = json!(pattern);
+        }
+        let description = format!("The {name}'s name.");
+        json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
     });
     let in_query = operation.all_parameters().into_iter().map(parameter);
     let parameters: Vec<Value> = in_path.chain(in_query).collect();

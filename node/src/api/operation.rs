@@ -20,6 +20,8 @@ pub struct Operation {
     pub body: Option<fn(&mut SchemaGenerator) -> Schema>,
     /// The path, with names in braces; also its label in metrics.
     pub path: &'static str,
+    /// What the names in the path look like, where not every name will do.
+    pub path_pattern: Option<&'static str>,
     /// Its name, unique.
     pub name: &'static str,
     /// What it is for.
@@ -82,6 +84,7 @@ pub const ASK: Operation = Operation {
     access: Access::Read,
     body: None,
     path: "",
+    path_pattern: None,
     name: "",
     summary: "",
     parameters: &[],

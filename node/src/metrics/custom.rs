@@ -14,12 +14,18 @@ pub const MAX_SERIES: usize = 1_000;
 pub const MAX_LABELS: usize = 8;
 /// Longest name of a counter or a label, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
-/// Longest value of a label, in bytes.
-pub const MAX_VALUE_BYTES: usize = 128;
+/// Longest value of a label, in characters.
+pub const MAX_VALUE_CHARS: usize = 128;
+/// What the name of a counter looks like.
+pub const NAME_PATTERN: &str = "^[a-z][a-z0-9_]{0,93}_total$";
+/// What the name of a label looks like; [`RESERVED`] are none.
+pub const LABEL_PATTERN: &str = "^[a-z][a-z0-9_]{0,99}$";
+/// What the value of a label looks like.
+pub const VALUE_PATTERN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,128}$";
 /// Most that is added at once: up to here every whole number is exact.
 pub const MAX_STEP: f64 = 9_007_199_254_740_992.0;
 /// What Prometheus itself puts on series.
-const RESERVED: [&str; 3] = ["instance", "job", "le"];
+pub const RESERVED: [&str; 3] = ["instance", "job", "le"];
 
 /// Why something is not counted. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +124,10 @@ fn check(name: &str, labels: &BTreeMap<String, String>, step: f64) -> Result<(),
                 RESERVED.join(", ")
             ));
         }
-        if value.is_empty() || value.len() > MAX_VALUE_BYTES || value.contains(char::is_control) {
-            return Err(format!("the value of {label} must be of 1 to {MAX_VALUE_BYTES} bytes that can be printed"));
+        if value.is_empty() || value.chars().count() > MAX_VALUE_CHARS || value.contains(char::is_control) {
+            return Err(format!(
+                "the value of {label} must be of 1 to {MAX_VALUE_CHARS} characters that can be printed"
+            ));
         }
     }
     Ok(())
@@ -138,6 +146,27 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_patterns_that_are_published_are_the_rules() {
+        let matches = |pattern: &str, text: &str| regex::Regex::new(pattern).unwrap().is_match(text);
+        let long = |chars: usize| "é".repeat(chars);
+        for name in
+            ["a_total", "a1_b_total", "total", "_total", "A_total", "a-total", &format!("{}_total", "a".repeat(94))]
+        {
+            let counted = check(name, &BTreeMap::new(), 1.0).is_ok();
+            assert_eq!(matches(NAME_PATTERN, name), counted, "{name}");
+        }
+        let longest = format!("{}_total", "a".repeat(MAX_NAME_CHARS - 6));
+        assert!(matches(NAME_PATTERN, &longest) && check(&longest, &BTreeMap::new(), 1.0).is_ok());
+        for label in ["a", "a_1", "", "1", "A", "a.b", &"a".repeat(100), &"a".repeat(101)] {
+            assert_eq!(matches(LABEL_PATTERN, label), is_name(label), "{label}");
+        }
+        for value in ["a", "", "\n", "a\u{7f}", "a\u{9f}b", " ", &long(MAX_VALUE_CHARS), &long(MAX_VALUE_CHARS + 1)] {
+            let labels = BTreeMap::from([("a".to_owned(), value.to_owned())]);
+            assert_eq!(matches(VALUE_PATTERN, value), check("a_total", &labels, 1.0).is_ok(), "{value:?}");
+        }
+    }
     use prometheus::TextEncoder;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -175,7 +204,7 @@ mod tests {
         for step in [-1.0, f64::NAN, f64::INFINITY, MAX_STEP * 2.0] {
             assert!(matches!(custom.add("x_total", &labels(&[]), step), Err(NotCounted::Invalid(_))), "{step}");
         }
-        let long = "x".repeat(MAX_VALUE_BYTES + 1);
+        let long = "x".repeat(MAX_VALUE_CHARS + 1);
         for pair in [("le", "1"), ("job", "a"), ("instance", "a"), ("", "a"), ("Type", "a"), ("a", ""), ("a", "\n")] {
             assert!(matches!(custom.add("x_total", &labels(&[pair]), 1.0), Err(NotCounted::Invalid(_))), "{pair:?}");
         }
