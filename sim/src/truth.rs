@@ -467,9 +467,13 @@ impl Truth {
             && !self.probes(observer, instance).any(|p| !p.passed && p.finished >= from && p.finished <= to)
     }
 
-    /// Did `agent` answer `observer` without a break from `from` to `to`, as far as cuts and processes are concerned?
+    /// Did `agent` answer `observer` without a break from `from` to `to`, as far as cuts and processes are concerned? After a clone of either
+    /// has vanished, what is sent goes on to it until the link dies.
     pub fn answers_throughout(&self, observer: usize, agent: usize, from: SimTime, to: SimTime) -> bool {
-        self.awake_throughout(observer, from, to)
+        let misled = |of| self.scenario.doubled(of, from.minus(self.scenario.network.idle_timeout.0), to);
+        !misled(observer)
+            && !misled(agent)
+            && self.awake_throughout(observer, from, to)
             && self.awake_throughout(agent, from, to)
             && self.path_clear(observer, agent, from, to)
             && !self.scenario.lossy(from, to)

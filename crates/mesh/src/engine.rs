@@ -35,6 +35,7 @@ use quorate_wire::{MAX_DATAGRAM_BYTES, Packet, Profile};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Named limits of what an agent keeps.
@@ -120,6 +121,8 @@ pub struct Engine {
     next_reconnect: Mono,
     /// Whom the owner named; tried until someone has answered.
     contacts: BTreeSet<AgentId>,
+    /// Of members that have moved: where to look for them next when they have failed, and after that.
+    addresses_in_turn: BTreeMap<AgentId, [SocketAddr; 2]>,
     sync_began: BTreeMap<AgentId, Mono>,
     /// Until when the syncs begun so far are paid for.
     syncs_paid: Mono,

@@ -135,7 +135,10 @@ impl Engine {
         let enough = known.len() >= self.sabotage.quorum(quorum);
         if !genuine || !enough || overtaken {
             self.stats.certificates_refused += 1;
-            if let (true, Some(instance)) = (genuine && !known.is_empty(), self.instances.get_mut(&id)) {
+            // Whoever counts and is not known yet soon will be: then it may be enough.
+            let soon = certificate.endorsements.iter().any(|e| !self.knew(e.agent) && self.roster.contains(e.agent));
+            let spent = genuine && !known.is_empty() && (overtaken || !soon);
+            if let (true, Some(instance)) = (spent, self.instances.get_mut(&id)) {
                 // Too thin to be believed by today's roster, or overtaken; but somebody holds it, and its term is used up: to be decided anew.
                 instance.signer.certify(certificate.decision.term);
                 self.touch(&id);

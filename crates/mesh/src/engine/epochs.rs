@@ -43,6 +43,16 @@ pub(super) struct Epochs {
     pub dirty: bool,
     /// Whom the operator gave up: forgotten as soon as they are down by quorum.
     pub given_up: BTreeSet<AgentId>,
+    unanswered: Option<Unanswered>,
+}
+
+/// Words of an attempt that would let in agents of which this agent has not heard itself. It answers once it has: a faulty member could have made
+/// them up, and who never comes would count against every majority.
+#[derive(Debug)]
+struct Unanswered {
+    from: AgentId,
+    talk: EpochTalk,
+    unknown: BTreeSet<AgentId>,
 }
 
 /// This agent's own attempt.
@@ -69,6 +79,7 @@ impl Epochs {
     pub fn turn(&mut self, follows: bool) {
         self.acceptor = Acceptor::default();
         self.running = None;
+        self.unanswered = None;
         self.next_try = None;
         self.tries = 0;
         self.dirty = true;
@@ -189,7 +200,7 @@ impl Engine {
     /// Would this agent let the change happen? Nobody who answers is put out, and nobody without credentials or on its way out let in.
     fn agrees_with(&self, change: &Change) -> bool {
         let lets_in = |agent: &AgentId| {
-            self.agents.get(agent).is_none_or(|known| known.state != MemberState::Left) || *agent == self.me()
+            self.agents.get(agent).is_some_and(|known| known.state != MemberState::Left) || *agent == self.me()
         };
         let lets_go = |agent: &AgentId| {
             if *agent == self.me() { self.leaving.is_some() } else { !self.swim.is_active(*agent) }
@@ -276,9 +287,34 @@ impl Engine {
         fits && self.roster.contains(from) && self.roster.contains(self.me()) && (forgetful || !self.is_recovering())
     }
 
+    /// Are all who would be let in known here? If not, the answer waits until they are.
+    fn knows_all(&mut self, from: AgentId, change: &Change, talk: impl FnOnce() -> EpochTalk) -> bool {
+        let known = |agent: &AgentId| self.agents.get(agent).is_some_and(|known| known.profile.is_some());
+        let unknown: BTreeSet<_> = change.admit.iter().copied().filter(|agent| !known(agent)).collect();
+        let all = unknown.is_empty();
+        if !all {
+            self.epochs.unanswered = Some(Unanswered { from, talk: talk(), unknown });
+            self.begin_sync(from);
+        }
+        all
+    }
+
+    /// The credentials and the profile of an agent have come: whoever waits for an answer about it may get one.
+    pub(super) fn now_known(&mut self, agent: AgentId) {
+        let Some(waiting) = &mut self.epochs.unanswered else { return };
+        if waiting.unknown.remove(&agent)
+            && waiting.unknown.is_empty()
+            && let Some(Unanswered { from, talk, .. }) = self.epochs.unanswered.take()
+        {
+            self.receive_epoch(from, talk);
+        }
+    }
+
     fn answer_prepare(&mut self, from: AgentId, epoch: u64, ballot: Ballot, wanted: &Change) {
         let sound = wanted.is_empty() || self.roster.after(wanted).is_some();
-        if !sound || (self.epochs.acceptor.accepted.is_none() && !self.agrees_with(wanted)) {
+        let again = || EpochTalk::Prepare { epoch, ballot, wanted: wanted.clone() };
+        let free = self.epochs.acceptor.accepted.is_none();
+        if !sound || (free && !(self.knows_all(from, wanted, again) && self.agrees_with(wanted))) {
             return;
         }
         match self.epochs.acceptor.promise(ballot) {
@@ -291,7 +327,8 @@ impl Engine {
     }
 
     fn answer_accept(&mut self, from: AgentId, epoch: u64, ballot: Ballot, change: Change) {
-        if self.roster.after(&change).is_none() {
+        let again = || EpochTalk::Accept { epoch, ballot, change: change.clone() };
+        if self.roster.after(&change).is_none() || !self.knows_all(from, &change, again) {
             return;
         }
         match self.accept_change(epoch, ballot, change) {

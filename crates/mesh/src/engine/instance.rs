@@ -63,6 +63,8 @@ pub(crate) struct Watch {
     pub detail: String,
     pub since: UnixMs,
     pub failures: u32,
+    /// Looks begun since the last that succeeded.
+    pub unanswered: u32,
     pub successes: u32,
     /// When the last conclusive outcome came, and whether it reached the instance.
     pub last: Option<(Mono, bool)>,
@@ -90,6 +92,7 @@ impl Watch {
             detail: String::new(),
             since: wall,
             failures: 0,
+            unanswered: 0,
             successes: 0,
             last: None,
             well_since: None,

@@ -210,6 +210,8 @@ impl Engine {
         let moved = known.profile.as_ref().is_some_and(|old| old.zone != profile.zone);
         let changed = known.profile.as_ref() != Some(&profile);
         let address = profile.address;
+        let new = known.profile.is_none();
+        let before = known.profile.as_ref().map(|old| old.address).filter(|old| *old != address);
         known.profile = Some(profile);
         self.roster_moved |= !known.placed;
         if moved {
@@ -219,6 +221,12 @@ impl Engine {
             self.concerns(agent);
         }
         self.out.push_back(Output::Address { agent, address });
+        if let Some(before) = before {
+            self.addresses_in_turn.insert(agent, [before, address]);
+        }
+        if new {
+            self.now_known(agent);
+        }
         self.persist_soon();
     }
 
@@ -277,6 +285,7 @@ impl Engine {
             self.touch(&id);
         }
         self.members.remove(&agent);
+        self.addresses_in_turn.remove(&agent);
         let known = self.agents.remove(&agent);
         if known.as_ref().is_some_and(|known| known.placed) {
             self.forget_orders();
@@ -344,6 +353,11 @@ impl Engine {
         let count = if self.synced { 1 } else { FIRST_CONTACTS };
         let chosen: Vec<_> = lost.sample(&mut self.rng, count).copied().collect();
         for agent in chosen {
+            // Where it was before, where it is now, in turn: what told the later address may have been a copy that is gone.
+            if let Some([next, other]) = self.addresses_in_turn.get_mut(&agent) {
+                self.out.push_back(Output::Address { agent, address: *next });
+                std::mem::swap(next, other);
+            }
             self.begin_sync(agent);
         }
         let interval = self.config.timing.reconnect_interval;

@@ -121,6 +121,7 @@ impl Engine {
             gone: BTreeMap::new(),
             next_reconnect: now.mono,
             contacts: BTreeSet::new(),
+            addresses_in_turn: BTreeMap::new(),
             sync_began: BTreeMap::new(),
             syncs_paid: now.mono,
             log: OwnLog::new(me, boot),

@@ -35,6 +35,8 @@ pub(crate) struct Roll {
     postponed: u32,
     /// Roll calls in a row that found too few.
     failed: u32,
+    /// When the first of the roll calls in a row began that found enough, none of them longer after the one before than such a finding holds.
+    enough_since: Option<Mono>,
     /// Has anyone been heard who missed the last one?
     hope: bool,
     /// When whoever missed the last roll call is given the benefit of the doubt again.
@@ -157,6 +159,12 @@ impl Engine {
         }
     }
 
+    /// Have roll calls found enough since `moment`, each soon after the one before?
+    pub(super) fn vouched_for(&self, moment: Mono) -> bool {
+        self.defective(Defect::NoRollCall)
+            || self.vantage() == Vantage::Valid && self.roll.enough_since.is_some_and(|since| since <= moment)
+    }
+
     /// The roster has changed: what was counted by the old one says nothing of the new.
     pub(super) fn void_roll(&mut self) {
         let tickets = std::mem::take(&mut self.roll.tickets);
@@ -238,6 +246,11 @@ impl Engine {
         let Some(call) = &mut self.roll.current else { return };
         if may_count && !call.quorate && (enough || self.roster.majority(call.answered.len() + 1)) {
             call.quorate = true;
+            let life = self.config.timing.roll_call_life;
+            let held = |last: &Outcome| last.quorate && call.started.since(last.started) < life;
+            if !self.roll.last.as_ref().is_some_and(held) {
+                self.roll.enough_since = Some(call.started);
+            }
             self.stats.roll_calls_quorate += 1;
             self.roll_known(true);
         }

@@ -132,11 +132,14 @@ impl Engine {
             watch.due = due;
             self.schedule.insert((due, id.clone()));
         }
-        let last_needed = watch.failures + 1 >= threshold && !watch.vote.fails();
+        // Pings overlap: those on their way may turn out to have failed.
+        let failed = if registration.is_none() { watch.unanswered } else { watch.failures };
+        let last_needed = failed + 1 >= threshold && !watch.vote.fails();
         let retry = watch.failures > 0;
         self.plan_next(id);
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
         let busy = std::mem::replace(&mut watch.running, true);
+        watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
         if last_needed && self.vantage() != Vantage::Isolated {
             self.call_roll();
@@ -197,13 +200,25 @@ impl Engine {
     pub(super) fn run_pings(&mut self) {
         let timeout = self.config.timing.host_ping_timeout;
         while let Some((_, nonce)) = self.pings_sent.pop_front_if(|(sent, _)| *sent + timeout <= self.now.mono) {
-            let Some((agent, _)) = self.pings.remove(&nonce) else { continue };
+            let Some((agent, sent)) = self.pings.remove(&nonce) else { continue };
+            if self.doubts_own_ping(agent, sent) {
+                continue;
+            }
             let vote = Vote::Fail { phase: Phase::FirstByte, cause: Cause::Timeout };
             self.seen(
                 &InstanceId::host(agent),
                 Seen::Failed(vote, "the agent does not answer over the mesh".to_owned()),
             );
         }
+    }
+
+    /// May a ping, the last needed to accuse a host, have gone unanswered because this agent was cut off when it sent it? The roll calls that
+    /// vouch for this moment must vouch for that one, too.
+    fn doubts_own_ping(&self, agent: AgentId, sent: Mono) -> bool {
+        let watch = self.instances.get(&InstanceId::host(agent)).and_then(|instance| instance.watch.as_ref());
+        watch.is_some_and(|w| !w.vote.fails() && w.failures + 1 >= self.config.timing.host_failures)
+            && self.vantage() != Vantage::Isolated
+            && !self.vouched_for(sent)
     }
 
     pub(super) fn forget_running_pings(&mut self) {
@@ -264,7 +279,7 @@ impl Engine {
             Seen::Reached(vote, detail) => {
                 watch.last = Some((lease, true));
                 watch.well_since.get_or_insert(lease);
-                watch.failures = 0;
+                (watch.failures, watch.unanswered) = (0, 0);
                 watch.successes = watch.successes.saturating_add(1);
                 watch.pending_fail = None;
                 if watch.successes >= DOUBT_CLEARED {
