@@ -19,7 +19,7 @@ mod tables;
 
 use codec::{Codec, Known};
 use collected::{Collected, Note};
-use doubts::Doubt;
+use doubts::{Doubt, Own};
 use foca::{Foca, Header, Member, Message, NoCustomBroadcast, State, Timer};
 use quorate_core::{AgentId, Mono};
 use quorate_wire::{Suspicion, decode_prefix};
@@ -233,9 +233,9 @@ impl Swim {
         self.doubts_changed |= overdue;
         for agent in due {
             let Some(doubt) = self.doubts.remove(&agent) else { continue };
-            let Some((_, token, _)) = doubt.own else { continue };
+            let Some(Own { incarnation, token, .. }) = doubt.own else { continue };
             let member_id = SwimId { agent, counter: doubt.counter };
-            let timer = Timer::ChangeSuspectToDown { member_id, incarnation: doubt.incarnation, token };
+            let timer = Timer::ChangeSuspectToDown { member_id, incarnation, token };
             self.drive(now, links, |foca, sink| foca.handle_timer(timer, sink));
         }
         if self.next_clearing <= now {

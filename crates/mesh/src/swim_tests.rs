@@ -66,7 +66,7 @@ fn a_refuted_suspicion_sends_no_turn_undead() {
     assert!(swim.suspected().contains(&AgentId(2)), "2 never answers");
     swim.merge(Mono(4 * S), &[mark(2, first(1), 1, 0)], &BTreeSet::new());
     assert!(swim.suspected().is_empty(), "2 has refuted");
-    let token = swim.doubts[&AgentId(2)].own.unwrap().1;
+    let token = swim.doubts[&AgentId(2)].own.unwrap().token;
     let member_id = SwimId::first(AgentId(2), 1);
     let timer = Timer::ChangeSuspectToDown { member_id, incarnation: 0, token };
     swim.outputs();
@@ -151,13 +151,37 @@ fn a_packet_speaks_for_its_sender_alone() {
 fn an_unconfirmed_suspicion_lasts_longer() {
     let wait = |confirmed: usize| {
         let swim = swim(1, &[2, 3, 4, 5]);
-        let reported_by = (0..confirmed as u64).map(AgentId).collect();
-        let own = Some((Mono(0), 0, Duration::from_secs(4)));
-        let doubt = Doubt { counter: 0, incarnation: 0, reported_by, at: Mono(0), certified: false, own };
+        // Of those who suspect an earlier incarnation nothing follows.
+        let reported_by = (0..4).map(|n| (AgentId(n), u16::from(n < confirmed as u64))).collect();
+        let own = Some(Own { since: Mono(0), incarnation: 1, token: 0, shortest: Duration::from_secs(4) });
+        let doubt = Doubt { counter: 0, reported_by, at: Mono(0), certified: false, own };
         swim.deadline(&doubt).unwrap().0 / 1_000_000
     };
     // 4 s shortest, 24 s longest: 24 - 20 ln(c + 1) / ln 3.
     assert_eq!([wait(0), wait(1), wait(2), wait(3)], [24_000, 11_382, 4_000, 4_000]);
+}
+
+/// What others say about incarnations that this agent has never heard of must not keep its own suspicion from ending.
+#[test]
+fn a_suspicion_of_an_invented_incarnation_delays_nothing_for_ever() {
+    for before in [true, false] {
+        let mut swim = swim(1, &[2, 3, 4, 5]);
+        let invented = Suspicion { by: AgentId(3), of: AgentId(2), counter: first(1), incarnation: 9 };
+        if before {
+            assert!(swim.hear_suspicion(Mono(0), invented));
+        }
+        let mut failed = false;
+        for seconds in 1..120 {
+            for output in run(&mut swim, seconds) {
+                failed |= matches!(output, SwimOutput::Down(AgentId(2)));
+                if matches!(output, SwimOutput::Suspects(Suspicion { of: AgentId(2), .. })) && !before {
+                    assert!(swim.hear_suspicion(Mono(seconds * S), invented));
+                    assert!(!swim.hear_suspicion(Mono(seconds * S), invented), "once is news, twice is not");
+                }
+            }
+        }
+        assert!(failed, "2 never answers, and was told of before: {before}");
+    }
 }
 
 /// Whoever answers a stream ping during the suspicion is not declared failed, whatever was lost before.

@@ -4,7 +4,7 @@ use super::{Swim, SwimId, SwimOutput};
 use foca::{Member, State};
 use quorate_core::{AgentId, Mono};
 use quorate_wire::Suspicion;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Confirmations after which a suspicion is as short as it gets.
@@ -18,11 +18,21 @@ const MAX_REPORTS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub counter: u64,
-    pub incarnation: u16,
-    pub reported_by: BTreeSet<AgentId>,
+    /// The incarnation that each of them suspects.
+    pub reported_by: BTreeMap<AgentId, u16>,
+    /// When the last of them was heard.
     pub at: Mono,
     pub certified: bool,
-    pub own: Option<(Mono, foca::TimerToken, Duration)>,
+    pub own: Option<Own>,
+}
+
+/// A suspicion of our own. It ends by itself: what others claim about later incarnations, which nobody can check, must not keep it from that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Own {
+    pub since: Mono,
+    pub incarnation: u16,
+    pub token: foca::TimerToken,
+    pub shortest: Duration,
 }
 
 impl Swim {
@@ -38,25 +48,28 @@ impl Swim {
         if suspicion.of == self.foca.identity().agent || self.active.get(&suspicion.of) != Some(&suspicion.counter) {
             return false;
         }
-        let doubt = self.doubt(now, suspicion.of, suspicion.counter, suspicion.incarnation);
-        match doubt {
-            Some(doubt) if doubt.reported_by.len() < MAX_REPORTS => doubt.reported_by.insert(suspicion.by),
-            _ => false,
+        let Some(doubt) = self.doubt(now, suspicion.of, suspicion.counter) else { return false };
+        if doubt.reported_by.get(&suspicion.by).is_some_and(|known| *known >= suspicion.incarnation) {
+            return false;
         }
+        if doubt.reported_by.len() >= MAX_REPORTS {
+            doubt.reported_by.retain(|_, incarnation| *incarnation >= suspicion.incarnation);
+        }
+        let room = doubt.reported_by.len() < MAX_REPORTS;
+        if room {
+            doubt.reported_by.insert(suspicion.by, suspicion.incarnation);
+            doubt.at = now;
+        }
+        room
     }
 
     /// The agent has just answered something else that we asked of it: our suspicion of it was wrong. Returns what it is to be told, so
     /// that it refutes the rumour.
     pub fn answered(&mut self, agent: AgentId) -> Option<Suspicion> {
         let doubt = self.doubts.get_mut(&agent)?;
-        doubt.own.take()?;
+        let Own { incarnation, .. } = doubt.own.take()?;
         self.doubts_changed = true;
-        Some(Suspicion {
-            by: self.foca.identity().agent,
-            of: agent,
-            counter: doubt.counter,
-            incarnation: doubt.incarnation,
-        })
+        Some(Suspicion { by: self.foca.identity().agent, of: agent, counter: doubt.counter, incarnation })
     }
 
     /// Others suspect this agent: it says that it lives.
@@ -88,7 +101,7 @@ impl Swim {
 
     /// Since when this agent itself suspects that one, if it does.
     pub fn suspects_since(&self, agent: AgentId) -> Option<Mono> {
-        self.doubts.get(&agent)?.own.map(|(since, ..)| since)
+        self.doubts.get(&agent)?.own.map(|own| own.since)
     }
 
     pub fn doubts_any(&self) -> bool {
@@ -105,23 +118,22 @@ impl Swim {
         self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect).map(|m| m.id().agent).collect()
     }
 
-    /// The doubt about this identity and incarnation, made if there is none or an older one.
-    fn doubt(&mut self, now: Mono, agent: AgentId, counter: u64, incarnation: u16) -> Option<&mut Doubt> {
-        let fresh =
-            || Doubt { counter, incarnation, reported_by: BTreeSet::new(), at: now, certified: false, own: None };
+    /// The doubt about this identity, made if there is none or one about an older.
+    fn doubt(&mut self, now: Mono, agent: AgentId, counter: u64) -> Option<&mut Doubt> {
+        let fresh = || Doubt { counter, reported_by: BTreeMap::new(), at: now, certified: false, own: None };
         self.doubts_changed = true;
         let doubt = self.doubts.entry(agent).or_insert_with(fresh);
-        if (doubt.counter, doubt.incarnation) < (counter, incarnation) {
+        if doubt.counter < counter {
             *doubt = fresh();
         }
-        Some(doubt).filter(|doubt| (doubt.counter, doubt.incarnation) == (counter, incarnation))
+        Some(doubt).filter(|doubt| doubt.counter == counter)
     }
 
     /// When an own suspicion turns into a failure: `max - (max - min) * ln(c + 1) / ln(k + 1)` after c of k confirmations.
     pub(super) fn deadline(&self, doubt: &Doubt) -> Option<Mono> {
-        let (started, _, shortest) = doubt.own?;
+        let Own { since, incarnation, shortest, .. } = doubt.own?;
         let others = self.active.len().saturating_sub(1);
-        let confirmed = doubt.reported_by.len();
+        let confirmed = doubt.reported_by.values().filter(|reported| **reported >= incarnation).count();
         let extra = (UNCONFIRMED_FACTOR - 1) * shortest;
         // ln(2) / ln(3) = 0.6309
         let wait = match confirmed {
@@ -131,7 +143,7 @@ impl Swim {
             1 => shortest + extra * 3691 / 10_000,
             _ => shortest,
         };
-        Some(started + wait)
+        Some(since + wait)
     }
 
     pub(super) fn suspect(
@@ -143,9 +155,10 @@ impl Swim {
         shortest: Duration,
     ) {
         let by = self.foca.identity().agent;
-        let Some(doubt) = self.doubt(now, id.agent, id.counter, incarnation) else { return };
-        if doubt.own.is_none_or(|(_, old, _)| old != token) {
-            doubt.own = Some((now, token, shortest));
+        let Some(doubt) = self.doubt(now, id.agent, id.counter) else { return };
+        if doubt.own.is_none_or(|own| own.token != token || own.incarnation < incarnation) {
+            doubt.own = Some(Own { since: now, incarnation, token, shortest });
+            doubt.certified = false;
             let suspicion = Suspicion { by, of: id.agent, counter: id.counter, incarnation };
             self.outputs.push(SwimOutput::Suspects(suspicion));
         }
