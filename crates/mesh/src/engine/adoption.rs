@@ -71,15 +71,18 @@ struct First {
 }
 
 impl First {
-    /// The roster to begin with: the latest of those that enough members of it tell, or after `until` the one that most do.
-    fn choice(&self, me: AgentId, now: Mono) -> Option<Roster> {
+    /// The roster to begin with: the latest of those that enough members of it tell, or after `until` the one that most do. Of as many tellers those
+    /// are believed who name only agents that are `known` by their own records, and then those who leave out the fewest.
+    fn choice(&self, me: AgentId, known: impl Fn(AgentId) -> bool, now: Mono) -> Option<Roster> {
         let backing = |roster: &&Roster| self.told.iter().filter(|(by, r)| r == roster && r.contains(**by)).count();
         let enough = |roster: &&Roster| {
             let others = roster.len() - usize::from(roster.contains(me));
             backing(roster) >= FIRST_BACKING.min(others)
         };
         let backed = self.told.values().filter(enough).max_by_key(|roster| roster.epoch());
-        let most = || self.told.values().max_by_key(|roster| (backing(roster), roster.epoch()));
+        let invents = |roster: &Roster| roster.iter().any(|agent| agent != me && !known(agent));
+        let credit = |roster: &&Roster| (backing(roster), !invents(roster), roster.epoch(), roster.len());
+        let most = || self.told.values().max_by_key(credit);
         backed.or_else(|| most().filter(|_| now >= self.until)).cloned()
     }
 }
@@ -216,7 +219,7 @@ impl Engine {
     fn run_first(&mut self) {
         let (me, now) = (self.me(), self.now.mono);
         let Some(first) = &mut self.adoption.first else { return };
-        if let Some(roster) = first.choice(me, now) {
+        if let Some(roster) = first.choice(me, |agent| self.agents.contains_key(&agent), now) {
             self.begin_with(roster);
         } else if first.ask_at <= now {
             first.ask_at = now + ASK_AGAIN;

@@ -169,11 +169,11 @@ impl Engine {
         }) && !self.defective(Defect::LowerTermTaken)
     }
 
-    /// Hosts that are `down` here by a certificate that others do not believe, while membership says that they live: their observers are
-    /// shown it, so that they decide anew.
+    /// Hosts that are `down` here by a certificate that others do not believe, while membership says that they live, this agent's own among
+    /// them: their observers are shown it, all at once, so that they decide anew.
     pub(super) fn contest_hosts(&mut self) {
-        let contested =
-            |host: &&Instance| host.is_host() && host.decided() == Verdict::Down && self.swim.is_active(host.home);
+        let lives = |host: &Instance| host.home == self.me() || self.swim.is_active(host.home);
+        let contested = |host: &&Instance| host.is_host() && host.decided() == Verdict::Down && lives(host);
         let found: Vec<_> = self
             .instances
             .values()
