@@ -121,8 +121,9 @@ impl Engine {
         if !news && !self.takes_any_term(&id, &certificate) {
             return;
         }
-        // An old `down` must not come back to life where a later verdict has been forgotten.
-        let old = held.is_none() && certificate.decision.term <= instance.signer.certified;
+        // An old `down` must not come back to life where a later verdict has been forgotten. One that was too thin may have become enough since: its
+        // signers were strangers then.
+        let old = held.is_none() && certificate.decision.term < instance.signer.certified;
         let overtaken = old && certificate.decision.verdict == Verdict::Down;
         let signers = self.plausible_signers(instance);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
@@ -135,10 +136,7 @@ impl Engine {
         let enough = known.len() >= self.sabotage.quorum(quorum);
         if !genuine || !enough || overtaken {
             self.stats.certificates_refused += 1;
-            // Whoever counts and is not known yet soon will be: then it may be enough.
-            let soon = certificate.endorsements.iter().any(|e| !self.knew(e.agent) && self.roster.contains(e.agent));
-            let spent = genuine && !known.is_empty() && (overtaken || !soon);
-            if let (true, Some(instance)) = (spent, self.instances.get_mut(&id)) {
+            if let (true, Some(instance)) = (genuine && !known.is_empty(), self.instances.get_mut(&id)) {
                 // Too thin to be believed by today's roster, or overtaken; but somebody holds it, and its term is used up: to be decided anew.
                 instance.signer.certify(certificate.decision.term);
                 self.touch(&id);

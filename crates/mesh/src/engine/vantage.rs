@@ -311,9 +311,10 @@ impl Engine {
         if reached < roster {
             self.roll.fades = Some(call.started + MISSED_LIFE);
         }
-        let between = !quorate && self.roster.majority(reached + call.undecided.len());
+        // Whoever was asked twice may have answered both ways.
         let mut answered = call.answered;
         answered.extend(&call.undecided);
+        let between = !quorate && self.roster.majority(answered.len() + 1);
         self.roll.hope = false;
         self.roll.last = Some(Outcome { started: call.started, answered, quorate, between });
         // Between two epochs nothing can be said: whoever asks hears after the next roll call, which comes at once.
