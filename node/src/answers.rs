@@ -32,7 +32,10 @@ pub use instance::{
     ObserverAnswer, PhaseTimings, ProbedAnswer, TlsAnswer, UsageAnswer, VoteCounts,
 };
 
-pub use report::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer};
+pub use report::{
+    IncidentAnswer, InstanceReport, MeasurementAnswer, MeasurementsAnswer, MetricType, ObserverReport, ReportAnswer,
+    SampleAnswer,
+};
 
 use quorate_core::{AgentId, Class, InstanceId, ServiceName, Verdict, Zone};
 use schemars::JsonSchema;
@@ -328,6 +331,9 @@ pub struct AgentAnswer {
     /// Its failure domain.
     #[schemars(with = "schema::Zone")]
     pub zone: Zone,
+    /// What it is part of, such as `production`, if that is configured.
+    #[serde(default)]
+    pub environment: Option<String>,
     /// How often it has been started.
     pub boot: u32,
     /// Where others dial it.

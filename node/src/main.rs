@@ -45,8 +45,7 @@ enum Command {
     Probe(once::Args),
     /// Work with configuration files.
     Config(config::Args),
-    /// Work with metrics.
-    #[command(hide = true)]
+    /// Print the names of metrics, and rules and the dashboard for them.
     Metrics(metrics::Args),
     #[command(flatten)]
     Show(demo::Show),

@@ -7,8 +7,9 @@ mod counted;
 mod custom;
 mod dashboard;
 mod live;
+mod named;
 mod open_metrics;
-mod prefix;
+mod rules;
 mod sample;
 mod sheet;
 
@@ -17,8 +18,10 @@ pub use counted::Counted;
 pub use custom::MAX_SERIES;
 pub use custom::{LABEL_PATTERN, MAX_LABELS, MAX_STEP, NAME_PATTERN, NotCounted, RESERVED, VALUE_PATTERN};
 pub use live::{CallEnd, Metrics};
+#[cfg(feature = "statsd")]
+pub use named::ENVIRONMENT;
+pub use named::{OWN, named};
 pub use open_metrics::{OPEN_METRICS, open_metrics};
-pub use prefix::prefixed;
 pub use sample::{Sources, families, render};
 pub use sheet::CONTENT_TYPE;
 
@@ -300,21 +303,42 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the name of every metric.
-    Names,
-    /// Print the dashboard for Grafana.
-    Dashboard,
+    /// List the name of every metric
+    Names(Prefix),
+    /// Print the dashboard for Grafana
+    Dashboard(Prefix),
+    /// Print the recording rules and alerts for Prometheus
+    Rules {
+        /// As a manifest for Kubernetes' operator
+        #[arg(long)]
+        kubernetes: bool,
+        #[command(flatten)]
+        prefix: Prefix,
+    },
 }
 
-/// Lists the metrics.
+#[derive(Debug, clap::Args)]
+struct Prefix {
+    /// For agents with this `metrics.prefix`
+    #[arg(long, value_parser = crate::config::metric_prefix)]
+    prefix: Option<String>,
+}
+
+/// Prints what is asked for.
 ///
 /// # Errors
 /// None.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match args.action {
-        Action::Names => CATALOGUE.iter().for_each(|metric| println!("{}", metric.name)),
-        Action::Dashboard => println!("{:#}", dashboard::dashboard()),
-    }
+    let text = match &args.action {
+        Action::Names(Prefix { prefix }) => {
+            let names: String = CATALOGUE.iter().map(|metric| format!("{}\n", metric.name)).collect();
+            rules::prefixed_names(&names, prefix.as_deref())
+        }
+        Action::Dashboard(Prefix { prefix }) => format!("{:#}\n", dashboard::dashboard(prefix.as_deref())),
+        Action::Rules { kubernetes: false, prefix } => rules::rules(prefix.prefix.as_deref()),
+        Action::Rules { kubernetes: true, prefix } => rules::manifest(prefix.prefix.as_deref()),
+    };
+    print!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 

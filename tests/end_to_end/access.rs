@@ -210,6 +210,24 @@ fn curl_asks_by_an_own_certificate_that_is_read_anew() {
     let basic = ["-X".to_owned(), "POST".to_owned(), "-u".to_owned(), format!("x:{operate}")];
     assert_eq!(change(&scene.tls, "https", &basic).0, "403", "a browser might send that by itself");
 
+    // Who may only read tells nothing that others act upon; on this host programs ask before each call, and count with a token.
+    let register = scene.token(&["--scope", "register"]);
+    let permit = "/v1/breakers/web/web@1/permit";
+    let post = |token: &str| -> Vec<String> {
+        let words = ["-X", "POST", "-H", "Content-Type: application/json", "-d", "{}", "-H"].map(str::to_owned);
+        words.into_iter().chain([bearer(token)]).collect()
+    };
+    let told = |address: &SocketAddr, scheme: &str, path: &str, more: &[String]| {
+        ask(address, scheme, path, &more.iter().map(String::as_str).collect::<Vec<_>>()).0
+    };
+    for path in [permit, "/v1/metrics/deploys_total"] {
+        assert_eq!(tls(path, &["-X", "POST"]).0, "401", "{path}");
+        assert_eq!(told(&scene.tls, "https", path, &post(&read)), "403", "{path}");
+        assert_eq!(told(&scene.tls, "https", path, &post(&register)), "200", "{path}");
+    }
+    assert_eq!(told(&scene.agent.api, "http", permit, &["-X".to_owned(), "POST".to_owned()]), "200");
+    assert_eq!(told(&scene.agent.api, "http", "/v1/metrics/deploys_total", &post(&read)), "403");
+
     // A new certificate is shown once it is read anew; one that cannot be used leaves the old one in use.
     let old = std::fs::read(&certificate).expect("a certificate");
     make_certificate(certificates.path(), &openssl, "second");

@@ -174,6 +174,12 @@ fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
     eventually("the log tells more", Duration::from_secs(30), || {
         if scene.agent.log().contains("DEBUG") { Ok(()) } else { Err("no line at DEBUG".to_owned()) }
     });
+    // Whoever brings a token is held to the new rate at once.
+    std::fs::write(scene.files.join("40-rate.toml"), "[api]\nrate_limit = 2\n").expect("a file");
+    let reloaded = scene.reload();
+    assert!(reloaded.stdout.contains("api.rate_limit"), "{reloaded:?}");
+    let asked: Vec<_> = (0..4).map(|_| scene.reload()).collect();
+    assert!(asked.iter().any(|asked| asked.stderr.contains("too many requests")), "{asked:?}");
 }
 
 #[test]

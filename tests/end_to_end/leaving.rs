@@ -1,5 +1,6 @@
 //! An agent that leaves for good: the others agree that it no longer counts and call nothing down, it stays away, and a later join brings it back.
 
+use nix::sys::signal::Signal;
 use quorate_tests::{
     Agent, AgentSetup, Finished, Host, Mesh, Target, agent_binary, complete, eventually, folder, instance_id, run,
 };
@@ -111,4 +112,26 @@ fn who_cannot_be_heard_leaves_and_says_that_nobody_agreed() {
     assert_eq!(left.code, Some(1), "{left:?}");
     assert!(left.stderr.contains("quorate forget"), "{left:?}");
     assert!(mesh.agents[0].process().wait(PATIENCE).success());
+}
+
+/// As from a terminal: the first interrupt leaves in order, a second one does not wait for those who do not answer.
+#[test]
+fn an_interrupt_ends_it_in_order_and_a_second_one_at_once() {
+    let mut alone = Mesh::of(1);
+    let process = alone.agents[0].process();
+    process.signal(Signal::SIGINT);
+    assert_eq!(process.wait(PATIENCE).code(), Some(0));
+    assert!(alone.agents[0].log().contains("leaving the mesh") && alone.agents[0].log().contains(" stopped"));
+
+    let mut mesh = Mesh::of(2);
+    mesh.agents[1].kill();
+    mesh.agents[0].process().signal(Signal::SIGINT);
+    eventually("it asks the other, which is gone", PATIENCE, || {
+        let log = mesh.agents[0].log();
+        if log.contains("leaving the mesh") { Ok(()) } else { Err(log) }
+    });
+    mesh.agents[0].process().signal(Signal::SIGINT);
+    assert_eq!(mesh.agents[0].process().wait(PATIENCE).code(), Some(1));
+    let log = mesh.agents[0].log();
+    assert!(log.contains("stopping at once") && !log.contains("has not agreed to the leave in time"), "{log}");
 }

@@ -10,6 +10,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+/// How long an answer may take, and what it does.
+const PATIENCE: Duration = Duration::from_secs(20);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 fn shipped(file: &str) -> String {
@@ -19,7 +21,8 @@ fn shipped(file: &str) -> String {
 
 /// A request of its own id and trace.
 fn ask(api: SocketAddr, path: &str, id: &str) {
-    let mut stream = TcpStream::connect(api).expect("a connection");
+    let mut stream = TcpStream::connect_timeout(&api, PATIENCE).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\ntraceparent: 00-{TRACE}-b7ad6b7169203331-00\r\n\
@@ -153,5 +156,29 @@ fn the_recipes_find_what_they_look_for() {
     for recipe in [block("logql"), block("text")] {
         let fields: BTreeSet<&str> = named.find_iter(&recipe).map(|found| found.as_str()).collect();
         assert!(fields.len() >= 4 && fields.iter().all(|field| !line[*field].is_null()), "{fields:?} of {line}");
+    }
+}
+
+#[test]
+fn the_environment_stands_in_every_line_and_series() {
+    for format in ["text", "json", "pino"] {
+        let folder = folder();
+        let log = folder.path().join("quorate.log");
+        let section = format!("[log]\nformat = \"{format}\"\naccess = true\nfile = \"{}\"", log.display());
+        let setup = AgentSetup::new("alone", Host::loopback()).agent("environment = \"production\"").api(&section);
+        let mut agent = Agent::new(&setup, folder.path());
+        let _token = agent.init();
+        agent.start();
+        agent.await_ready();
+        ask(agent.api, "/v1/members", "by-hand-3");
+        let text = std::fs::read_to_string(&log).expect("the log");
+        let tells = |line: &str| match format {
+            "text" => line.starts_with("production 20"),
+            _ => serde_json::from_str::<Value>(line).expect("JSON")["environment"] == "production",
+        };
+        assert!(text.lines().count() > 2 && text.lines().all(tells), "{format}: {text}");
+        let page = quorate_tests::get(agent.api, "/metrics").expect("the metrics").body;
+        let mut series = page.lines().filter(|line| !line.starts_with('#'));
+        assert!(series.all(|line| line.contains("{environment=\"production\"")), "{page}");
     }
 }

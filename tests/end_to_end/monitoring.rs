@@ -1,6 +1,8 @@
 //! Prometheus as operators run it: the shipped rules are sound and do as they say, and a real one finds and scrapes real agents.
 
-use quorate_tests::{AgentSetup, Host, Mesh, Process, Target, eventually, folder, free_tcp_port, get, optional, run};
+use quorate_tests::{
+    AgentSetup, Host, Mesh, Process, Target, agent_binary, eventually, folder, free_tcp_port, get, optional, run,
+};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,38 @@ fn the_rules_do_as_they_say() {
     let _checked = run(words(&promtool, &["check", "config"], "prometheus.yml")).success();
     let tested = run(words(&promtool, &["test", "rules"], "alerts_test.yml"));
     assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+}
+
+fn printed(arguments: &[&str]) -> String {
+    let mut words: Vec<OsString> = vec![agent_binary().into(), "metrics".into()];
+    words.extend(arguments.iter().map(OsString::from));
+    run(words).success()
+}
+
+/// The same tests, with the recorded series named as an agent with `metrics.prefix` names them.
+#[test]
+fn the_rules_for_a_prefix_do_as_they_say() {
+    let shipped_rules = std::fs::read_to_string(shipped().join("alerts.yml")).expect("the rules");
+    assert_eq!(printed(&["rules"]), shipped_rules);
+    let names = printed(&["names"]);
+    let others: Vec<&str> = names.lines().filter(|name| !name.starts_with("quorate_")).collect();
+    let pattern = format!(r"\b({})(_bucket|_count|_sum)?\b", others.join("|"));
+    let pattern = regex::Regex::new(&pattern).expect("a pattern");
+    let prefixed = |text: &str| pattern.replace_all(text, "chatbot_$0").into_owned();
+    assert_eq!(printed(&["names", "--prefix", "chatbot"]), prefixed(&names));
+    let scene = folder();
+    let rules = printed(&["rules", "--prefix", "chatbot"]);
+    assert_ne!(rules, shipped_rules);
+    std::fs::write(scene.path().join("alerts.yml"), rules).expect("a file");
+    let cases = std::fs::read_to_string(shipped().join("alerts_test.yml")).expect("the tests");
+    let path = scene.path().join("alerts_test.yml");
+    std::fs::write(&path, prefixed(&cases)).expect("a file");
+    let Some(promtool) = optional("promtool") else { return };
+    let tested = run([promtool.into_os_string(), "test".into(), "rules".into(), path.into_os_string()]);
+    assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+    let program = agent_binary().display().to_string();
+    let refused = run([program.as_str(), "metrics", "rules", "--prefix=quorate"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("agent's own names"), "{refused:?}");
 }
 
 /// An alert that no recorded series sets off may never go off.
@@ -116,22 +150,17 @@ fn scraping_in_kubernetes_finds_the_same_port_by_both_ways() {
     assert_eq!(kept, wanted);
 }
 
-/// The same rules for the operator of Kubernetes. `UPDATE_EXPECT=1` writes them anew.
+/// The same rules for the operator of Kubernetes.
 #[test]
 fn the_manifest_has_the_same_rules() {
-    let rules = std::fs::read_to_string(shipped().join("alerts.yml")).expect("the rules");
-    let (_, groups) = rules.split_once("groups:\n").expect("groups");
-    let indented: String =
-        groups.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
-    let wanted = format!(
-        "# Made from ../alerts.yml, which says what the rules are for.\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n\
-         metadata:\n  name: quorate\n  labels:\n    app: quorate\nspec:\n  groups:\n{indented}"
+    let manifest = yaml("kubernetes/prometheusrule.yaml");
+    assert_eq!(manifest["spec"]["groups"], yaml("alerts.yml")["groups"]);
+    assert_eq!(
+        (&manifest["apiVersion"], &manifest["kind"], &manifest["metadata"]["name"]),
+        (&json!("monitoring.coreos.com/v1"), &json!("PrometheusRule"), &json!("quorate"))
     );
-    let path = shipped().join("kubernetes/prometheusrule.yaml");
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, &wanted).expect("a file");
-    }
-    assert_eq!(std::fs::read_to_string(&path).expect("the manifest"), wanted, "UPDATE_EXPECT=1 rewrites it");
+    let text = std::fs::read_to_string(shipped().join("kubernetes/prometheusrule.yaml")).expect("the manifest");
+    assert_eq!(printed(&["rules", "--kubernetes"]), text);
 }
 
 #[test]

@@ -66,7 +66,23 @@ fn what_was_measured_outlives_a_kill_and_what_nobody_saw_is_not_charged() {
     let mut words: Vec<OsString> =
         vec![agent_binary().into(), "report".into(), "web".into(), "--hours".into(), "1".into(), "-owide".into()];
     words.extend(["--addr".into(), api.to_string().into()]);
-    let printed = run(words).success();
+    let printed = run(words.clone()).success();
     assert!(printed.contains("uptime") && printed.contains("probes") && printed.contains("down "), "{printed}");
     assert!(printed.contains("alone in default: voted pass"), "{printed}");
+    words.truncate(3);
+    words.extend(["--minutes", "30", "--addr", &api.to_string()].map(OsString::from));
+    let printed = run(words.clone()).success();
+    assert!(printed.contains("web over the last 30 min\n"), "{printed}");
+    words.extend(["--hours", "1"].map(OsString::from));
+    assert_eq!(run(words).code, Some(2), "one of both");
+    // The same as the guide's records.
+    let path = "/v1/reports/web/metrics?minutes=60&type=health_check_errors,health_check_status";
+    let records = mesh.agents[0].ask(path).expect("the records");
+    let records = records["metrics"].as_array().expect("a list");
+    let sum = |kind: &str, field: &str| -> f64 {
+        let of_kind = records.iter().filter(|record| record["metric_type"] == kind);
+        of_kind.filter_map(|record| record[field].as_f64()).sum()
+    };
+    let (told, checks) = (sum("health_check_errors", "value"), sum("health_check_status", "sample_count"));
+    assert!(told > 0.0 && checks >= after["total_health_checks"].as_f64().expect("a number"), "{records:?}");
 }

@@ -77,6 +77,8 @@ pub struct AgentSetup {
     services: Vec<(String, &'static str, Vec<SocketAddr>)>,
     /// Does it record its engine's inputs?
     recorded: bool,
+    /// Further lines of `[agent]`.
+    agent: String,
     /// Further lines of `[api]`.
     api: String,
 }
@@ -91,6 +93,7 @@ impl AgentSetup {
             host,
             services: Vec::new(),
             recorded: false,
+            agent: String::new(),
             api: String::new(),
         }
     }
@@ -112,6 +115,14 @@ impl AgentSetup {
         self
     }
 
+    /// Adds lines to the section `[agent]` of its configuration.
+    #[must_use]
+    pub fn agent(mut self, lines: &str) -> Self {
+        self.agent.push_str(lines);
+        self.agent.push('\n');
+        self
+    }
+
     /// Adds lines to the section `[api]` of its configuration.
     #[must_use]
     pub fn api(mut self, lines: &str) -> Self {
@@ -123,8 +134,8 @@ impl AgentSetup {
     /// The configuration file.
     fn config(&self, mesh: SocketAddr, api: SocketAddr) -> String {
         let mut text = format!(
-            "[agent]\nname = \"{}\"\nzone = \"{}\"\nlisten = \"{mesh}\"\n\n[api]\nlisten = \"{api}\"\n{}",
-            self.name, self.zone, self.api
+            "[agent]\nname = \"{}\"\nzone = \"{}\"\nlisten = \"{mesh}\"\n{}\n[api]\nlisten = \"{api}\"\n{}",
+            self.name, self.zone, self.agent, self.api
         );
         if self.recorded {
             text.push_str(&format!("\n[record]\npath = \"{RECORDING}\"\n"));

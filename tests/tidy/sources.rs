@@ -3,7 +3,7 @@
 use crate::tree::{report, texts, texts_ending};
 use regex::Regex;
 
-/// Most lines of a source file, tests in the same file not counted.
+/// Most lines of a source file, its own tests included. Tests that need more have a file of their own, `..._tests.rs`.
 const LINES_MAX: usize = 500;
 
 /// Files that may be longer: path, most lines, reason. Empty is the goal.
@@ -24,7 +24,7 @@ fn each_source_file_begins_with_its_purpose() {
 fn no_source_file_is_too_long() {
     let mut faults = Vec::new();
     for file in texts_ending(".rs").iter().filter(|file| !file.path.ends_with("_tests.rs")) {
-        let lines = file.text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        let lines = file.text.lines().count();
         let exception = LONGER.iter().find(|(path, _, _)| *path == file.path);
         let limit = exception.map_or(LINES_MAX, |(_, limit, _)| *limit);
         if lines > limit {

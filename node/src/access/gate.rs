@@ -122,11 +122,11 @@ impl Gate {
             }
         };
         self.rate(Client::Token(token.id.clone()))?;
-        let (needed, found) = (access.scope(), entry.scope);
+        let (needed, found) = (access.scope(channel == Channel::Local), entry.scope);
         if found < needed {
             return Err(Denied::Scope { needed, found });
         }
-        if !bearer && matches!(access, Access::Change(_)) {
+        if !bearer && access.writes() {
             return Err(Denied::NotBearer);
         }
         Ok(Caller::Token { id: token.id, name: entry.name.clone(), scope: found })
@@ -139,9 +139,9 @@ impl Gate {
 
 fn without_token(access: Access, channel: Channel) -> Result<Caller, Denied> {
     match (access, channel) {
-        (Access::Public, _) | (Access::Read, Channel::Local) => Ok(Caller::Anyone),
-        (Access::Read | Access::Change(_), Channel::Open) => Err(Denied::NotSecure),
-        (Access::Read | Access::Change(_), _) => Err(Denied::NoToken),
+        (Access::Public, _) | (Access::Read | Access::Call(_), Channel::Local) => Ok(Caller::Anyone),
+        (Access::Read | Access::Call(_) | Access::Change(_), Channel::Open) => Err(Denied::NotSecure),
+        (Access::Read | Access::Call(_) | Access::Change(_), _) => Err(Denied::NoToken),
     }
 }
 
@@ -167,6 +167,7 @@ mod tests {
     use super::*;
 
     const READ: Access = Access::Read;
+    const CALL: Access = Access::Call(Scope::Register);
     const OPERATE: Access = Access::Change(Scope::Operate);
 
     struct Scene {
@@ -205,6 +206,9 @@ mod tests {
             (READ, Channel::Local, Ok(false), Ok(true)),
             (READ, Channel::Open, Err(Denied::NotSecure), Err(Denied::NotSecure)),
             (READ, Channel::Secure, Err(Denied::NoToken), Ok(true)),
+            (CALL, Channel::Local, Ok(false), Ok(true)),
+            (CALL, Channel::Open, Err(Denied::NotSecure), Err(Denied::NotSecure)),
+            (CALL, Channel::Secure, Err(Denied::NoToken), Ok(true)),
             (OPERATE, Channel::Local, Err(Denied::NoToken), Ok(true)),
             (OPERATE, Channel::Open, Err(Denied::NotSecure), Err(Denied::NotSecure)),
             (OPERATE, Channel::Secure, Err(Denied::NoToken), Ok(true)),
@@ -223,10 +227,21 @@ mod tests {
         assert_eq!(scene.ask(READ, Channel::Secure, Some(&scene.basic)), Ok(true));
         let change = scene.ask(Access::Change(Scope::Register), Channel::Secure, Some(&scene.basic));
         assert_eq!(change, Err(Denied::NotBearer));
+        assert_eq!(scene.ask(CALL, Channel::Secure, Some(&scene.bearer)), Ok(true));
+        assert_eq!(scene.ask(CALL, Channel::Secure, Some(&scene.basic)), Err(Denied::NotBearer));
         for bad in ["", "Bearer", "Bearer x", "Basic x", "Digest x", "Basic eDp5"] {
             let found = scene.ask(READ, Channel::Local, Some(bad));
             assert_eq!(found, Err(Denied::Token(TokenFault::Invalid)), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn who_may_read_from_elsewhere_calls_nobody() {
+        let scene = scene(Scope::Read, 0);
+        let denied = Denied::Scope { needed: Scope::Register, found: Scope::Read };
+        assert_eq!(scene.ask(CALL, Channel::Secure, Some(&scene.bearer)), Err(denied));
+        assert_eq!(scene.ask(CALL, Channel::Local, Some(&scene.bearer)), Ok(true), "here it takes no token at all");
+        assert_eq!(scene.ask(READ, Channel::Secure, Some(&scene.bearer)), Ok(true));
     }
 
     #[test]

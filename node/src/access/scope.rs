@@ -32,16 +32,24 @@ pub enum Access {
     Public,
     /// To be on this host, or a token.
     Read,
+    /// To be on this host, or a token of this scope: what programs ask and tell beside each of their calls.
+    Call(Scope),
     /// A token of this scope, from anywhere.
     Change(Scope),
 }
 
 impl Access {
-    /// The scope that a token needs.
-    pub fn scope(self) -> Scope {
+    /// The scope that a token needs; `on_this_host`: where no token is needed, any will do.
+    pub fn scope(self, on_this_host: bool) -> Scope {
         match self {
             Self::Public | Self::Read => Scope::Read,
-            Self::Change(scope) => scope,
+            Self::Call(_) if on_this_host => Scope::Read,
+            Self::Call(scope) | Self::Change(scope) => scope,
         }
+    }
+
+    /// Does it write anything, so that no browser may send by itself what it remembers?
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Call(_) | Self::Change(_))
     }
 }

@@ -10,7 +10,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-const FILE: &str = "audit.log";
+/// The file's name in the data directory.
+pub const FILE: &str = "audit.log";
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
 const MAX_FILES: u32 = 20;
 

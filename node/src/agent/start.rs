@@ -293,6 +293,7 @@ fn assemble(
         agent: AgentId(identity.agent_id()).to_string(),
         name: identity.name().to_owned(),
         mesh: identity.mesh_id().to_string(),
+        environment: settings.environment.clone(),
     };
     let outputs = (settings.statsd.clone(), settings.otlp.clone());
     let wanted = export::start(outputs, teller, Arc::new(move || read.read(families)), Arc::clone(&metrics))?;
@@ -400,6 +401,7 @@ fn about(settings: &Settings, identity: &Identity, addresses: &Addresses, boot: 
         names: settings.dns.as_ref().map(|dns| dns.address.to_string()),
         outputs: export::used(settings.statsd.as_ref(), settings.otlp.as_ref()),
         metric_prefix: settings.metric_prefix.clone(),
+        environment: settings.environment.clone(),
         data_dir: settings.data_dir.display().to_string(),
         config_file: settings.config_file.as_ref().map(|path| path.display().to_string()),
         started: wall(),

@@ -14,8 +14,9 @@ pub struct ReportAnswer {
     /// The service.
     #[schemars(with = "schema::ServiceName")]
     pub app_name: ServiceName,
-    /// The time reported on.
-    pub report_period_hours: u64,
+    /// The time reported on, in hours: a whole number of them unless `minutes` asked for something else.
+    #[serde(serialize_with = "short")]
+    pub report_period_hours: f64,
     /// The part of the time in which its instances were up, of the time in which they were up or down; null when nothing is known.
     pub uptime_percent: Option<f64>,
     /// Probes by the answering agent.
@@ -48,6 +49,20 @@ pub struct ReportAnswer {
     pub observers: Vec<ObserverReport>,
     /// The times in which an instance was down, the newest first, at most 1,000.
     pub incidents: Vec<IncidentAnswer>,
+}
+
+/// A whole number is written without a fraction.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "hours are few; serde hands over a reference"
+)]
+fn short<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 && number.abs() < 1e9 {
+        serializer.serialize_i64(*number as i64)
+    } else {
+        serializer.serialize_f64(*number)
+    }
 }
 
 /// One instance.
@@ -136,4 +151,92 @@ pub struct IncidentAnswer {
     pub to: Option<String>,
     /// How long, until now while it lasts.
     pub duration_ms: u64,
+}
+
+/// `GET /v1/reports/{service}/metrics`: what the answering agent measured, as records under the guide's names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MeasurementsAnswer {
+    /// Who answers.
+    pub view: ViewAnswer,
+    /// The service.
+    #[schemars(with = "schema::ServiceName")]
+    pub app_name: ServiceName,
+    /// How far back.
+    pub window_minutes: u64,
+    /// The records: by instance, and of each the oldest first.
+    pub metrics: Vec<MeasurementAnswer>,
+    /// What to give as `after` for the next page; null on the last.
+    pub next: Option<String>,
+}
+
+/// One record: what came of the probes of one instance within a bucket of time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MeasurementAnswer {
+    /// The service.
+    #[schemars(with = "schema::ServiceName")]
+    pub app_name: ServiceName,
+    /// What was measured.
+    pub metric_type: MetricType,
+    /// The mean response time, the part of the probes that passed (1 when all did), or how many failed so.
+    #[serde(serialize_with = "short")]
+    pub value: f64,
+    /// `ms`, `status` or `count`.
+    pub unit: MetricUnit,
+    /// `instance_id`, and by what is measured `check_type`, `success`, `error_type` and `status_code`, which is `none` where no status came.
+    pub labels: BTreeMap<String, String>,
+    /// When the bucket begins.
+    pub timestamp: String,
+    /// How long it is.
+    pub span_ms: u64,
+    /// How many probes the value is of.
+    pub sample_count: u64,
+}
+
+/// What is measured of probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum MetricType {
+    /// How many failed, by type and status.
+    #[serde(rename = "health_check_errors")]
+    Errors,
+    /// How long they took.
+    #[serde(rename = "health_check_response_time")]
+    ResponseTime,
+    /// Whether they passed.
+    #[serde(rename = "health_check_status")]
+    Status,
+}
+
+impl MetricType {
+    /// All of them, in the order of their words.
+    pub const ALL: [Self; 3] = [Self::Errors, Self::ResponseTime, Self::Status];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Errors => "health_check_errors",
+            Self::ResponseTime => "health_check_response_time",
+            Self::Status => "health_check_status",
+        }
+    }
+
+    /// In what it is told.
+    pub fn unit(self) -> MetricUnit {
+        match self {
+            Self::Errors => MetricUnit::Count,
+            Self::ResponseTime => MetricUnit::Ms,
+            Self::Status => MetricUnit::Status,
+        }
+    }
+}
+
+/// In what a measurement is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricUnit {
+    /// Milliseconds.
+    Ms,
+    /// 1 is well, 0 is not.
+    Status,
+    /// A number of failures.
+    Count,
 }

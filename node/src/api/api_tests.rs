@@ -262,6 +262,21 @@ async fn names_that_others_use_too_can_have_a_prefix() {
     assert!(open.contains("# TYPE chatbot_http_requests counter\n"), "{open}");
 }
 
+#[tokio::test]
+async fn every_series_has_the_environment_that_is_configured() {
+    let fixture = start_as(view(), |about| about.environment = Some("production".to_owned()));
+    for request in
+        ["GET /metrics", "GET /api/metrics", "GET /health?format=prometheus", "GET /metrics?format=openmetrics"]
+    {
+        let page = ask(fixture.api, request, &[]).await.body;
+        let bare = |line: &&str| !line.starts_with('#') && !line.contains("{environment=\"production\"");
+        assert_eq!(page.lines().find(bare), None, "{request}");
+        assert!(page.contains("\nhttp_requests_in_flight{environment=\"production\",method="), "{page}");
+    }
+    let agent: AgentAnswer = get(fixture.api, "/v1/agent", 200).await;
+    assert_eq!(agent.environment.as_deref(), Some("production"));
+}
+
 #[test]
 fn times_are_rfc_3339() {
     assert_eq!(time(UnixMs(0)), "1970-01-01T00:00:00.000Z");

@@ -48,6 +48,7 @@ pub const OF_SERVICE: Operation = Operation {
 /// May a call be made?
 pub const PERMIT: Operation = Operation {
     method: Method::Post,
+    access: Access::Call(Scope::Register),
     path: "/v1/breakers/{service}/{instance}/permit",
     name: "permit",
     summary: "May this host call the instance now?",
@@ -59,6 +60,7 @@ pub const PERMIT: Operation = Operation {
 /// What calls came to.
 pub const REPORT: Operation = Operation {
     method: Method::Post,
+    access: Access::Call(Scope::Register),
     path: "/v1/breakers/{service}/{instance}/report",
     name: "report_calls",
     summary: "What calls came to",

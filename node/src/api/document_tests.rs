@@ -48,6 +48,9 @@ const CASES: &[Case] = &[
     ("/v1/reports/{service}", 200, "/v1/reports/web?hours=48", &[]),
     ("/v1/reports/{service}", 400, "/v1/reports/web?hours=0", &[]),
     ("/v1/reports/{service}", 404, "/v1/reports/wbe", &[]),
+    (MEASURED, 200, "/v1/reports/web/metrics?minutes=60&type=health_check_status", &[]),
+    (MEASURED, 400, "/v1/reports/web/metrics?type=x", &[]),
+    (MEASURED, 404, "/v1/reports/wbe/metrics", &[]),
     ("/v1/badges/{service}/uptime.svg", 200, "/v1/badges/web/uptime.svg?window=7d", &[]),
     ("/v1/badges/{service}/uptime.svg", 400, "/v1/badges/web/uptime.svg?window=8d", &[]),
     ("/v1/badges/{service}/uptime.svg", 404, "/v1/badges/wbe/uptime.svg", &[]),
@@ -76,7 +79,7 @@ const CASES: &[Case] = &[
     (LIFT, 202, "DELETE /v1/breakers/web/web@10.0.0.1:80/override", &["Authorization: Bearer %token"]),
     (LIFT, 400, "DELETE /v1/breakers/web/quorate-agent@0000000000000001/override", &["Authorization: Bearer %token"]),
     (LIFT, 404, "DELETE /v1/breakers/web/web@2/override", &["Authorization: Bearer %token"]),
-    (COUNT, 400, "POST /v1/metrics/a_total?x=1", &[]),
+    (COUNT, 400, "POST /v1/metrics/a_total?x=1", &[OPERATOR]),
     ("/v1/sd/prometheus", 200, "/v1/sd/prometheus?service=web", &[]),
     ("/v1/sd/prometheus", 400, "/v1/sd/prometheus?x=1", &[]),
     ("/livez", 200, "/livez?anything=1", &[]),
@@ -174,6 +177,7 @@ const CASES: &[Case] = &[
     ("/page.js", 304, "/page.js", &["If-None-Match: %"]),
 ];
 
+const MEASURED: &str = "/v1/reports/{service}/metrics";
 const COUNT: &str = "POST /v1/metrics/{name}";
 const PROBE: &str = "POST /v1/instances/{instance}/probe";
 const PERMIT: &str = "POST /v1/breakers/{service}/{instance}/permit";

@@ -193,6 +193,7 @@ pub struct Fixture {
     pub published: Arc<Published>,
     pub events: Arc<EventLog>,
     pub metrics: Arc<Metrics>,
+    pub history: Arc<History>,
     /// What its own probes found last.
     pub local: Arc<LocalProbes>,
     /// What the engine is asked.
@@ -262,6 +263,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
         names: None,
         outputs: Vec::new(),
         metric_prefix: None,
+        environment: None,
         data_dir: "data".to_owned(),
         config_file: None,
         started: wall(),
@@ -295,7 +297,8 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
     let (asks, asked) = mpsc::channel(64);
     let callers = Arc::new(Callers::new(Clock::new(), Arc::clone(&published), 1, asks.clone()).unwrap());
     registrar.attach(asks.clone());
-    let history = Some(Arc::new(History::open(data.path(), 1 << 30, Arc::clone(&metrics)).unwrap()));
+    let kept = Arc::new(History::open(data.path(), 1 << 30, Arc::clone(&metrics)).unwrap());
+    let history = Some(Arc::clone(&kept));
     let (level, layer) = LogLevel::detached();
     let parts = Parts {
         flags: Flags::default(),
@@ -328,7 +331,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
     serve(listener, service.clone(), Entrance::Clear(Channel::Local), &threads).unwrap();
     serve(open, service, Entrance::Clear(Channel::Open), &threads).unwrap();
     let (asked, leaves) = (Mutex::new(asked), Mutex::new(leaves));
-    Fixture { api, health, published, events, metrics, local, data, asked, leaves, streams, _log: layer }
+    Fixture { api, health, published, events, metrics, history: kept, local, data, asked, leaves, streams, _log: layer }
 }
 
 /// An answer as it came.

@@ -41,7 +41,7 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let counted = service.0.metrics.request_begins(method, route);
     let peer = request.extensions().get::<Peer>().copied();
     let logged = tracing::enabled!(target: ACCESS, tracing::Level::INFO);
-    let changes = operation.filter(|operation| matches!(operation.access, Access::Change(_)));
+    let changes = operation.filter(|operation| operation.audited && matches!(operation.access, Access::Change(_)));
     let path = (logged || changes.is_some()).then(|| request.uri().path().to_owned());
 
     let wanted = service.0.spans.get().is_some_and(Spans::are_wanted);

@@ -18,6 +18,7 @@ mod integrations;
 mod kept;
 mod kubernetes;
 pub mod limits;
+mod measurements;
 mod members;
 mod openapi;
 mod operating;
@@ -102,6 +103,8 @@ pub struct About {
     pub outputs: Vec<Output>,
     /// What comes before the names of metrics that others use too.
     pub metric_prefix: Option<String>,
+    /// What the agent is part of; a label of every metric.
+    pub environment: Option<String>,
     /// Where its state is.
     pub data_dir: String,
     /// The file it was configured from.

@@ -86,6 +86,7 @@ fn security(access: Access) -> Value {
     match access {
         Access::Public => json!([]),
         Access::Read => json!([{}, { "token": ["read"] }]),
+        Access::Call(scope) => json!([{}, { "token": [scope.as_str()] }]),
         Access::Change(scope) => json!([{ "token": [scope.as_str()] }]),
     }
 }

@@ -16,6 +16,8 @@ pub struct Operation {
     pub method: Method,
     /// What it asks of its caller.
     pub access: Access,
+    /// If it takes a token in any case: is each request noted in the audit log?
+    pub audited: bool,
     /// What is sent with it.
     pub body: Option<fn(&mut SchemaGenerator) -> Schema>,
     /// The path, with names in braces; also its label in metrics.
@@ -82,6 +84,7 @@ impl Method {
 pub const ASK: Operation = Operation {
     method: Method::Get,
     access: Access::Read,
+    audited: true,
     body: None,
     path: "",
     path_pattern: None,

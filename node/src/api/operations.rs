@@ -8,8 +8,8 @@ pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
     breaker_operations, changes, counting, discovery, events, failures, grpc, health, health_forms, instances,
-    integrations, kubernetes, members, openapi, operating, probing, pushing, registering, reports, status_page,
-    this_agent, votes,
+    integrations, kubernetes, measurements, members, openapi, operating, probing, pushing, registering, reports,
+    status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
 use crate::answers::{
@@ -180,12 +180,13 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/v1/reports/{service}",
         name: "report",
         summary: "What has been of a service: uptime, this agent's probes, incidents",
-        parameters: &[&reports::HOURS],
+        parameters: &[&reports::HOURS, &reports::MINUTES],
         answers: &[json::<ReportAnswer>(200, "The report")],
         faults: &[Fault::UnknownService, Fault::NoHistory],
         handler: || get(reports::report),
         ..ASK
     },
+    measurements::MEASUREMENTS,
     Operation {
         path: "/v1/badges/{service}/uptime.svg",
         name: "uptime_badge",

@@ -7,7 +7,7 @@ use super::{Picture, Service, health};
 use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer, Status};
 use crate::history::History;
 use crate::history::bucket::Bucket;
-use crate::history::timeline::{Uptime, incidents, uptime};
+use crate::history::timeline::{Uptime, incidents, ratio, uptime};
 use crate::spelling::nearest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -19,11 +19,16 @@ use quorate_mesh::{MeshView, ObserverView};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const HOUR_MS: u64 = 3_600_000;
+/// A minute.
+pub const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// The windows of every report, in hours.
 const WINDOWS: [(&str, u64); 5] = [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720), ("90d", 2160)];
 /// Incidents in one report.
 const MAX_INCIDENTS: usize = 1000;
+
+/// Of how many minutes a report may be: 90 days, for which buckets are kept.
+const MAX_MINUTES: u64 = 2160 * 60;
 
 /// `hours`
 pub const HOURS: Parameter = Parameter {
@@ -31,6 +36,9 @@ pub const HOURS: Parameter = Parameter {
     kind: Kind::Count(1, 2160),
     help: "The time to report on, in hours; 24 unless said otherwise.",
 };
+/// `minutes`
+pub const MINUTES: Parameter =
+    Parameter { name: "minutes", kind: Kind::Count(1, MAX_MINUTES), help: "The same in minutes; one of both." };
 /// `window`
 pub const WINDOW: Parameter = Parameter {
     name: "window",
@@ -38,7 +46,8 @@ pub const WINDOW: Parameter = Parameter {
     help: "The time that an uptime is of; 24h unless said otherwise.",
 };
 
-type Name = Result<Path<String>, PathRejection>;
+/// The service in the path.
+pub type Name = Result<Path<String>, PathRejection>;
 
 /// One service over some hours.
 pub async fn report(
@@ -47,8 +56,20 @@ pub async fn report(
     parameters: Parameters,
 ) -> Result<Json<ReportAnswer>, Refusal> {
     let (app, ids) = instances(&service, &name?)?;
-    let hours = parameters.count(HOURS.name).unwrap_or(24);
-    read(&service, move |service, history| make(service, history, app, &ids, hours)).await.map(Json)
+    let minutes = minutes(&parameters)?;
+    read(&service, move |service, history| make(service, history, app, &ids, minutes)).await.map(Json)
+}
+
+/// How far back is asked for.
+///
+/// # Errors
+/// When it is said twice.
+pub fn minutes(parameters: &Parameters) -> Result<u64, Refusal> {
+    match (parameters.count(HOURS.name), parameters.count(MINUTES.name)) {
+        (Some(_), Some(_)) => Err(Refusal::bad_request("hours and minutes say the same; give one of them")),
+        (hours, None) => Ok(hours.unwrap_or(24) * 60),
+        (None, Some(minutes)) => Ok(minutes),
+    }
 }
 
 /// A picture of one service's uptime.
@@ -90,7 +111,7 @@ pub async fn health_badge(State(service): State<Service>, name: Name) -> Result<
 }
 
 /// The history is read on a thread of its own: it may have to wait for the disk.
-async fn read<T: Send + 'static>(
+pub async fn read<T: Send + 'static>(
     service: &Service,
     work: impl FnOnce(&Service, &History) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -110,7 +131,7 @@ async fn read<T: Send + 'static>(
 }
 
 /// The instances of a service as the mesh knows them now.
-fn instances(service: &Service, name: &str) -> Result<(ServiceName, Vec<InstanceId>), Refusal> {
+pub fn instances(service: &Service, name: &str) -> Result<(ServiceName, Vec<InstanceId>), Refusal> {
     let Picture { view, .. } = service.picture();
     let of_service: Vec<_> = view.instances.values().filter(|instance| instance.service.as_str() == name).collect();
     match of_service.first() {
@@ -131,10 +152,10 @@ fn make(
     history: &History,
     app: ServiceName,
     ids: &[InstanceId],
-    hours: u64,
+    minutes: u64,
 ) -> anyhow::Result<ReportAnswer> {
     let Picture { view, answer, now } = service.picture();
-    let from = UnixMs(now.0.saturating_sub(hours * HOUR_MS));
+    let from = UnixMs(now.0.saturating_sub(minutes * MINUTE_MS));
     let (mut whole, mut counted, mut reports, mut faults) =
         (Bucket::default(), Uptime::default(), Vec::new(), Vec::new());
     let (mut samples, mut span_ms) = (BTreeMap::<u64, Bucket>::new(), 0);
@@ -176,7 +197,7 @@ fn make(
         .collect();
     Ok(ReportAnswer {
         app_name: app,
-        report_period_hours: hours,
+        report_period_hours: ratio(minutes, 60),
         uptime_percent: counted.percent(),
         total_health_checks: whole.checks,
         successful_checks: whole.passed,

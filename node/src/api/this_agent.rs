@@ -5,7 +5,7 @@ use super::parameters::Parameters;
 use super::words::{age_ms, time};
 use super::{Picture, Refusal, Service};
 use crate::answers::AgentAnswer;
-use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, open_metrics, prefixed, render};
+use crate::metrics::{CONTENT_TYPE, OPEN_METRICS, named, open_metrics, render};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -21,6 +21,7 @@ pub async fn agent(State(service): State<Service>) -> Json<AgentAnswer> {
     Json(AgentAnswer {
         view: answer,
         zone: about.zone.clone(),
+        environment: about.environment.clone(),
         boot: about.boot,
         address: about.address.to_string(),
         listen: about.listen.clone(),
@@ -45,10 +46,8 @@ pub async fn metrics(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let text = service.read(render).map_err(|error| Refusal::internal(error.to_string()))?;
-    let text = match &service.0.about.metric_prefix {
-        Some(prefix) => prefixed(&text, prefix),
-        None => text,
-    };
+    let about = &service.0.about;
+    let text = named(text, about.metric_prefix.as_deref(), about.environment.as_deref());
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = match parameters.has(FORMAT.name) {
         true => parameters.admits(FORMAT.name, "openmetrics"),

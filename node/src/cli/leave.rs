@@ -98,6 +98,7 @@ mod tests {
     #[test]
     fn what_it_means_is_said() {
         let mut agent = AgentAnswer {
+            environment: None,
             view: view(),
             zone: Default::default(),
             boot: 1,

@@ -21,6 +21,9 @@ pub struct Args {
     /// The time, in hours: up to 2160, which is 90 days
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=2160))]
     hours: u64,
+    /// The time, in minutes instead
+    #[arg(long, conflicts_with = "hours", value_parser = clap::value_parser!(u64).range(1..=129_600))]
+    minutes: Option<u64>,
     #[command(flatten)]
     source: Source,
     #[command(flatten)]
@@ -32,19 +35,25 @@ pub struct Args {
 /// # Errors
 /// When the agent cannot be reached or keeps no history.
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    ask(&Report { service: args.service.clone(), hours: args.hours }, &args.source, args.watch).await
+    let minutes = args.minutes.unwrap_or(args.hours * 60);
+    ask(&Report { service: args.service.clone(), minutes }, &args.source, args.watch).await
 }
 
 struct Report {
     service: String,
-    hours: u64,
+    minutes: u64,
 }
 
 impl Question for Report {
     type Answer = ReportAnswer;
 
     fn path(&self) -> String {
-        format!("/v1/reports/{}?hours={}", path_part(&self.service), self.hours)
+        // Agents of earlier releases know hours alone.
+        let span = match self.minutes % 60 {
+            0 => format!("hours={}", self.minutes / 60),
+            _ => format!("minutes={}", self.minutes),
+        };
+        format!("/v1/reports/{}?{span}", path_part(&self.service))
     }
 
     fn view<'a>(&self, answer: &'a ReportAnswer) -> &'a ViewAnswer {
@@ -73,7 +82,9 @@ fn milliseconds(value: Option<f64>) -> String {
 }
 
 fn text(answer: &ReportAnswer) -> String {
-    let mut text = format!("{} over the last {} h\n", clean(answer.app_name.as_str()), answer.report_period_hours);
+    let hours = answer.report_period_hours;
+    let span = if hours.fract() == 0.0 { format!("{hours} h") } else { format!("{:.0} min", hours * 60.0) };
+    let mut text = format!("{} over the last {span}\n", clean(answer.app_name.as_str()));
     let windows = ["1h", "24h", "7d", "30d", "90d"].map(|word| {
         let value = answer.uptime_windows.get(word).copied().flatten();
         format!("{word} {}", percent(value))

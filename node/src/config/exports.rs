@@ -53,16 +53,25 @@ pub struct OtlpSettings {
 }
 
 /// Reads `[metrics]`.
-pub fn metric_prefix(root: &Section<'_>, faults: &mut Faults) -> Option<String> {
+pub fn metrics(root: &Section<'_>, faults: &mut Faults) -> Option<String> {
     let section = root.table("metrics", &METRICS, faults)?;
-    parsed(&section, "prefix", faults, |text| {
-        let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
-        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let fits = begins && text.len() <= MAX_PREFIX_CHARS && text.chars().all(allowed);
-        let rule =
-            || format!("{text:?} is no prefix; use 1 to {MAX_PREFIX_CHARS} letters, digits and `_`, a letter first");
-        fits.then(|| text.to_owned()).ok_or_else(rule)
-    })
+    parsed(&section, "prefix", faults, metric_prefix)
+}
+
+/// A prefix for the names of metrics.
+///
+/// # Errors
+/// When it is none.
+pub fn metric_prefix(text: &str) -> Result<String, String> {
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let fits = begins && text.len() <= MAX_PREFIX_CHARS && text.chars().all(allowed);
+    // What the agent calls its own begins so; two metrics could end up with one name.
+    if text == "quorate" || text.starts_with("quorate_") {
+        return Err(format!("{text:?} is what the agent's own names begin with; use another prefix"));
+    }
+    let rule = || format!("{text:?} is no prefix; use 1 to {MAX_PREFIX_CHARS} letters, digits and `_`, a letter first");
+    fits.then(|| text.to_owned()).ok_or_else(rule)
 }
 
 /// Reads `[statsd]`.

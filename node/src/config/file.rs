@@ -8,7 +8,7 @@ use super::keys::{AGENT, DNS, HISTORY, PROBE, RECORD, ROOT};
 use super::log;
 use super::reader::{Faults, Section, Targets};
 use super::services;
-use super::settings::{FileSettings, RecordSettings, check_advertised, check_join, check_name};
+use super::settings::{FileSettings, RecordSettings, check_advertised, check_environment, check_join, check_name};
 use quorate_core::Zone;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -48,7 +48,7 @@ fn settings(texts: &Texts, document: &DeTable<'_>) -> Result<FileSettings, Confi
     record(&root, &mut settings, &mut faults);
     settings.dns =
         root.table("dns", &DNS, &mut faults).and_then(|dns| api::restricted(&dns, "listen", "from", &mut faults));
-    settings.metric_prefix = exports::metric_prefix(&root, &mut faults);
+    settings.metric_prefix = exports::metrics(&root, &mut faults);
     settings.statsd = exports::statsd(&root, &mut faults);
     settings.otlp = exports::otlp(&root, &mut faults);
     settings.history_bytes = history(&root, &mut faults);
@@ -88,6 +88,10 @@ fn agent(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
         Err(rule) => Err(format!("{text:?} {rule}")),
     });
     settings.zone = parsed(&section, "zone", faults, |text| Zone::new(text).map_err(|error| error.to_string()));
+    settings.environment = parsed(&section, "environment", faults, |text| match check_environment(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(rule) => Err(format!("{text:?} {rule}")),
+    });
     settings.listen = parsed(&section, "listen", faults, socket_address);
     settings.advertise = parsed(&section, "advertise", faults, |text| check_advertised(text).map(|()| text.to_owned()));
     settings.api = parsed(&section, "api", faults, socket_address);

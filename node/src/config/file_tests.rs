@@ -1,6 +1,8 @@
 //! Every invalid file of the test data gives exactly the messages beside it; `UPDATE_EXPECT=1` writes them anew.
 
 use super::parse;
+use crate::config::settings::FileSettings;
+use crate::config::{Flags, Settings};
 use quorate_core::check::{
     Bad, BasicAuth, ContainerCheck, DialogueCheck, DialogueStep, DnsCheck, DnsTransport, GrpcCheck, IcmpCheck,
     MetricCheck, PostgresCheck, PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls,
@@ -75,11 +77,40 @@ fn defaults_are_those_of_the_guide() {
 }
 
 #[test]
+fn words_that_become_part_of_metrics_are_held_to_their_rules() {
+    for (text, words) in [
+        ("[agent]\nenvironment = 'a b'", "agent.environment: \"a b\" is not allowed"),
+        ("[agent]\nenvironment = ''", "use 1 to 64 letters"),
+        ("[agent]\nenvironment = 'a\"b'", "is not allowed"),
+        ("[metrics]\nprefix = 'quorate'", "what the agent's own names begin with"),
+        ("[metrics]\nprefix = 'quorate_x'", "what the agent's own names begin with"),
+        ("[metrics]\nprefix = '9'", "is no prefix"),
+    ] {
+        let errors = parse("x", text).unwrap_err().to_string();
+        assert!(errors.contains(words), "{text}: {errors}");
+    }
+    assert!(parse("x", "[metrics]\nprefix = 'quorates'").is_ok());
+}
+
+#[test]
+fn the_api_is_on_loopback_and_limited_unless_told_otherwise() {
+    let settings = Settings::resolve(FileSettings::default(), &Flags::default()).unwrap();
+    assert!(settings.api.ip().is_loopback() && settings.api_access.tls_listen.is_none());
+    assert!(settings.api_access.health_listen.is_none() && settings.dns.is_none() && settings.agent_check.is_none());
+    assert_eq!((settings.api_access.rate_limit, settings.environment), (6000, None));
+    let flags = Flags { environment: Some("a b".to_owned()), ..Flags::default() };
+    assert!(Settings::resolve(FileSettings::default(), &flags).is_err());
+}
+
+#[test]
 fn everything_is_read() {
     let text = r#"
         [agent]
         name = "a"
         zone = "z"
+        environment = "production"
+        [metrics]
+        prefix = "chatbot"
         [[service]]
         name = "db"
         observers = 3
@@ -100,6 +131,8 @@ fn everything_is_read() {
         address = "[::1]:6380"
     "#;
     let settings = parse("x", text).unwrap();
+    let said = (settings.environment.as_deref(), settings.metric_prefix.as_deref());
+    assert_eq!(said, (Some("production"), Some("chatbot")));
     let service = &settings.services[0];
     assert_eq!(service.check.period, Duration::from_secs(2));
     assert_eq!(service.check.timeout, Duration::from_millis(250));

@@ -29,6 +29,9 @@ pub struct Flags {
     /// Its failure domain: a rack, a room, a region [default: default]
     #[arg(long, env = "QUORATE_ZONE")]
     pub zone: Option<Zone>,
+    /// What it is part of, such as production; told with every metric and log line
+    #[arg(long, env = "QUORATE_ENVIRONMENT")]
+    pub environment: Option<String>,
     /// UDP address for the mesh [default: 0.0.0.0:7700]
     #[arg(long, value_name = "IP:PORT", env = "QUORATE_LISTEN")]
     pub listen: Option<SocketAddr>,

@@ -65,6 +65,7 @@ pub const AGENT: SectionKeys = SectionKeys {
     keys: &[
         key("name"),
         key("zone"),
+        key("environment"),
         key("listen"),
         key("advertise"),
         key("api"),

@@ -22,6 +22,7 @@ const KINDS: &[(Kind, &[&str])] = &[
         &[
             "agent.name",
             "agent.zone",
+            "agent.environment",
             "agent.listen",
             "agent.advertise",
             "agent.api",

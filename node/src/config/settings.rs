@@ -20,6 +20,8 @@ pub struct Settings {
     pub name: Option<String>,
     /// Its failure domain.
     pub zone: Zone,
+    /// What it is part of, such as `production`.
+    pub environment: Option<String>,
     /// UDP address for the mesh.
     pub listen: SocketAddr,
     /// `HOST[:PORT]` where others dial it; found out by itself when absent.
@@ -108,6 +110,8 @@ pub struct LogSettings {
     pub max_bytes: u64,
     /// How many full files are kept.
     pub max_files: u32,
+    /// What the agent is part of, told in each line.
+    pub environment: Option<String>,
 }
 
 /// How a log line looks.
@@ -157,6 +161,7 @@ impl Default for LogSettings {
             // Ten megabytes, and twenty of them: as the project's forerunners had it.
             max_bytes: 10 * 1024 * 1024,
             max_files: 20,
+            environment: None,
         }
     }
 }
@@ -195,6 +200,8 @@ pub struct FileSettings {
     pub name: Option<String>,
     /// `agent.zone`
     pub zone: Option<Zone>,
+    /// `agent.environment`
+    pub environment: Option<String>,
     /// `agent.listen`
     pub listen: Option<SocketAddr>,
     /// `agent.advertise`
@@ -259,6 +266,10 @@ impl Settings {
         if let Some(name) = &name {
             check_name(name).map_err(|rule| usage(format!("the name {name:?} {rule}")))?;
         }
+        let environment = flags.environment.clone().or(file.environment);
+        if let Some(environment) = &environment {
+            check_environment(environment).map_err(|rule| usage(format!("the environment {environment:?} {rule}")))?;
+        }
         if let Some(join) = &flags.join {
             check_join(join).map_err(|rule| usage(format!("--join {rule}")))?;
         }
@@ -275,6 +286,7 @@ impl Settings {
         Ok(Self {
             name,
             zone: flags.zone.clone().or(file.zone).unwrap_or_default(),
+            environment,
             listen,
             advertise: flags.advertise.clone().or(file.advertise),
             api,
@@ -301,8 +313,10 @@ impl Settings {
 impl LogSettings {
     /// Flags and environment over the file over the defaults.
     pub fn resolve(file: &FileSettings, flags: &Flags) -> Self {
+        let environment = flags.environment.clone().or(file.environment.clone());
         let file = file.log.clone();
-        Self { level: flags.log.clone().unwrap_or(file.level), format: flags.log_format.unwrap_or(file.format), ..file }
+        let (level, format) = (flags.log.clone().unwrap_or(file.level), flags.log_format.unwrap_or(file.format));
+        Self { level, format, environment, ..file }
     }
 }
 
@@ -310,6 +324,13 @@ impl LogSettings {
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     let fits = !name.trim().is_empty() && name.len() <= 64 && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err("is not allowed; use 1 to 64 bytes without control characters") }
+}
+
+/// Is this the word for an environment? It becomes a label of metrics and a tag of `StatsD`, where other characters would have a meaning.
+pub fn check_environment(word: &str) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let fits = (1..=64).contains(&word.len()) && word.chars().all(allowed);
+    if fits { Ok(()) } else { Err("is not allowed; use 1 to 64 letters, digits, `_` and `-`") }
 }
 
 /// Is this the address of a member?

@@ -53,6 +53,8 @@ pub struct Teller {
     pub name: String,
     /// Its mesh.
     pub mesh: String,
+    /// What it is part of, if that is configured.
+    pub environment: Option<String>,
 }
 
 /// What is configured, in a build that may lack it.
@@ -99,7 +101,7 @@ pub fn start(
     check(statsd.as_ref(), otlp.as_ref())?;
     #[cfg(feature = "statsd")]
     if let Some(settings) = statsd {
-        statsd::start(settings, Arc::clone(&gather), Arc::clone(&metrics))?;
+        statsd::start(settings, teller.environment.clone(), Arc::clone(&gather), Arc::clone(&metrics))?;
     }
     #[cfg(feature = "otlp")]
     if let Some(settings) = otlp {

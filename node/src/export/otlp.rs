@@ -49,13 +49,14 @@ fn text(key: &str, value: &str) -> Value {
 }
 
 fn resource(teller: &Teller) -> Value {
-    let attributes = [
+    let mut attributes = vec![
         text("service.name", "quorate"),
         text("service.instance.id", &teller.agent),
         text("service.version", env!("CARGO_PKG_VERSION")),
         text("host.name", &teller.name),
         text("quorate.mesh", &teller.mesh),
     ];
+    attributes.extend(teller.environment.as_ref().map(|word| text("deployment.environment.name", word)));
     json!({ "attributes": attributes })
 }
 

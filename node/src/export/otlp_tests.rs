@@ -49,7 +49,12 @@ fn settings(endpoint: String) -> OtlpSettings {
 }
 
 fn teller() -> Teller {
-    Teller { agent: "3f0c5be2a91d4470".to_owned(), name: "host-a".to_owned(), mesh: "m".to_owned() }
+    Teller {
+        agent: "3f0c5be2a91d4470".to_owned(),
+        name: "host-a".to_owned(),
+        mesh: "m".to_owned(),
+        environment: Some("dev".to_owned()),
+    }
 }
 
 async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
@@ -89,6 +94,7 @@ async fn metrics_arrive_in_every_shape() {
     assert!(head.contains("authorization: Bearer secret\r\n"), "{head}");
     let resource = &body["resourceMetrics"][0];
     assert_eq!(attribute(&resource["resource"], "service.instance.id"), "3f0c5be2a91d4470");
+    assert_eq!(attribute(&resource["resource"], "deployment.environment.name"), "dev");
     let found = &resource["scopeMetrics"][0]["metrics"];
     assert_eq!(found[0]["name"], "quorate_state");
     let point = &found[0]["gauge"]["dataPoints"][0];

@@ -2,7 +2,7 @@
 
 use super::{Gather, Output};
 use crate::config::{StatsdSettings, StatsdTags};
-use crate::metrics::Metrics;
+use crate::metrics::{ENVIRONMENT, Metrics};
 use anyhow::Context;
 use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use std::collections::BTreeMap;
@@ -23,20 +23,25 @@ const PAUSE: Duration = Duration::from_millis(1);
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends for ever from now on.
-pub fn start(settings: StatsdSettings, gather: Gather, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+pub fn start(
+    settings: StatsdSettings,
+    environment: Option<String>,
+    gather: Gather,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<()> {
     let failed = || format!("statsd.address: {}", settings.address);
     let local: SocketAddr = if settings.address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
     let socket = std::net::UdpSocket::bind(local).with_context(failed)?;
     socket.connect(settings.address).with_context(failed)?;
     socket.set_nonblocking(true)?;
     let socket = UdpSocket::from_std(socket)?;
-    tokio::spawn(run(settings, gather, metrics, socket));
+    let lines = Lines::new(settings.prefix, settings.tags, environment);
+    tokio::spawn(run(lines, settings.interval, gather, metrics, socket));
     Ok(())
 }
 
-async fn run(settings: StatsdSettings, gather: Gather, metrics: Arc<Metrics>, socket: UdpSocket) {
-    let mut lines = Lines::new(settings.prefix, settings.tags);
-    let mut turns = interval(settings.interval);
+async fn run(mut lines: Lines, every: Duration, gather: Gather, metrics: Arc<Metrics>, socket: UdpSocket) {
+    let mut turns = interval(every);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first look only tells where the counters stand.
     lines.of(&gather());
@@ -85,14 +90,22 @@ fn datagrams(lines: &[String]) -> Vec<(String, usize)> {
 
 /// Writes lines, and remembers where the counters stood.
 struct Lines {
+    /// Before each name.
     prefix: String,
     tags: StatsdTags,
+    /// A tag of each.
+    environment: Option<String>,
     counters: BTreeMap<String, f64>,
 }
 
 impl Lines {
-    fn new(prefix: String, tags: StatsdTags) -> Self {
-        Self { prefix, tags, counters: BTreeMap::new() }
+    /// Without tags the environment is a part of the prefix.
+    fn new(prefix: String, tags: StatsdTags, environment: Option<String>) -> Self {
+        let (prefix, environment) = match (tags, environment) {
+            (StatsdTags::None, Some(environment)) => (format!("{prefix}.{environment}"), None),
+            (_, environment) => (prefix, environment),
+        };
+        Self { prefix, tags, environment, counters: BTreeMap::new() }
     }
 
     fn of(&mut self, families: &[MetricFamily]) -> Vec<String> {
@@ -123,7 +136,8 @@ impl Lines {
 
     /// Name and tags, with `{}` where the value goes.
     fn series(&self, name: &str, labels: &[LabelPair]) -> Series {
-        let mut series = Series { name: format!("{}.{name}", self.prefix), tags: String::new() };
+        let tags = self.environment.as_ref().map(|word| format!("|#{ENVIRONMENT}:{word}")).unwrap_or_default();
+        let mut series = Series { name: format!("{}.{name}", self.prefix), tags };
         for label in labels.iter().filter(|label| !label.value().is_empty()) {
             match self.tags {
                 StatsdTags::Dogstatsd => {
@@ -212,7 +226,7 @@ mod tests {
     #[test]
     fn gauges_are_told_as_they_are_and_counters_by_how_they_grew() {
         let scene = scene();
-        let mut lines = Lines::new("portal".to_owned(), StatsdTags::Dogstatsd);
+        let mut lines = Lines::new("portal".to_owned(), StatsdTags::Dogstatsd, None);
         let gauge = "portal.quorate_state:-1.5|g|#instance:web@[::1]:80,service:web".replace('@', "_");
         assert_eq!(lines.of(&scene.registry.gather()), std::slice::from_ref(&gauge));
         scene.counter.with_label_values(&["a|b,c d"]).inc_by(3);
@@ -234,9 +248,28 @@ mod tests {
     #[test]
     fn without_tags_labels_are_parts_of_the_name() {
         let scene = scene();
-        let mut lines = Lines::new("p".to_owned(), StatsdTags::None);
+        let mut lines = Lines::new("p".to_owned(), StatsdTags::None, None);
         let told = lines.of(&scene.registry.gather());
         assert_eq!(told, ["p.quorate_state.web_[__1]_80.web:0|g", "p.quorate_state.web_[__1]_80.web:-1.5|g"]);
+    }
+
+    #[test]
+    fn the_environment_is_a_tag_or_a_part_of_the_name() {
+        let told = |tags| {
+            let scene = scene();
+            let mut lines = Lines::new("p".to_owned(), tags, Some("dev".to_owned()));
+            lines.of(&scene.registry.gather());
+            scene.histogram.with_label_values::<&str>(&[]).observe(1.0);
+            scene.gauge.with_label_values(&["web", "x"]).set(1.0);
+            lines.of(&scene.registry.gather())
+        };
+        let tagged = told(StatsdTags::Dogstatsd);
+        assert!(
+            tagged.contains(&"p.quorate_state:1|g|#environment:dev,instance:x,service:web".to_owned()),
+            "{tagged:?}"
+        );
+        assert!(tagged.contains(&"p.quorate_time_seconds_count:1|c|#environment:dev".to_owned()), "{tagged:?}");
+        assert!(told(StatsdTags::None).iter().all(|line| line.starts_with("p.dev.quorate_")));
     }
 
     #[test]
@@ -263,7 +296,7 @@ mod tests {
             interval: Duration::from_millis(20),
             tags: StatsdTags::Dogstatsd,
         };
-        start(settings, gather, Arc::clone(&metrics)).unwrap();
+        start(settings, None, gather, Arc::clone(&metrics)).unwrap();
         let mut bytes = [0; 2048];
         let length = timeout(Duration::from_secs(20), listener.recv(&mut bytes)).await.unwrap().unwrap();
         let text = std::str::from_utf8(&bytes[..length]).unwrap();

@@ -94,19 +94,30 @@ pub struct Bucket {
     /// Failures by type.
     #[serde(rename = "e", default)]
     pub errors: BTreeMap<String, u64>,
+    /// Of these, the ones that came with a status: by type, and by that.
+    #[serde(rename = "c", default, skip_serializing_if = "BTreeMap::is_empty")]
+    codes: BTreeMap<String, BTreeMap<u16, u64>>,
+    /// The time of all that failed, microseconds.
+    #[serde(rename = "f", default)]
+    failed_us: u64,
 }
 
 impl Bucket {
-    /// Counts a probe. The time of a probe that failed says nothing of response times.
+    /// Counts a probe. The time of a probe that failed says nothing of response times, and is kept apart.
     pub fn add(&mut self, outcome: &Outcome) {
         self.checks += 1;
+        let us = u64::try_from(outcome.timings.total.as_micros()).unwrap_or(u64::MAX);
         match &outcome.result {
             ProbeResult::Fail(failure) => {
-                *self.errors.entry(failure.category().as_str().to_owned()).or_default() += 1;
+                let kind = failure.category().as_str().to_owned();
+                if let Some(code) = outcome.status_code {
+                    *self.codes.entry(kind.clone()).or_default().entry(code).or_default() += 1;
+                }
+                *self.errors.entry(kind).or_default() += 1;
+                self.failed_us = self.failed_us.saturating_add(us);
             }
             _ => {
                 self.passed += 1;
-                let us = u64::try_from(outcome.timings.total.as_micros()).unwrap_or(u64::MAX);
                 self.answered_us = self.answered_us.saturating_add(us);
                 *self.histogram.entry(BOUNDS.partition_point(|bound| *bound < us)).or_default() += 1;
             }
@@ -120,6 +131,39 @@ impl Bucket {
         self.answered_us = self.answered_us.saturating_add(other.answered_us);
         other.histogram.iter().for_each(|(index, count)| *self.histogram.entry(*index).or_default() += count);
         other.errors.iter().for_each(|(kind, count)| *self.errors.entry(kind.clone()).or_default() += count);
+        for (kind, codes) in &other.codes {
+            let own = self.codes.entry(kind.clone()).or_default();
+            codes.iter().for_each(|(code, count)| *own.entry(*code).or_default() += count);
+        }
+        self.failed_us = self.failed_us.saturating_add(other.failed_us);
+    }
+
+    /// How many failed.
+    pub fn failed(&self) -> u64 {
+        self.checks.saturating_sub(self.passed)
+    }
+
+    /// The part of all that passed; nothing without any.
+    pub fn passed_ratio(&self) -> Option<f64> {
+        (self.checks > 0).then(|| ratio(self.passed, self.checks))
+    }
+
+    /// The mean time of those that failed, milliseconds; nothing without one.
+    pub fn mean_failed_ms(&self) -> Option<f64> {
+        (self.failed() > 0).then(|| ratio(self.failed_us, self.failed()) / 1000.0)
+    }
+
+    /// Failures by type and by the status that came, if one did.
+    pub fn failures(&self) -> Vec<(&str, Option<u16>, u64)> {
+        let mut all = Vec::new();
+        for (kind, count) in &self.errors {
+            let codes = self.codes.get(kind);
+            let with_code: u64 = codes.into_iter().flat_map(BTreeMap::values).sum();
+            let without = count.saturating_sub(with_code);
+            all.extend((without > 0).then_some((kind.as_str(), None, without)));
+            all.extend(codes.into_iter().flatten().map(|(code, count)| (kind.as_str(), Some(*code), *count)));
+        }
+        all
     }
 
     /// The mean response time, milliseconds; nothing without one.
@@ -169,6 +213,31 @@ mod tests {
         let mut slow = Bucket::default();
         slow.add(&answered(200_000));
         assert_eq!(slow.percentile_ms(95), Some(100_000.0));
+    }
+
+    #[test]
+    fn failures_are_told_by_type_and_status() {
+        let mut bucket = Bucket::default();
+        assert_eq!((bucket.passed_ratio(), bucket.mean_failed_ms()), (None, None), "no data is not zero");
+        let fail = |cause, code, ms| {
+            let took = Duration::from_millis(ms);
+            let outcome = Outcome::fail(Phase::Body, cause, "x", took);
+            let timings = Timings { total: took, ..Timings::default() };
+            Outcome { status_code: code, timings, ..outcome }
+        };
+        bucket.add(&fail(Cause::Status, Some(500), 10));
+        bucket.add(&fail(Cause::Status, Some(500), 20));
+        bucket.add(&fail(Cause::Status, Some(404), 30));
+        bucket.add(&fail(Cause::Timeout, None, 40));
+        let mut twice = bucket.clone();
+        twice.merge(&bucket);
+        let expected = [("http", Some(404), 2), ("http", Some(500), 4), ("timeout", None, 2)];
+        assert_eq!(twice.failures(), expected);
+        assert_eq!((twice.failed(), twice.passed_ratio(), twice.mean_failed_ms()), (8, Some(0.0), Some(25.0)));
+        // As earlier releases wrote it.
+        let old: Bucket = serde_json::from_str(r#"{"n":3,"k":1,"t":7,"h":{"0":1},"e":{"http":2}}"#).unwrap();
+        assert_eq!((old.failures(), old.failed()), (vec![("http", None, 2)], 2));
+        assert_eq!(old.mean_failed_ms(), Some(0.0));
     }
 
     #[test]

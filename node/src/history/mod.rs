@@ -136,7 +136,7 @@ impl History {
     }
 
     /// Writes what is new.
-    fn write(&self, now: UnixMs) {
+    pub fn write(&self, now: UnixMs) {
         let taken = std::mem::take(&mut *self.pending());
         let written = self.store.write(&taken.buckets, &taken.moments, now);
         self.failing.store(written.is_err(), Ordering::Relaxed);

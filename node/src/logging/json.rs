@@ -21,8 +21,13 @@ pub enum Naming {
 }
 
 /// Writes one object a line.
-#[derive(Debug, Clone, Copy)]
-pub struct Json(pub Naming);
+#[derive(Debug, Clone)]
+pub struct Json {
+    /// Which names the fields have.
+    pub naming: Naming,
+    /// What the agent is part of, if that is to be told.
+    pub environment: Option<String>,
+}
 
 impl Naming {
     fn head(self, level: Level, target: &str, message: Value) -> Vec<(&'static str, Value)> {
@@ -71,25 +76,28 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        writeln!(writer, "{}", line(self.0, *event.metadata().level(), event.metadata().target(), fields.0))
+        writeln!(writer, "{}", self.line(*event.metadata().level(), event.metadata().target(), fields.0))
     }
 }
 
-fn line(naming: Naming, level: Level, target: &str, mut fields: Map<String, Value>) -> String {
-    let message = fields.remove("message").unwrap_or_default();
-    let head = naming.head(level, target, message);
-    let mut text = String::from("{");
-    for (name, value) in &head {
-        text.push_str(&format!("{}\"{name}\":{value}", if text.len() > 1 { "," } else { "" }));
+impl Json {
+    fn line(&self, level: Level, target: &str, mut fields: Map<String, Value>) -> String {
+        let message = fields.remove("message").unwrap_or_default();
+        let mut head = self.naming.head(level, target, message);
+        head.extend(self.environment.as_ref().map(|environment| ("environment", json!(environment))));
+        let mut text = String::from("{");
+        for (name, value) in &head {
+            text.push_str(&format!("{}\"{name}\":{value}", if text.len() > 1 { "," } else { "" }));
+        }
+        for (name, value) in &fields {
+            let name = self.naming.rename(name);
+            // What the line itself says goes before a field of the same name.
+            let taken = if head.iter().any(|(known, _)| *known == name) { "field_" } else { "" };
+            text.push_str(&format!(",{}:{value}", json!(format!("{taken}{name}"))));
+        }
+        text.push('}');
+        text
     }
-    for (name, value) in &fields {
-        let name = naming.rename(name);
-        // What the line itself says goes before a field of the same name.
-        let taken = if head.iter().any(|(known, _)| *known == name) { "field_" } else { "" };
-        text.push_str(&format!(",{}:{value}", json!(format!("{taken}{name}"))));
-    }
-    text.push('}');
-    text
 }
 
 #[derive(Default)]
@@ -132,7 +140,7 @@ mod tests {
     }
 
     fn read(naming: Naming) -> Value {
-        let text = line(naming, Level::WARN, "quorate::access", request());
+        let text = Json { naming, environment: None }.line(Level::WARN, "quorate::access", request());
         assert!(!text.contains('\n'), "{text}");
         serde_json::from_str(&text).unwrap()
     }
@@ -157,6 +165,10 @@ mod tests {
             (&json!("quorate"), &json!("GET"), &json!("/v1/health"))
         );
         assert!(pino["timestamp"].as_str().unwrap().ends_with('Z') && plain["time"].is_string());
+        let environment = Some("production".to_owned());
+        let text = Json { naming: Naming::Plain, environment }.line(Level::INFO, "x", request());
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["environment"], "production");
+        assert!(plain["environment"].is_null() && pino["environment"].is_null());
         assert_eq!([Level::TRACE, Level::DEBUG, Level::INFO, Level::ERROR].map(number), [10, 20, 30, 50]);
     }
 }

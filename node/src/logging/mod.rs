@@ -11,9 +11,11 @@ use json::{Json, Naming};
 use rotation::Rotated;
 use std::io::IsTerminal;
 use std::path::Path;
-use tracing::Level;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layer, Layered, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
@@ -57,15 +59,40 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<LogLevel> {
         opened.with_context(|| format!("the log {} cannot be written", path.display()))
     };
     let mut layers: Vec<Boxed> = vec![match &settings.file {
-        Some(path) => layer(settings.format, open(path)?, false),
-        None => layer(settings.format, std::io::stderr, std::io::stderr().is_terminal()),
+        Some(path) => layer(settings, open(path)?, false),
+        None => layer(settings, std::io::stderr, std::io::stderr().is_terminal()),
     }];
     if let Some(path) = &settings.error_file {
         let errors = tracing_subscriber::filter::filter_fn(|metadata| *metadata.level() == Level::ERROR);
-        layers.push(layer(settings.format, open(path)?, false).with_filter(errors).boxed());
+        layers.push(layer(settings, open(path)?, false).with_filter(errors).boxed());
     }
     tracing_subscriber::registry().with(filter).with(layers).init();
     Ok(LogLevel(level))
+}
+
+/// Lines for people, with what the agent is part of before each, if that is to be told.
+struct Text<F> {
+    lines: F,
+    environment: Option<String>,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Text<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if let Some(environment) = &self.environment {
+            write!(writer, "{environment} ")?;
+        }
+        self.lines.format_event(context, writer, event)
+    }
 }
 
 /// The level, and lines about requests only if they are wanted: there may be thousands in a second.
@@ -77,14 +104,19 @@ fn filter(settings: &LogSettings) -> anyhow::Result<EnvFilter> {
     EnvFilter::builder().parse(&directives).context("--log")
 }
 
-fn layer<W>(format: LogFormat, writer: W, colour: bool) -> Boxed
+fn layer<W>(settings: &LogSettings, writer: W, colour: bool) -> Boxed
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let plain = fmt::layer().with_writer(writer);
-    match format {
-        LogFormat::Text => plain.with_ansi(colour).with_target(false).boxed(),
-        LogFormat::Json => plain.event_format(Json(Naming::Plain)).boxed(),
-        LogFormat::Pino => plain.event_format(Json(Naming::Pino)).boxed(),
+    let json = |naming| Json { naming, environment: settings.environment.clone() };
+    match settings.format {
+        LogFormat::Text => {
+            let text = plain.with_ansi(colour).with_target(false);
+            let environment = settings.environment.clone();
+            text.map_event_format(|lines| Text { lines, environment }).boxed()
+        }
+        LogFormat::Json => plain.event_format(json(Naming::Plain)).boxed(),
+        LogFormat::Pino => plain.event_format(json(Naming::Pino)).boxed(),
     }
 }

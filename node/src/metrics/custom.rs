@@ -24,8 +24,10 @@ pub const LABEL_PATTERN: &str = "^[a-z][a-z0-9_]{0,99}$";
 pub const VALUE_PATTERN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,128}$";
 /// Most that is added at once: up to here every whole number is exact.
 pub const MAX_STEP: f64 = 9_007_199_254_740_992.0;
-/// What Prometheus itself puts on series.
-pub const RESERVED: [&str; 3] = ["instance", "job", "le"];
+/// What Prometheus itself, and the agent's configuration, put on series.
+pub const RESERVED: [&str; 4] = ["environment", "instance", "job", "le"];
+/// How the names of series end that `OpenMetrics` derives from the name of their metric.
+const OF_SERIES: [&str; 7] = ["_total", "_created", "_bucket", "_count", "_sum", "_gsum", "_info"];
 
 /// Why something is not counted. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,9 @@ impl Custom {
             if counters.len() >= MAX_COUNTERS {
                 return Err(NotCounted::Full(format!("the agent keeps {MAX_COUNTERS} counters of others and no more")));
             }
+            if let Some(other) = counters.keys().find(|other| clash(family(name), family(other))) {
+                return Err(NotCounted::Conflict(format!("{name} and {other} could not be told apart in OpenMetrics")));
+            }
             let made = made(name, &names).and_then(|values| {
                 self.registry.register(Box::new(values.clone()))?;
                 Ok(values)
@@ -110,6 +115,10 @@ fn check(name: &str, labels: &BTreeMap<String, String>, step: f64) -> Result<(),
     if name.starts_with("quorate_") || CATALOGUE.iter().any(|metric| metric.name == name) {
         return Err(format!("{name} is the agent's own"));
     }
+    if let Some(metric) = CATALOGUE.iter().find(|metric| clash(family(name), family(metric.name))) {
+        let (told, own) = (family(name), metric.name);
+        return Err(format!("{name} would be told as {told} in OpenMetrics, which clashes with the agent's own {own}"));
+    }
     if !(0.0..=MAX_STEP).contains(&step) {
         return Err(format!("a counter only grows: by a number from 0 to {MAX_STEP}"));
     }
@@ -131,6 +140,17 @@ fn check(name: &str, labels: &BTreeMap<String, String>, step: f64) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// `OpenMetrics` knows a counter by its name without `_total`, its family, and derives the names of series from that of the family by endings.
+fn family(name: &str) -> &str {
+    name.strip_suffix("_total").unwrap_or(name)
+}
+
+/// Could a reader take a series of one of these families for the other, or for one of its series?
+fn clash(one: &str, other: &str) -> bool {
+    let is_series = |of: &str, name: &str| name.strip_prefix(of).is_some_and(|ending| OF_SERIES.contains(&ending));
+    one == other || is_series(one, other) || is_series(other, one)
 }
 
 fn is_name(text: &str) -> bool {
@@ -196,9 +216,18 @@ mod tests {
         let registry = Registry::new();
         let custom = Custom::new(registry.clone());
         let long = "x".repeat(MAX_NAME_CHARS) + "_total";
-        for name in
-            ["", "x", "_x_total", "X_total", "x-total", "é_total", &long, "quorate_x_total", "http_requests_total"]
-        {
+        for name in [
+            "",
+            "x",
+            "_x_total",
+            "X_total",
+            "x-total",
+            "é_total",
+            &long,
+            "quorate_x_total",
+            "http_requests_total",
+            "health_check_status_total",
+        ] {
             assert!(matches!(custom.add(name, &labels(&[]), 1.0), Err(NotCounted::Invalid(_))), "{name}");
         }
         for step in [-1.0, f64::NAN, f64::INFINITY, MAX_STEP * 2.0] {
@@ -213,6 +242,41 @@ mod tests {
         assert_eq!(custom.add("x_total", &labels(&[("a", "1")]), 1.0), Ok(1.0));
         let other = custom.add("x_total", &labels(&[("b", "1")]), 1.0);
         assert_eq!(other, Err(NotCounted::Conflict("x_total has other labels so far: a".to_owned())));
+    }
+
+    #[test]
+    fn names_that_clash_in_open_metrics_are_refused() {
+        let refused = |name: &str| check(name, &BTreeMap::new(), 1.0).unwrap_err();
+        for metric in CATALOGUE.iter().filter(|metric| !metric.name.starts_with("quorate_")) {
+            let family = family(metric.name);
+            for ending in OF_SERIES.iter().chain(&[""]) {
+                let words = refused(&format!("{family}{ending}_total"));
+                assert!(
+                    words.contains("is the agent's own") || words.contains("clashes with the agent's own"),
+                    "{words}"
+                );
+            }
+        }
+        assert_eq!(
+            refused("health_check_status_total"),
+            "health_check_status_total would be told as health_check_status in OpenMetrics, which clashes with the agent's own \
+             health_check_status"
+        );
+        for name in ["account_total", "a_summary_total", "business_sessions_created_total", "x_count_total"] {
+            assert_eq!(check(name, &BTreeMap::new(), 1.0), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn two_of_others_do_not_clash_either() {
+        let custom = Custom::new(Registry::new());
+        let add = |name: &str| custom.add(name, &labels(&[]), 1.0);
+        assert_eq!((add("sessions_created_total"), add("sessions_created_total")), (Ok(1.0), Ok(2.0)));
+        let words = "sessions_total and sessions_created_total could not be told apart in OpenMetrics";
+        assert_eq!(add("sessions_total"), Err(NotCounted::Conflict(words.to_owned())));
+        assert_eq!((add("jobs_total"), add("session_total"), add("jobs_failed_total")), (Ok(1.0), Ok(1.0), Ok(1.0)));
+        assert!(matches!(add("jobs_total_total"), Err(NotCounted::Conflict(_))));
+        assert_eq!(add("jobs_total"), Ok(2.0));
     }
 
     #[test]

@@ -1,20 +1,22 @@
-//! What counts as it happens.
+//! What counts as it happens: here what the engine and the agent itself do; what probes and calls do in [`probes`], and the API in [`api`].
 
-use super::counted::Counted;
+mod api;
+mod probes;
+
+pub use probes::{CallEnd, PROBES};
+
 use super::custom::Custom;
 use super::{CATALOGUE, Described};
-use crate::access::Denied;
 use crate::access::tokens::TokenFault;
 use crate::api::limits::Limit;
 use crate::export::Output;
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-use quorate_core::detection::Severity;
-use quorate_core::{FailureType, Outcome, ProbeResult, UnixMs};
+use quorate_core::UnixMs;
 use quorate_mesh::EventKind;
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Counters and histograms of one process.
@@ -76,24 +78,6 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_timestamp: IntGauge,
 }
-
-/// What a call came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallEnd {
-    /// It was served.
-    Success,
-    /// It proves nothing.
-    Neutral,
-    /// It failed, and how.
-    Error(&'static str),
-}
-
-/// Most pairs of service and operation that callers may name.
-const MAX_NAMED: usize = 2_000;
-/// The queue of probes.
-pub const PROBES: &str = "probes";
-/// What stands for all others.
-const OTHER: &str = "other";
 
 /// From an answer that was at hand to the longest one.
 const ANSWER_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -229,97 +213,6 @@ impl Metrics {
         &self.custom
     }
 
-    /// A probe of an instance of `service` by `check` ended.
-    pub fn probe_ended(&self, service: &str, check: &str, outcome: &Outcome) {
-        let operation = format!("probe:{check}");
-        let result = match &outcome.result {
-            ProbeResult::Pass => "pass",
-            ProbeResult::Protected(_) => "protected",
-            ProbeResult::Warn(_) => "warn",
-            ProbeResult::Fail(failure) => {
-                let error = failure.category().as_str();
-                let code = outcome.status_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-                self.probe_errors.with_label_values(&[service, error, &code]).inc();
-                self.call_errors.with_label_values(&[service, &operation, error]).inc();
-                "fail"
-            }
-        };
-        self.probe_results.with_label_values(&[check, result]).inc();
-        let (success, status) = if result == "fail" { ("false", "error") } else { ("true", "success") };
-        let seconds = outcome.timings.total.as_secs_f64();
-        self.probe_duration.with_label_values(&[service, check, success]).observe(seconds);
-        if let Some(first) = outcome.timings.first_byte {
-            self.probe_first_byte.with_label_values(&[check]).observe(first.as_secs_f64());
-        }
-        self.call_duration.with_label_values(&[service, &operation]).observe(seconds);
-        self.calls.with_label_values(&[service, &operation, status]).inc();
-        self.job_duration.with_label_values(&[PROBES, check]).observe(seconds);
-        let ended = if success == "true" {
-            "completed"
-        } else {
-            self.jobs_failed.with_label_values(&[PROBES, check]).inc();
-            "failed"
-        };
-        self.jobs.with_label_values(&[PROBES, ended]).inc();
-    }
-
-    /// How long the jobs of the agent's queues took on the average, if any has ended.
-    pub fn average_job_time(&self) -> Option<Duration> {
-        let families = self.job_duration.collect();
-        let all = families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_histogram());
-        let (seconds, count) = all.fold((0.0, 0), |(seconds, count), histogram| {
-            (seconds + histogram.get_sample_sum(), count + histogram.get_sample_count())
-        });
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        (count > 0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or_default() / count)
-    }
-
-    /// A probe gave a failure event.
-    pub fn failure_event(&self, service: &str, failure: FailureType, severity: Severity) {
-        self.failure_events.with_label_values(&[service, failure.as_str(), severity.as_str()]).inc();
-    }
-
-    /// A failure was told as an event, or there were too many.
-    pub fn failure_told(&self, told: bool) {
-        if told {
-            self.events.with_label_values(&["failure"]).inc();
-        } else {
-            self.failures_untold.with_label_values::<&str>(&[]).inc();
-        }
-    }
-
-    /// A call that somebody on this host reported has ended. Operations beyond [`MAX_NAMED`] pairs are told together as `other`.
-    pub fn call_ended(&self, service: &str, operation: &str, end: CallEnd, took: Option<Duration>) {
-        let known = {
-            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-            let pair = (service.to_owned(), operation.to_owned());
-            named.contains(&pair) || (named.len() < MAX_NAMED && named.insert(pair))
-        };
-        let (service, operation) = if known { (service, operation) } else { (OTHER, OTHER) };
-        if let Some(took) = took {
-            self.call_duration.with_label_values(&[service, operation]).observe(took.as_secs_f64());
-        }
-        let status = match end {
-            CallEnd::Success => "success",
-            CallEnd::Neutral => "neutral",
-            CallEnd::Error(kind) => {
-                self.call_errors.with_label_values(&[service, operation, kind]).inc();
-                "error"
-            }
-        };
-        self.calls.with_label_values(&[service, operation, status]).inc();
-    }
-
-    /// A call of this host was rejected by its breaker.
-    pub fn call_rejected(&self, service: &str) {
-        self.rejects.with_label_values(&[service]).inc();
-    }
-
-    /// A probe broke off.
-    pub fn probe_panicked(&self) {
-        self.probe_panics.with_label_values::<&str>(&[]).inc();
-    }
-
     /// An output has handed over so many values or spans.
     #[cfg_attr(not(any(feature = "otlp", feature = "statsd")), allow(dead_code, reason = "there is no output"))]
     pub fn exported(&self, output: Output, count: usize) {
@@ -414,74 +307,6 @@ impl Metrics {
         self.recording_failures.with_label_values::<&str>(&[]).inc();
     }
 
-    /// A request begins; `route` is the route's template, never what was asked.
-    pub fn request_begins(&self, method: &'static str, route: &'static str) -> Request<'_> {
-        let in_flight = Counted::new(&self.http_in_flight.with_label_values(&[method, route]));
-        Request { metrics: self, method, route, _in_flight: in_flight }
-    }
-
-    /// A stream of events, as long as what is returned lives.
-    pub fn event_stream(&self) -> Counted {
-        self.sse_connections.with_label_values::<&str>(&[]).inc();
-        Counted::new(&self.sse_active)
-    }
-
-    /// An event was sent on one.
-    pub fn event_sent(&self, kind: &str) {
-        self.sse_events.with_label_values(&[kind]).inc();
-    }
-
-    /// The first one of a stream was sent, so long after it could be.
-    pub fn first_event_sent(&self, took: Duration) {
-        self.sse_first_event.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
-    }
-
-    /// A request that waits for news, likewise.
-    pub fn waiting(&self) -> Counted {
-        Counted::new(&self.api_waiting)
-    }
-
-    /// A connection, likewise.
-    pub fn connection(&self) -> Counted {
-        Counted::new(&self.api_connections)
-    }
-
-    /// Connections of the API now.
-    pub fn connections_now(&self) -> i64 {
-        self.api_connections.get()
-    }
-
-    /// HAProxy was told about a server.
-    pub fn agent_check(&self, answer: &str) {
-        self.agent_checks.with_label_values(&[answer]).inc();
-    }
-
-    /// A connection of the API did not become TLS.
-    pub fn tls_failed(&self) {
-        self.api_tls_failures.with_label_values::<&str>(&[]).inc();
-    }
-
-    /// A request was let in or turned away; with a token, or without.
-    pub fn request_judged(&self, with_token: bool, limited: bool, denied: Option<&Denied>) {
-        let count = |counter: &IntCounterVec| counter.with_label_values::<&str>(&[]).inc();
-        if with_token {
-            count(&self.auth_requests);
-        }
-        if limited {
-            count(&self.ratelimit_requests);
-        }
-        match denied {
-            Some(Denied::Token(fault)) => self.auth_failures.with_label_values(&[fault.as_str()]).inc(),
-            Some(Denied::Rate(_)) => count(&self.ratelimit_rejected),
-            _ => {}
-        }
-    }
-
-    /// The name server answered.
-    pub fn dns_answered(&self, code: &str) {
-        self.dns_answers.with_label_values(&[code]).inc();
-    }
-
     /// The history's file has so many bytes.
     pub fn history_bytes(&self, bytes: u64) {
         self.history_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -498,62 +323,5 @@ impl Metrics {
         if let Some(at) = at {
             self.reload_timestamp.set(i64::try_from(at.0 / 1000).unwrap_or(i64::MAX));
         }
-    }
-
-    /// A limit of the API was hit.
-    pub fn limit_hit(&self, limit: Limit) {
-        self.api_limits_hit.with_label_values(&[limit.as_str()]).inc();
-    }
-
-    /// How often it was.
-    #[cfg(test)]
-    pub fn limit_hits(&self, limit: Limit) -> u64 {
-        self.api_limits_hit.with_label_values(&[limit.as_str()]).get()
-    }
-}
-
-/// A request being answered.
-pub struct Request<'a> {
-    metrics: &'a Metrics,
-    method: &'static str,
-    route: &'static str,
-    _in_flight: Counted,
-}
-
-impl Request<'_> {
-    /// It was answered.
-    pub fn ended(self, status: u16, took: Duration) {
-        let status = status.to_string();
-        let labels = [self.method, self.route, status.as_str()];
-        self.metrics.http_duration.with_label_values(&labels).observe(took.as_secs_f64());
-        self.metrics.http_requests.with_label_values(&labels).inc();
-        if status.starts_with('5') {
-            self.metrics.http_errors.with_label_values(&labels).inc();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use prometheus::TextEncoder;
-
-    #[test]
-    fn first_bytes_are_timed_where_a_check_has_them() {
-        let metrics = Metrics::new().unwrap();
-        let ms = Duration::from_millis;
-        let mut outcome = Outcome::pass(ms(40));
-        outcome.timings.first_byte = Some(ms(30));
-        metrics.probe_ended("web", "http", &outcome);
-        outcome.timings.first_byte = None;
-        metrics.probe_ended("web", "icmp", &outcome);
-        let text = TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap();
-        for line in [
-            "quorate_probe_first_byte_seconds_bucket{check=\"http\",le=\"0.025\"} 0",
-            "quorate_probe_first_byte_seconds_bucket{check=\"http\",le=\"0.05\"} 1",
-        ] {
-            assert!(text.contains(line), "{line}\n{text}");
-        }
-        assert!(!text.contains("quorate_probe_first_byte_seconds_count{check=\"icmp\"}"));
     }
 }
