@@ -134,7 +134,8 @@ impl Cost {
             && self.calm(truth)
             && truth.awake_throughout(agent, truth.now.minus(CALM), truth.now)
         {
-            let detail = format!("{} news are still to be told, and nothing has happened for {CALM:?}", stats.gossip_backlog);
+            let detail =
+                format!("{} news are still to be told, and nothing has happened for {CALM:?}", stats.gossip_backlog);
             found.push(Finding::new(Some(agent), detail));
         }
     }
