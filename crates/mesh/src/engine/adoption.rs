@@ -414,28 +414,36 @@ mod tests {
     #[test]
     fn a_newcomer_begins_with_what_three_members_tell() {
         let (honest, lie) = (roster(4, &[1, 2, 3, 4, 5]), roster(40, &[1, 2, 3, 4, 6]));
-        assert_eq!(first(&[(1, &honest), (2, &honest)]).choice(ME, Mono(0)), None);
+        assert_eq!(first(&[(1, &honest), (2, &honest)]).choice(ME, |_| true, Mono(0)), None);
         assert_eq!(
-            first(&[(1, &lie), (6, &lie)]).choice(ME, Mono(0)),
+            first(&[(1, &lie), (6, &lie)]).choice(ME, |_| true, Mono(0)),
             None,
             "of two liars' friends one does not exist"
         );
         let heard = first(&[(1, &lie), (2, &honest), (3, &honest), (4, &honest)]);
-        assert_eq!(heard.choice(ME, Mono(0)), Some(honest));
+        assert_eq!(heard.choice(ME, |_| true, Mono(0)), Some(honest));
     }
 
     #[test]
     fn who_does_not_count_in_a_roster_does_not_back_it() {
         let lie = roster(40, &[1, 2, 3]);
-        assert_eq!(first(&[(1, &lie), (7, &lie), (8, &lie)]).choice(ME, Mono(0)), None);
+        assert_eq!(first(&[(1, &lie), (7, &lie), (8, &lie)]).choice(ME, |_| true, Mono(0)), None);
     }
 
     #[test]
     fn a_newcomer_to_a_small_mesh_asks_all_and_one_that_meets_few_believes_most_in_the_end() {
         let (pair, many) = (roster(2, &[1, ME.0]), roster(3, &[1, 2, 3, 4, 5]));
-        assert_eq!(first(&[(1, &pair)]).choice(ME, Mono(0)), Some(pair.clone()));
+        assert_eq!(first(&[(1, &pair)]).choice(ME, |_| true, Mono(0)), Some(pair.clone()));
         let heard = first(&[(1, &roster(9, &[1, 6, 7, 8])), (2, &many), (3, &many)]);
-        assert_eq!(heard.choice(ME, Mono(2_999)), None);
-        assert_eq!(heard.choice(ME, Mono(3_000)), Some(many));
+        assert_eq!(heard.choice(ME, |_| true, Mono(2_999)), None);
+        assert_eq!(heard.choice(ME, |_| true, Mono(3_000)), Some(many));
+    }
+
+    #[test]
+    fn of_as_many_tellers_those_are_believed_who_invent_nobody() {
+        let (lie, honest) = (roster(9, &[1, 6, 7, 8]), roster(3, &[1, 2, 3, 4, 5]));
+        let heard = first(&[(1, &lie), (2, &honest)]);
+        assert_eq!(heard.choice(ME, |agent| agent.0 <= 5, Mono(3_000)), Some(honest));
+        assert_eq!(heard.choice(ME, |_| true, Mono(3_000)), Some(lie), "else the later one");
     }
 }
