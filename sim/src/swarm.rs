@@ -156,6 +156,7 @@ fn swarm(dice: &mut Dice, agents: Option<usize>) -> Plan {
     for _ in 0..count {
         draw.one(&kinds);
     }
+    draw.spare_memories();
     let faults = draw.faults;
     Plan {
         summary: "a plan drawn from a seed".to_owned(),
@@ -202,6 +203,17 @@ mod tests {
         }
         for agents in [2, 3, 50] {
             plan(Profile::Split, 1, Some(agents)).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn no_majority_forgets_at_once() {
+        for seed in 0..3000 {
+            let plan = plan(Profile::Swarm, seed, None);
+            let moved = |agent: usize, of: fn(&Fault) -> bool| plan.faults.iter().any(|f| of(f) && f.moves(agent));
+            let forget = (0..plan.mesh.agents).filter(|agent| moved(*agent, Fault::forgets_together)).count();
+            let stay = (0..plan.mesh.agents).filter(|agent| !moved(*agent, Fault::changes_roster)).count();
+            assert!(forget == 0 || forget * 2 < stay, "seed {seed}: {forget} forget, {stay} stay");
         }
     }
 

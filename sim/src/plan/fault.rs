@@ -371,6 +371,18 @@ impl Fault {
         }
     }
 
+    /// Do several agents come back by it with other disks than they had?
+    pub fn forgets_together(&self) -> bool {
+        matches!(self, Self::RollingRestart { disk, .. } if *disk != Disk::Keep)
+    }
+
+    /// If so, they come back with those that they had.
+    pub fn keep_disks(&mut self) {
+        if let Self::RollingRestart { disk, .. } = self {
+            *disk = Disk::Keep;
+        }
+    }
+
     /// Do agents join or leave by it?
     pub fn changes_roster(&self) -> bool {
         matches!(

@@ -130,6 +130,17 @@ impl<'a> FaultDraw<'a> {
         self.faults.extend(drawn);
     }
 
+    /// A majority that forgets at once what it has agreed to is no mesh any more. Those who leave, or have yet to join, do not count: the others
+    /// keep their disks if too many would come back without.
+    pub fn spare_memories(&mut self) {
+        let has = |agent: usize, of: fn(&Fault) -> bool| self.faults.iter().any(|f| of(f) && f.moves(agent));
+        let forget = (0..self.agents).filter(|agent| has(*agent, Fault::forgets_together)).count();
+        let stay = (0..self.agents).filter(|agent| !has(*agent, Fault::changes_roster)).count();
+        if forget * 2 >= stay {
+            self.faults.iter_mut().for_each(Fault::keep_disks);
+        }
+    }
+
     /// Some of the agents, one to so many.
     fn some(&mut self, most: usize) -> Vec<usize> {
         let count = self.dice.index(most.max(1)) + 1;
@@ -222,7 +233,7 @@ impl<'a> FaultDraw<'a> {
                 // However hastily: the next may go before the last is back.
                 let mut agents = self.some(self.agents);
                 if disk != Disk::Keep {
-                    // A majority that forgets at once what it has agreed to is no mesh any more.
+                    // Fewer than half: see below.
                     agents.truncate(self.agents.saturating_sub(1).max(2) / 2);
                 }
                 let room_ms = (to.0 - from.0).as_millis() as u64 / agents.len() as u64;
