@@ -77,13 +77,15 @@ impl First {
         let backing = |roster: &&Roster| self.told.iter().filter(|(by, r)| r == roster && r.contains(**by)).count();
         let enough = |roster: &&Roster| {
             let others = roster.len() - usize::from(roster.contains(me));
-            backing(roster) >= FIRST_BACKING.min(others)
+            backing(roster) >= FIRST_BACKING.min(others).max(1)
         };
         let backed = self.told.values().filter(enough).max_by_key(|roster| roster.epoch());
         let invents = |roster: &Roster| roster.iter().any(|agent| agent != me && !known(agent));
         let credit = |roster: &&Roster| (backing(roster), !invents(roster), roster.epoch(), roster.len());
         let most = || self.told.values().max_by_key(credit);
-        backed.or_else(|| most().filter(|_| now >= self.until)).cloned()
+        // Whoever does not count by what it tells is a newcomer itself.
+        let due = |roster: &&Roster| now >= self.until + PATIENCE_WITHOUT * u32::from(backing(roster) == 0);
+        backed.or_else(|| most().filter(due)).cloned()
     }
 }
 
@@ -223,7 +225,8 @@ impl Engine {
             self.begin_with(roster);
         } else if first.ask_at <= now {
             first.ask_at = now + ASK_AGAIN;
-            let named: BTreeSet<_> = first.told.values().flat_map(Roster::iter).filter(|agent| *agent != me).collect();
+            let named = first.told.values().flat_map(Roster::iter).chain(self.members.iter().copied());
+            let named: BTreeSet<_> = named.filter(|agent| *agent != me).collect();
             let (near, far): (Vec<_>, Vec<_>) = named.into_iter().partition(|agent| self.links.contains(agent));
             let mut asked: Vec<_> = near.sample(&mut self.rng, FIRST_BACKING).copied().collect();
             asked.extend(far.sample(&mut self.rng, FIRST_BACKING));

@@ -94,6 +94,7 @@ impl Engine {
         // Everybody has its place in every order already.
         self.roster_moved = false;
         self.synced = true;
+        self.vouch();
         self.expects_members = true;
         self.stored_roster = self.roster.len();
         self.settle_down();

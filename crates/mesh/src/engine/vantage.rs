@@ -35,6 +35,8 @@ pub(crate) struct Roll {
     postponed: u32,
     /// Roll calls in a row that found too few.
     failed: u32,
+    /// Has any found enough since the start?
+    vouched: bool,
     /// When the first of the roll calls in a row began that found enough, none of them longer after the one before than such a finding holds.
     enough_since: Option<Mono>,
     /// Has anyone been heard who missed the last one?
@@ -165,6 +167,11 @@ impl Engine {
             || self.vantage() == Vantage::Valid && self.roll.enough_since.is_some_and(|since| since <= moment)
     }
 
+    /// This agent is part of a formed mesh, as if it had called the roll.
+    pub(super) fn vouch(&mut self) {
+        self.roll.vouched = true;
+    }
+
     /// The roster has changed: what was counted by the old one says nothing of the new.
     pub(super) fn void_roll(&mut self) {
         let tickets = std::mem::take(&mut self.roll.tickets);
@@ -246,6 +253,7 @@ impl Engine {
         let Some(call) = &mut self.roll.current else { return };
         if may_count && !call.quorate && (enough || self.roster.majority(call.answered.len() + 1)) {
             call.quorate = true;
+            self.roll.vouched = true;
             let life = self.config.timing.roll_call_life;
             let held = |last: &Outcome| last.quorate && call.started.since(last.started) < life;
             if !self.roll.last.as_ref().is_some_and(held) {
@@ -332,11 +340,13 @@ impl Engine {
         self.evaluate_all |= !quorate;
     }
 
-    /// Does this agent belong to the side that may decide? Not before it knows the roster; then by the last roll call while it speaks of this moment, else by membership.
+    /// Does this agent belong to the side that may decide? Not before it knows the roster, and a roll call since its start has found enough: its
+    /// first table of members is hearsay. Then by the last roll call while it speaks of this moment, else by membership.
     pub(super) fn quorate(&self) -> bool {
         match &self.roll.last {
             _ if !self.caught_up() || !self.roster.contains(self.me()) => false,
             _ if self.defective(Defect::RosterReachable) => true,
+            _ if !self.roll.vouched && !self.defective(Defect::NoRollCall) => false,
             Some(last) if !last.quorate && !last.between => false,
             Some(last) if last.quorate && self.now.mono.since(last.started) < QUORATE_LIFE => true,
             _ => self.roster.majority(self.reached),
@@ -356,6 +366,9 @@ impl Engine {
 
     pub(super) fn watch_quorate(&mut self) {
         let quorate = self.quorate();
+        if !self.roll.vouched && self.roll.last.is_none() && self.caught_up() && self.roster.majority(self.reached) {
+            self.call_roll();
+        }
         if quorate == self.was_quorate {
             return;
         }
