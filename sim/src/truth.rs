@@ -308,6 +308,12 @@ impl Truth {
             && self.moments(from, to).into_iter().all(apart)
     }
 
+    /// Was there anyone within reach of `a` at `then` and of `b` at `later`? Then both may have been on the greater side, one after the other.
+    pub fn handed_over(&self, (a, then): (usize, SimTime), (b, later): (usize, SimTime)) -> bool {
+        let (of_a, of_b) = (self.heard_by(a, then), self.heard_by(b, later));
+        of_a.into_iter().zip(of_b).any(|(by_a, by_b)| by_a && by_b)
+    }
+
     /// Who may hear `agent` at `at`, over any number of hops.
     fn heard_by(&self, agent: usize, at: SimTime) -> Vec<bool> {
         let mut hearing = vec![false; self.agents()];

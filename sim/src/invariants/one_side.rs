@@ -48,8 +48,11 @@ impl OneSide {
             let Some(signer) = signer.filter(|signer| !truth.scenario.suspect(*signer, truth.now)) else { continue };
             let at = truth.moment_of(signer, endorsement.signed_at.0);
             let elsewhere = self.signed.iter().find(|(other, then)| {
-                let (first, last) = (at.min(*then), at.max(*then));
-                last.since(first) <= TOGETHER && truth.apart_throughout(signer, *other, first.minus(APART), last)
+                let (here, there) = ((signer, at), (*other, *then));
+                let (first, last) = if at < *then { (here, there) } else { (there, here) };
+                last.1.since(first.1) <= TOGETHER
+                    && truth.apart_throughout(signer, *other, first.1.minus(APART), last.1)
+                    && !truth.handed_over(first, last)
             });
             if let Some((other, then)) = elsewhere {
                 let names = (truth.scenario.agent_name(signer), truth.scenario.agent_name(*other));
@@ -107,6 +110,21 @@ mod tests {
         let early = |signers: &[usize]| bench.certificate("web@0", Verdict::Up, signers, 22_500);
         assert!(bench.shown(&mut fresh, &early(&[0, 1, 2])).is_empty());
         assert!(bench.shown(&mut fresh, &early(&[3, 4])).is_empty(), "apart for less than three seconds");
+    }
+
+    #[test]
+    fn a_majority_that_follows_on_another_is_fine() {
+        let part = |groups: &str, from: &str, to: &str| {
+            format!("[[faults]]\nkind = \"partition\"\ngroups = {groups}\nfrom = \"{from}\"\nto = \"{to}\"\n")
+        };
+        let faults = part("[[0, 1, 2], [3, 4]]", "20s", "30s") + &part("[[0], [1, 2, 3, 4]]", "29900ms", "40s");
+        let mut bench = Bench::new(&faults);
+        bench.at(35);
+        let mut sides = OneSide::default();
+        let before = bench.certificate("web@0", Verdict::Up, &[0, 1, 2], 29_800);
+        let after = bench.certificate("web@4", Verdict::Up, &[1, 2, 4], 30_500);
+        assert!(bench.shown(&mut sides, &before).is_empty());
+        assert_eq!(bench.shown(&mut sides, &after), Vec::<String>::new(), "0 and 4 never met, but both met 1");
     }
 
     #[test]

@@ -28,6 +28,9 @@ impl Invariant for BoundedTrials {
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         let Sight::Call { agent, calls, call: CallSight::Admitted { lent: true } } = sight else { return };
         let now = truth.now;
+        if truth.scenario.suspect(*agent, now) {
+            return;
+        }
         let lent = self.lent.entry(*calls).or_default();
         lent.push_back(now);
         while lent.front().is_some_and(|at| now.since(*at) > WINDOW) {
