@@ -3,6 +3,7 @@
 use crate::agent::advertised_address;
 use crate::agent::clock::wall;
 use crate::agent::store::Store;
+use crate::cli::span;
 use crate::config::{check_advertised, default_data_dir, host_name};
 use crate::usage::usage;
 use anyhow::Context;
@@ -68,7 +69,7 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     eprintln!(
         "join another host:  (the token admits {}, within {})",
         hosts(args.token.uses),
-        humantime::format_duration(ttl(&args.token))
+        span::words(u64::try_from(ttl(&args.token).as_millis()).unwrap_or(u64::MAX))
     );
     println!("{}", join_line(&args.token, &address, &token));
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use crate::access::tokens::{Entries, Entry, TokenFile, Wanted};
 use crate::agent::audit::{Audit, By, Change};
 use crate::agent::clock::wall;
 use crate::cli::question::print;
+use crate::cli::span;
 use crate::config::default_data_dir;
 use crate::mesh_commands::{TokenArgs, create_join_token};
 use crate::usage::usage;
@@ -96,7 +97,7 @@ fn create(dir: Option<PathBuf>, wanted: Wanted, same_as: Option<&Path>) -> anyho
         None => file.create(&wanted, wall().0)?,
     };
     note(&dir, "token_create", &token.id)?;
-    let ttl = humantime::format_duration(wanted.ttl);
+    let ttl = span::words(u64::try_from(wanted.ttl.as_millis()).unwrap_or(u64::MAX));
     eprintln!("token {} for the API of the agent in {}: {}, for {ttl}", token.id, dir.display(), wanted.scope.as_str());
     eprintln!("send it as `Authorization: Bearer TOKEN`, or put it into QUORATE_API_TOKEN");
     println!("{token}");
@@ -163,7 +164,7 @@ impl Row {
             kind: "join",
             name: String::new(),
             state,
-            good_for: format!("{} joins", info.uses_left),
+            good_for: format!("{} join{}", info.uses_left, if info.uses_left == 1 { "" } else { "s" }),
             expires_unix_ms: info.expires_unix_ms,
             from: Vec::new(),
         }

@@ -57,6 +57,7 @@ fn an_instance_is_drained_and_worked_on_and_a_lost_agent_is_given_up() {
     let drained = shown(&mesh, &id, "draining");
     assert_eq!((&drained["decided"], &drained["intent"]["owner"]), (&"up".into(), &"ann".into()), "{drained}");
     assert_eq!(drained["intent"]["reason"], "new release");
+    assert_eq!(drained["since"], drained["intent"]["since"], "not since it is up: {drained}");
     operate(&mesh.agents[0], &["maintenance", "on", "--all-here", "--for", "4s"]);
     shown(&mesh, &id, "maintenance");
     // Its time is over, and so is what was wanted before it.

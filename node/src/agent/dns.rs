@@ -171,7 +171,11 @@ fn fill(view: &MeshView, answer: &mut Message, name: &Name, wanted: RecordType, 
     }
     answer.metadata.authoritative = true;
     let found = match labels.as_slice() {
-        ["quorate"] | ["service" | "addr", "quorate"] => true,
+        ["quorate"] => {
+            answer.add_answers(authority().filter(|record| record.record_type() == wanted));
+            true
+        }
+        ["service" | "addr", "quorate"] => true,
         [service @ .., "service", "quorate"] => of_service(view, answer, name, &service.join("."), wanted, turn),
         [address, "addr", "quorate"] => {
             let address = address_of(address);
@@ -323,6 +327,8 @@ mod tests {
             assert_eq!((found.metadata.response_code, found.answers.len()), (code, 0), "{name}");
             assert_eq!(found.authorities.len(), usize::from(code != ResponseCode::Refused), "{name}");
         }
+        let zone = ask(&view, "quorate.", RecordType::SOA);
+        assert!(data(&zone)[0].starts_with("ns.quorate. hostmaster.quorate. ") && zone.authorities.is_empty());
         assert!(answer(&view, &[1], true, 0).is_none());
         let broken = answer(&view, &[7, 9, 1, 2, 3], true, 0).unwrap();
         assert_eq!((broken.metadata.id, broken.metadata.response_code), (0x0709, ResponseCode::FormErr));

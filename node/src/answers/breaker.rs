@@ -243,8 +243,10 @@ pub struct OverrideBody {
     /// Who decides from now on, on all hosts.
     pub mode: BreakerMode,
     /// Why; 1 to 256 bytes.
+    #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// For how long: 1 to 2,592,000 (30 days).
+    #[schemars(range(min = 1, max = 2_592_000))]
     pub seconds: u64,
 }
 

@@ -20,9 +20,11 @@ pub struct RegisterRequest {
     /// How many agents probe it.
     pub observers: Option<u32>,
     /// Its share of the traffic, 0 to 1000; 100 when absent.
+    #[schemars(range(min = 0, max = 1000))]
     pub weight: Option<u32>,
     /// Words by which it is found.
     #[serde(default)]
+    #[schemars(length(max = 16), inner(regex(pattern = r"^[A-Za-z0-9_.:=/-]{1,64}$")))]
     pub tags: Vec<String>,
     /// It is withdrawn unless it is registered again within this duration, such as `30s`.
     pub ttl: Option<String>,

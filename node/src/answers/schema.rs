@@ -3,6 +3,9 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
+/// What the id of an instance looks like.
+pub const INSTANCE_PATTERN: &str = r"^[A-Za-z0-9\[][A-Za-z0-9._:@\[\]-]{0,127}$";
+
 /// A closed list of words.
 macro_rules! words {
     ($($type:ident: $doc:literal),* $(,)?) => { $(
@@ -24,7 +27,7 @@ macro_rules! words {
 
 /// A text of a certain form.
 macro_rules! texts {
-    ($($type:ident: $doc:literal, $pattern:literal, $example:literal),* $(,)?) => { $(
+    ($($type:ident: $doc:literal, $pattern:expr, $example:literal),* $(,)?) => { $(
         #[doc = $doc]
         pub struct $type;
 
@@ -51,7 +54,7 @@ words! {
 
 texts! {
     AgentId: "An agent: the hash of its key.", "^[0-9a-f]{16}$", "3f0c5be2a91d4470",
-    InstanceId: "An instance, unique in the mesh.", r"^[A-Za-z0-9\[][A-Za-z0-9._:@\[\]-]{0,127}$", "web@10.0.0.1:8080",
+    InstanceId: "An instance, unique in the mesh.", INSTANCE_PATTERN, "web@10.0.0.1:8080",
     ServiceName: "A service.", r"^[A-Za-z0-9\[][A-Za-z0-9._-]{0,62}$", "web",
     Zone: "A failure domain: a rack, a room, a region.", r"^[A-Za-z0-9\[][A-Za-z0-9._-]{0,62}$", "default",
 }

@@ -125,6 +125,16 @@ pub fn find<'a>(view: &'a MeshView, name: &str) -> Result<&'a InstanceView, Refu
     })
 }
 
+/// Since when what is stated is so. What an operator wants has a beginning of its own; of one that is drained, it is stated while it is well.
+fn since(instance: &InstanceView) -> UnixMs {
+    let intent = instance.registration.as_ref().and_then(|registration| registration.placement.intent.as_ref());
+    match (instance.verdict, intent) {
+        (Verdict::Maintenance, Some(intent)) => intent.since,
+        (Verdict::Draining, Some(intent)) => instance.since.max(intent.since),
+        _ => instance.since,
+    }
+}
+
 /// An instance in a list.
 pub fn summary(instance: &InstanceView, now: UnixMs) -> InstanceSummary {
     let placement =
@@ -145,8 +155,8 @@ pub fn summary(instance: &InstanceView, now: UnixMs) -> InstanceSummary {
         decided: instance.decided,
         term: instance.term,
         class: instance.class,
-        since: time(instance.since),
-        age_ms: age_ms(now, instance.since),
+        since: time(since(instance)),
+        age_ms: age_ms(now, since(instance)),
         stale: instance.stale_since.is_some(),
         stale_since: instance.stale_since.map(time),
         flapping: instance.flapping,
@@ -231,4 +241,33 @@ fn certificate_answer(certificate: &Certificate, view: &MeshView) -> Certificate
 
 fn local(probe: &LastProbe, now: UnixMs) -> LocalProbe {
     LocalProbe { timestamp: time(probe.ended), age_ms: age_ms(now, probe.ended), ..probed(probe.check, &probe.outcome) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::instance;
+    use super::*;
+    use quorate_core::{Intent, IntentKind};
+
+    #[test]
+    fn what_is_wanted_begins_when_it_is_wanted() {
+        let stated = |verdict, kind: Option<IntentKind>| {
+            let mut found = instance("web@10.0.0.1:80", "web", 1, verdict);
+            found.since = UnixMs(500);
+            let registration = found.registration.as_deref().cloned();
+            let mut registration = registration.expect("a registration");
+            registration.placement.intent = kind.map(|kind| {
+                let (owner, reason) = ("ann".to_owned(), String::new());
+                Intent { kind, owner, reason, since: UnixMs(900), until: None }
+            });
+            found.registration = Some(Arc::new(registration));
+            let early = summary(&found, UnixMs(1000)).age_ms;
+            found.since = UnixMs(950);
+            (early, summary(&found, UnixMs(1000)).age_ms)
+        };
+        assert_eq!(stated(Verdict::Up, None), (500, 50));
+        assert_eq!(stated(Verdict::Maintenance, Some(IntentKind::Maintenance)), (100, 100));
+        assert_eq!(stated(Verdict::Draining, Some(IntentKind::Draining)), (100, 50), "drained, it was down until then");
+        assert_eq!(stated(Verdict::Down, Some(IntentKind::Draining)), (500, 50));
+    }
 }

@@ -12,6 +12,7 @@ use super::{
     status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
+use crate::answers::schema::INSTANCE_PATTERN;
 use crate::answers::{
     AgentAnswer, AgentHealthAnswer, CachesAnswer, ChangedAnswer, EventsAnswer, FailuresAnswer, ForgetAnswer,
     HealthAnswer, InstanceAnswer, InstancesAnswer, IntentRequest, LeaveAnswer, MembersAnswer, OpsStatusAnswer,
@@ -87,6 +88,7 @@ pub const OPERATIONS: &[Operation] = &[
         method: Method::Put,
         access: Access::Change(Scope::Register),
         path: "/v1/instances/{instance}",
+        path_pattern: Some(INSTANCE_PATTERN),
         name: "register",
         summary: "Register an instance at this agent, or renew it",
         body: Some(|generator| generator.subschema_for::<RegisterRequest>()),
@@ -99,6 +101,7 @@ pub const OPERATIONS: &[Operation] = &[
         method: Method::Delete,
         access: Access::Change(Scope::Register),
         path: "/v1/instances/{instance}",
+        path_pattern: Some(INSTANCE_PATTERN),
         name: "withdraw",
         summary: "Withdraw an instance that was registered by the API",
         answers: &[json::<ChangedAnswer>(200, "It is withdrawn")],
@@ -110,6 +113,7 @@ pub const OPERATIONS: &[Operation] = &[
         method: Method::Put,
         access: Access::Change(Scope::Operate),
         path: "/v1/instances/{instance}/intent",
+        path_pattern: Some(INSTANCE_PATTERN),
         name: "intend",
         summary: "Drain an instance, or take it into maintenance, at its home agent",
         body: Some(|generator| generator.subschema_for::<IntentRequest>()),
@@ -122,6 +126,7 @@ pub const OPERATIONS: &[Operation] = &[
         method: Method::Delete,
         access: Access::Change(Scope::Operate),
         path: "/v1/instances/{instance}/intent",
+        path_pattern: Some(INSTANCE_PATTERN),
         name: "intend_no_more",
         summary: "Take that back",
         answers: &[json::<ChangedAnswer>(200, "The mesh is told")],

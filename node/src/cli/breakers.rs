@@ -54,8 +54,9 @@ impl Question for Breakers {
     }
 
     fn wide(&self, answer: &BreakersAnswer) -> String {
-        let sentences = answer.breakers.iter().map(|breaker| sentence(breaker, &answer.view.at));
-        format!("{}\n{}", self.text(answer), sentences.collect::<String>())
+        let sentences: String = answer.breakers.iter().map(|breaker| sentence(breaker, &answer.view.at)).collect();
+        let between = if sentences.is_empty() { "" } else { "\n" };
+        format!("{}{between}{sentences}", self.text(answer))
     }
 }
 

@@ -96,8 +96,13 @@ impl fmt::Display for AskError {
             Self::Unusable { detail } => f.write_str(detail),
             Self::Refused(status, error) => {
                 write!(f, "the agent refuses ({}, {}): {}", status.as_u16(), error.error, error.detail)?;
-                if !error.remedy.is_empty() {
-                    write!(f, "\n{}", error.remedy)?;
+                // What the API says to programs is said to people as they do it.
+                let remedy = error.remedy.replace(
+                    "send it as `Authorization: Bearer TOKEN`",
+                    "give it by --api-token-file FILE or QUORATE_API_TOKEN",
+                );
+                if !remedy.is_empty() {
+                    write!(f, "\n{remedy}")?;
                 }
                 if !error.nearest.is_empty() {
                     write!(f, "\nNearest: {}", error.nearest.join(", "))?;

@@ -185,7 +185,8 @@ fn services(answers: &Answers) -> Finding {
         let instances: usize = health.verdicts.values().sum();
         return Well(format!("{} with {instances} instances, none down or unknown", health.services.len()));
     }
-    Wrong(format!("{down} instances down, {unknown} unknown"), "`quorate explain INSTANCE` says why")
+    let instances = if down == 1 { "instance" } else { "instances" };
+    Wrong(format!("{down} {instances} down, {unknown} unknown"), "`quorate explain INSTANCE` says why")
 }
 
 fn observers(answers: &Answers) -> Finding {

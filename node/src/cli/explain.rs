@@ -8,7 +8,8 @@ use super::question::Question;
 use super::span;
 use super::style::{Ink, clean};
 use crate::answers::{
-    CertificateAnswer, InstanceAnswer, InstancesAnswer, MembersAnswer, Membership, ObserverAnswer, ViewAnswer,
+    CertificateAnswer, InstanceAnswer, InstancesAnswer, IntentAnswer, MembersAnswer, Membership, ObserverAnswer,
+    ViewAnswer, Wish,
 };
 use quorate_core::{InstanceId, Verdict};
 
@@ -89,7 +90,8 @@ fn breaker(answer: &InstanceAnswer) -> String {
 /// What is concluded, since when, and how sure that is.
 fn conclusion(answer: &InstanceAnswer) -> String {
     let it = &answer.summary;
-    let verdict = Ink::of_verdict(it.verdict).on(it.verdict.as_str());
+    let word = if it.verdict == Verdict::Maintenance { "in maintenance" } else { it.verdict.as_str() };
+    let verdict = Ink::of_verdict(it.verdict).on(word);
     let (name, host) = (clean(it.instance.as_str()), clean(&it.home_name));
     let (since, age) = (span::clock(&it.since), span::words(it.age_ms));
     let mut text = match it.instance.host_of() {
@@ -101,6 +103,11 @@ fn conclusion(answer: &InstanceAnswer) -> String {
     };
     if !undoubted(answer) {
         text.push_str(&format!("{}\n", advice::verdict(it.verdict)));
+    }
+    if let Some(intent) = &it.intent
+        && matches!(it.verdict, Verdict::Draining | Verdict::Maintenance)
+    {
+        text.push_str(&wanted(intent));
     }
     if !it.enabled {
         text.push_str("Its check is switched off, so nothing new is learnt about it.\n");
@@ -118,6 +125,20 @@ fn conclusion(answer: &InstanceAnswer) -> String {
         text.push_str(&format!("{}\n", Ink::Yellow.on(&line)));
     }
     text
+}
+
+/// Who wants it out of service, until when, and why.
+fn wanted(intent: &IntentAnswer) -> String {
+    let what = match intent.kind {
+        Wish::Draining => "had it drained",
+        Wish::Maintenance => "took it into maintenance",
+    };
+    let until = intent
+        .until
+        .as_deref()
+        .map_or_else(|| "until it is put back".to_owned(), |until| format!("until {}", span::clock(until)));
+    let why = if intent.reason.is_empty() { String::new() } else { format!(": {}", clean(&intent.reason)) };
+    format!("{} {what} at {}, {until}{why}.\n", clean(&intent.owner), span::clock(&intent.since))
 }
 
 /// What is broken, under which host it folds, and what to do.

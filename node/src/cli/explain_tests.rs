@@ -37,6 +37,21 @@ fn up() {
 }
 
 #[test]
+fn in_maintenance() {
+    let mut summary = instance("web@10.0.0.2:8080", Verdict::Maintenance, Class::Healthy);
+    summary.decided = Verdict::Up;
+    summary.intent = Some(IntentAnswer {
+        kind: Wish::Maintenance,
+        owner: "ann".to_owned(),
+        reason: "a new disk".to_owned(),
+        since: SINCE.into(),
+        until: Some("2026-11-21T09:00:00.000Z".to_owned()),
+    });
+    let certificate = certificate(Verdict::Up, Class::Healthy, "pass");
+    check("explain_maintenance", &explained(summary, &["pass", "pass", "pass", "pass", "pass"], Some(certificate)));
+}
+
+#[test]
 fn unknown() {
     let mut summary = instance("web@10.0.0.2:8080", Verdict::Unknown, Class::Undetermined);
     summary.decided = Verdict::Up;

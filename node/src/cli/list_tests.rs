@@ -104,6 +104,12 @@ fn colour_does_not_move_columns() {
 fn the_last_line_says_who_answers() {
     let line = render(&table::footer(&view()), false);
     assert_eq!(line, "host-a (000000000000000a) answers, 12 ms old; 5/5 members alive; quorate\n");
+    let starting = ViewAnswer { alive: 3, roster: 5, ..minority() };
+    let told = render(&table::banner(&starting), false);
+    assert!(
+        told.contains("host-a has not made sure yet whom it reaches") && !told.contains("not more than half"),
+        "{told}"
+    );
     assert!(render(&table::footer(&minority()), false).ends_with("2/5 members alive; NOT quorate\n"));
 }
 

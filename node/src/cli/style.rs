@@ -99,9 +99,14 @@ pub fn render(inked: &str, colour: bool) -> String {
     text
 }
 
-/// Is colour wanted on standard output: a terminal, and no `NO_COLOR`?
+/// Is colour wanted on standard output: a terminal that has any, and no `NO_COLOR`?
 pub fn colour_wanted() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stdout().is_terminal() && is_wanted(|name| std::env::var(name).unwrap_or_default())
+}
+
+/// The same, as the environment says it.
+fn is_wanted(variable: impl Fn(&str) -> String) -> bool {
+    variable("NO_COLOR").is_empty() && variable("TERM") != "dumb"
 }
 
 #[cfg(test)]
@@ -113,6 +118,15 @@ mod tests {
         let text = Ink::Red.on("down");
         assert_eq!(render(&text, false), "down");
         assert_eq!(render(&text, true), "\x1b[31mdown\x1b[0m");
+    }
+
+    #[test]
+    fn who_wants_no_colour_gets_none() {
+        let wanted = |no_color: &str, term: &str| {
+            is_wanted(|name| if name == "NO_COLOR" { no_color.to_owned() } else { term.to_owned() })
+        };
+        assert!(wanted("", "xterm") && wanted("", ""));
+        assert!(!wanted("1", "xterm") && !wanted("0", "xterm") && !wanted("", "dumb"));
     }
 
     #[test]

@@ -58,16 +58,17 @@ pub fn banner(view: &ViewAnswer) -> String {
     if !view.quorate {
         let since = span::since(&view.quorate_since, &view.at);
         let (alive, roster) = (view.alive, view.roster);
-        warn(
-            Ink::Red,
-            format!(
-                "*** NOT QUORATE{since}: {name} reaches {alive} of {roster} members, which is not more than half. ***"
-            ),
-        );
-        warn(
-            Ink::Red,
-            "*** It keeps the last verdicts and decides nothing new. Ask an agent on the other side. ***".into(),
-        );
+        let few = alive * 2 <= roster;
+        let (why, what) = if few {
+            (
+                format!("reaches {alive} of {roster} members, which is not more than half"),
+                " Ask an agent on the other side.",
+            )
+        } else {
+            ("has not made sure yet whom it reaches".to_owned(), "")
+        };
+        warn(Ink::Red, format!("*** NOT QUORATE{since}: {name} {why}. ***"));
+        warn(Ink::Red, format!("*** It keeps the last verdicts and decides nothing new.{what} ***"));
     }
     if view.age_ms > OLD_VIEW_MS {
         let age = span::words(view.age_ms);

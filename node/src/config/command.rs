@@ -61,7 +61,9 @@ fn check(path: &Path) -> ExitCode {
     match file::load(Some(path)) {
         Ok(settings) => {
             let instances: usize = settings.services.iter().map(|service| service.instances.len()).sum();
-            println!("{}: ok, {} services, {instances} instances", path.display(), settings.services.len());
+            let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+            let (services, instances) = (count(settings.services.len(), "service"), count(instances, "instance"));
+            println!("{}: ok, {services}, {instances}", path.display());
             ExitCode::SUCCESS
         }
         Err(errors) => {

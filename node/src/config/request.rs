@@ -25,6 +25,8 @@ pub struct Requested {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(id: &InstanceId, mut body: Map<String, Value>, own: IpAddr) -> Result<Requested, Vec<String>> {
+    // What is null is as if it were not there.
+    body.retain(|_, value| !value.is_null());
     let ttl = body.remove("ttl").map(ttl).transpose().map_err(|message| vec![message])?;
     let mut service = Map::new();
     let mut instance = Map::from_iter([("id".to_owned(), json!(id))]);
@@ -94,6 +96,10 @@ mod tests {
         assert_eq!(ttl, Some(Duration::from_secs(30)));
         let least = asked(json!({ "service": "web" })).unwrap();
         assert_eq!((least.registration.address.as_str(), least.ttl), ("10.0.0.1:8000", None));
+        let nothing = json!({ "service": "web", "address": null, "observers": null, "weight": null, "ttl": null });
+        assert_eq!(asked(nothing).unwrap().registration, least.registration);
+        let tags = json!({ "service": "web", "tags": ["red", "blue"] });
+        assert_eq!(asked(tags).unwrap().registration.placement.tags, ["blue", "red"], "in whatever order they come");
     }
 
     #[test]
