@@ -5,10 +5,13 @@
 mod world;
 
 use quorate_core::evidence::{Cause, Phase};
+use quorate_core::roster::{Ballot, Change};
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
 use quorate_core::{AgentId, Class, InstanceId, Mono, Now, UnixMs, Verdict, Vote};
 use quorate_mesh::{Input, Keys, Output};
-use quorate_wire::{Answer, Batch, Delta, OwnerDelta, OwnerMark, Packet, Record, Reply, Summary, signing_bytes};
+use quorate_wire::{
+    Answer, Batch, Delta, EpochTalk, OwnerDelta, OwnerMark, Packet, Record, Reply, Summary, signing_bytes,
+};
 use std::sync::Arc;
 use world::{HashKeys, World};
 
@@ -82,6 +85,35 @@ fn an_answer_in_anothers_name_does_not_count() {
     inject(&mut world, 3, 1, &Packet::Answers { nonce: 1, answers });
     assert_eq!(world.verdict(1, "web@2"), Verdict::Up);
     assert_eq!(world.view(1).stats.packets_refused, before, "there was no such round");
+}
+
+/// Who does not exist must not count: enough of such, and nobody has a majority any more.
+#[test]
+fn nobody_is_let_in_of_whom_the_voters_have_not_heard() {
+    let mut world = World::formed(5);
+    let epoch = world.view(5).epoch + 1;
+    let ballot = Ballot { round: 7, proposer: AgentId(5) };
+    let ghosts = Change { admit: (90..99).map(AgentId).collect(), remove: vec![] };
+    for voter in 1..=4 {
+        let talks = [
+            EpochTalk::Prepare { epoch, ballot, wanted: ghosts.clone() },
+            EpochTalk::Accept { epoch, ballot, change: ghosts.clone() },
+        ];
+        for talk in talks {
+            let bytes = quorate_wire::encode(&Packet::Epoch(talk));
+            let answers = world.outputs(voter, Input::Message { from: AgentId(5), bytes });
+            let agreed = answers.iter().any(|output| match output {
+                Output::Datagram { bytes, .. } | Output::Message { bytes, .. } => matches!(
+                    quorate_wire::decode(bytes),
+                    Ok(Packet::Epoch(EpochTalk::Promise { .. } | EpochTalk::Accepted { .. }))
+                ),
+                _ => false,
+            });
+            assert!(!agreed, "{voter}");
+        }
+    }
+    world.join(6, 1);
+    world.until(10_000, |w| (1..=6).all(|a| w.view(a).roster == 6 && w.view(a).quorate));
 }
 
 #[test]

@@ -163,23 +163,16 @@ impl Engine {
     /// and nobody would ever take them. It is shown what it wrote before, and goes on beyond that.
     fn notice_reuse(&mut self, from: AgentId, (owner, epoch, seq): (AgentId, u32, u32), batch: &Sealed<Batch>) {
         let own = owner == self.me();
-        let copy = if own { Some(self.log.copy()) } else { self.namespaces.get(&owner).map(Arc::as_ref) };
-        let Some(held) = copy.and_then(|copy| copy.held(epoch, seq)).filter(|held| !batch.is_signed_as(held)).cloned()
-        else {
-            return;
+        let copy = match self.namespaces.get(&owner) {
+            _ if own => self.log.copy(),
+            Some(copy) if from == owner => copy,
+            _ => return,
         };
-        if own {
-            let genuine = batch.open().is_ok_and(|batch| {
-                batch.owner == owner
-                    && self.keys.verify(&self.config.credential, &batch.signing_bytes(), &batch.signature)
-            });
-            if genuine {
-                self.notice_own_future(epoch);
-            } else {
-                self.stats.batches_refused += 1;
-            }
-        } else if from == owner {
+        let Some(held) = copy.held(epoch, seq).filter(|held| !batch.is_signed_as(held)).cloned() else { return };
+        if !own {
             self.push_batches(owner, &[held]);
+        } else if let Ok(batch) = batch.open() {
+            self.take_forgotten(&batch);
         }
     }
 
@@ -217,7 +210,13 @@ impl Engine {
         let Some(batch) = newest.filter(|batch| (batch.epoch, batch.seq) > (self.boot, self.log.copy().head())) else {
             return;
         };
-        if self.keys.verify(&self.config.credential, &batch.signing_bytes(), &batch.signature) {
+        self.take_forgotten(&batch);
+    }
+
+    /// What is said to be our own and is not known here: if we have signed it, we have forgotten it.
+    fn take_forgotten(&mut self, batch: &Batch) {
+        let ours = batch.owner == self.me();
+        if ours && self.keys.verify(&self.config.credential, &batch.signing_bytes(), &batch.signature) {
             self.notice_own_future(batch.epoch);
         } else {
             self.stats.batches_refused += 1;

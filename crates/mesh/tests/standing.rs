@@ -1,0 +1,156 @@
+//! What an agent makes of its own standing: whether it was cut off, what it may count, whom it may believe after a start.
+
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "a test")]
+
+mod world;
+
+use quorate_core::verdict::{Certificate, Decision, Endorsement};
+use quorate_core::{AgentId, Class, InstanceId, UnixMs, Verdict, Vote};
+use quorate_core::{Cause, Phase};
+use quorate_mesh::{Command, EventKind, Input, Keys, Output, Ticket};
+use quorate_wire::{Packet, signing_bytes};
+use std::sync::Arc;
+use world::{HashKeys, Target, World};
+
+const FAIL: Vote = Vote::Fail { phase: Phase::FirstByte, cause: Cause::Timeout };
+
+fn inject(world: &mut World, from: u64, to: u64, packet: &Packet) {
+    world.input(to, Input::Message { from: AgentId(from), bytes: quorate_wire::encode(packet) });
+}
+
+/// A certificate by which a host is down.
+fn host_down(host: u64, observers: u32, signers: &[u64]) -> Packet {
+    let instance = InstanceId::host(AgentId(host));
+    let decision = Decision { instance, incarnation: 1, term: 1, verdict: Verdict::Down, observers };
+    let endorse = |agent: &u64| {
+        let bytes = signing_bytes("quorate endorsement 1", &(&decision, FAIL, UnixMs(1)));
+        let signature = HashKeys(AgentId(*agent)).sign(&bytes);
+        Endorsement { agent: AgentId(*agent), vote: FAIL, signed_at: UnixMs(1), signature }
+    };
+    let endorsements = signers.iter().map(endorse).collect();
+    let certificate = Certificate { decision, class: Class::HostDown, decided_at: UnixMs(1), endorsements };
+    Packet::push(&[], &[Arc::new(certificate)])
+}
+
+/// Hosts that an agent has voted against.
+fn accused(world: &World, agent: u64) -> Vec<InstanceId> {
+    let vote = |kind: &EventKind| match kind {
+        EventKind::Vote { instance, observation } if observation.vote.fails() && instance.host_of().is_some() => {
+            Some(instance.clone())
+        }
+        _ => None,
+    };
+    world.hosts[&agent].events.iter().filter_map(|event| vote(&event.kind)).collect()
+}
+
+/// A cut so short that the last roll call succeeds again must not turn pings that went unanswered during it into a vote.
+#[test]
+fn what_was_not_answered_during_a_short_cut_accuses_no_host() {
+    for cut_ms in (1_200..=2_400).step_by(30) {
+        let mut world = World::formed(5);
+        world.cut(&[1], &[2, 3, 4, 5]);
+        world.cut(&[2], &[3, 4, 5]);
+        world.run(cut_ms);
+        world.heal();
+        world.run(3_000);
+        for agent in [1, 2] {
+            let accused = accused(&world, agent);
+            assert!(accused.is_empty(), "{agent} accuses {accused:?}, cut off for {cut_ms} ms");
+        }
+    }
+}
+
+/// Whoever is asked twice may answer both ways, as one that is between two epochs does. It is one agent all the same.
+#[test]
+fn an_answer_given_both_ways_counts_once() {
+    let mut world = World::formed(4);
+    let asked = world.outputs(1, Input::Command(Command::CallRoll(Ticket(1))));
+    let nonce = asked.iter().find_map(|output| match output {
+        Output::Datagram { bytes, .. } => match quorate_wire::decode(bytes) {
+            Ok(Packet::RollCall { nonce }) => Some(nonce),
+            _ => None,
+        },
+        _ => None,
+    });
+    let nonce = nonce.unwrap();
+    // What 2 really answers, and then what it would answer between two epochs.
+    let answer =
+        world.outputs(2, Input::Message { from: AgentId(1), bytes: quorate_wire::encode(&Packet::RollCall { nonce }) });
+    let present = answer.iter().find_map(|output| match output {
+        Output::Datagram { bytes, .. } => match quorate_wire::decode(bytes) {
+            Ok(Packet::Present { nonce, epoch, roster, open }) => Some((nonce, epoch, roster, open)),
+            _ => None,
+        },
+        _ => None,
+    });
+    let (nonce, epoch, roster, open) = present.unwrap();
+    assert!(open);
+    world.cut(&[1], &[2, 3, 4]);
+    inject(&mut world, 2, 1, &Packet::Present { nonce, epoch, roster, open: true });
+    inject(&mut world, 2, 1, &Packet::Present { nonce, epoch, roster, open: false });
+    world.run(400);
+    assert_eq!(world.rolls, [(1, false)], "two of four are no majority, and the answer is not put off");
+}
+
+/// The first table of members that a fresh process is told says who lived elsewhere, not who can be reached from here.
+#[test]
+fn an_agent_without_a_disk_is_not_quorate_by_hearsay() {
+    let mut world = World::formed(5);
+    world.crash(5);
+    world.hosts.get_mut(&5).unwrap().disk = None;
+    // 4 reaches the others, 5 only 4.
+    world.cut(&[5], &[1, 2, 3]);
+    world.boot(5);
+    world.contact(5, 4);
+    world.run(15_000);
+    let told = |event: &quorate_mesh::Event| matches!(event.kind, EventKind::Quorate { quorate: true, .. });
+    assert_eq!(world.view(5).roster, 5, "it has learnt the roster");
+    assert!(!world.hosts[&5].events.iter().any(told), "it never was quorate");
+    world.heal();
+    world.until(10_000, |w| w.view(5).quorate);
+}
+
+/// A certificate that was too thin, since one of its signers was unknown, is believed once that one is.
+#[test]
+fn a_certificate_of_a_stranger_is_believed_once_the_stranger_is_known() {
+    let mut world = World::formed(5);
+    let packet = host_down(2, 5, &[1, 3, 6]);
+    world.crash(2);
+    inject(&mut world, 3, 4, &packet);
+    assert_ne!(world.verdict(4, &World::host(2)), Verdict::Down, "6 is unknown");
+    // Cut off, so that the others decide nothing meanwhile.
+    world.split(&[&[1], &[3], &[4, 6], &[5]]);
+    world.join(6, 4);
+    world.until(5_000, |w| w.view(4).members.contains_key(&AgentId(6)));
+    inject(&mut world, 3, 4, &packet);
+    assert_eq!(world.verdict(4, &World::host(2)), Verdict::Down, "{}", world.picture());
+}
+
+/// An agent that left while its host was down may come back with a certificate that everyone else has forgotten.
+#[test]
+fn who_is_down_in_its_own_eyes_alone_has_it_decided_anew() {
+    let mut world = World::formed(9);
+    inject(&mut world, 3, 5, &host_down(5, 5, &[1, 2, 3, 4, 6, 7, 8, 9]));
+    assert_eq!(world.verdict(5, &World::host(5)), Verdict::Down);
+    assert_eq!(world.verdict(1, &World::host(5)), Verdict::Up);
+    world.until(20_000, |w| w.verdict(5, &World::host(5)) == Verdict::Up);
+    assert!(world.all(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &World::host(5), Verdict::Up));
+}
+
+/// An agent on an old disk starts as often as it had before, and numbers its records as it did then: the others know those numbers with
+/// another content.
+#[test]
+fn an_agent_that_reuses_its_numbers_is_heard() {
+    let mut world = World::formed(3);
+    let old = world.hosts[&2].disk.clone();
+    world.crash(2);
+    world.run(1_000);
+    world.boot(2);
+    world.run(4_000);
+    world.targets.insert(InstanceId::new("web@2").unwrap(), (2, Target::Refused));
+    world.until(10_000, |w| w.all(&[1, 2, 3], "web@2", Verdict::Down));
+    world.crash(2);
+    world.hosts.get_mut(&2).unwrap().disk = old;
+    world.start(2, &["api@2", "web@2"]);
+    world.until(20_000, |w| w.all(&[1, 2, 3], "api@2", Verdict::Up));
+}
