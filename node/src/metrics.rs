@@ -304,24 +304,24 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// List the name of every metric
-    Names(Prefix),
+    Names {
+        /// For agents with this `metrics.prefix`
+        #[arg(long, value_parser = crate::config::metric_prefix)]
+        prefix: Option<String>,
+    },
     /// Print the dashboard for Grafana
-    Dashboard(Prefix),
+    Dashboard {
+        #[command(flatten)]
+        of: rules::For,
+    },
     /// Print the recording rules and alerts for Prometheus
     Rules {
         /// As a manifest for Kubernetes' operator
         #[arg(long)]
         kubernetes: bool,
         #[command(flatten)]
-        prefix: Prefix,
+        of: rules::For,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Prefix {
-    /// For agents with this `metrics.prefix`
-    #[arg(long, value_parser = crate::config::metric_prefix)]
-    prefix: Option<String>,
 }
 
 /// Prints what is asked for.
@@ -329,14 +329,14 @@ struct Prefix {
 /// # Errors
 /// None.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let text = match &args.action {
-        Action::Names(Prefix { prefix }) => {
+    let text = match args.action {
+        Action::Names { prefix } => {
             let names: String = CATALOGUE.iter().map(|metric| format!("{}\n", metric.name)).collect();
-            rules::prefixed_names(&names, prefix.as_deref())
+            rules::expression(&names, &rules::For { prefix, ..Default::default() })
         }
-        Action::Dashboard(Prefix { prefix }) => format!("{:#}\n", dashboard::dashboard(prefix.as_deref())),
-        Action::Rules { kubernetes: false, prefix } => rules::rules(prefix.prefix.as_deref()),
-        Action::Rules { kubernetes: true, prefix } => rules::manifest(prefix.prefix.as_deref()),
+        Action::Dashboard { of } => format!("{:#}\n", dashboard::dashboard(&of)),
+        Action::Rules { kubernetes: false, of } => rules::rules(&of),
+        Action::Rules { kubernetes: true, of } => rules::manifest(&of),
     };
     print!("{text}");
     Ok(ExitCode::SUCCESS)

@@ -400,7 +400,7 @@ fn about(settings: &Settings, identity: &Identity, addresses: &Addresses, boot: 
         agent_check: settings.agent_check.as_ref().map(|check| check.address.to_string()),
         names: settings.dns.as_ref().map(|dns| dns.address.to_string()),
         outputs: export::used(settings.statsd.as_ref(), settings.otlp.as_ref()),
-        metric_prefix: settings.metric_prefix.clone(),
+        metrics: settings.metrics.clone(),
         environment: settings.environment.clone(),
         data_dir: settings.data_dir.display().to_string(),
         config_file: settings.config_file.as_ref().map(|path| path.display().to_string()),

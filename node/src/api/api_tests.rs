@@ -250,7 +250,7 @@ async fn metrics_are_those_of_the_catalogue() {
 
 #[tokio::test]
 async fn names_that_others_use_too_can_have_a_prefix() {
-    let fixture = start_as(view(), |about| about.metric_prefix = Some("chatbot".to_owned()));
+    let fixture = start_as(view(), |about| about.metrics.prefix = Some("chatbot".to_owned()));
     let _: HealthAnswer = get(fixture.api, "/v1/health", 200).await;
     for path in ["/metrics", "/api/metrics", "/health?format=prometheus"] {
         let text = ask(fixture.api, &format!("GET {path}"), &[]).await.body;
@@ -260,6 +260,21 @@ async fn names_that_others_use_too_can_have_a_prefix() {
     }
     let open = ask(fixture.api, "GET /metrics?format=openmetrics", &[]).await.body;
     assert!(open.contains("# TYPE chatbot_http_requests counter\n"), "{open}");
+}
+
+#[tokio::test]
+async fn requests_can_have_the_labels_of_the_other_guide() {
+    let fixture = start_as(view(), |about| about.metrics.http_labels = crate::config::HttpLabels::Path);
+    assert_eq!(ask(fixture.api, "GET /v1/services/web", &[]).await.status, 200);
+    let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+    let line = "\nhttp_requests_total{method=\"GET\",path=\"/v1/services/{service}\",status=\"200\"} 1\n";
+    assert!(page.contains(line), "the template of the path, never what was asked: {page}");
+    assert!(page.contains("\nhttp_requests_in_flight{method=\"GET\",path=\"/metrics\"} 1\n"), "{page}");
+    assert!(!page.contains("route="), "{page}");
+    assert!(
+        page.contains("error_type=\"connection\",status_code=\"none\"} 1\n"),
+        "of probes it is another label: {page}"
+    );
 }
 
 #[tokio::test]

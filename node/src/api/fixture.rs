@@ -262,7 +262,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
         agent_check: Some("127.0.0.1:7702".to_owned()),
         names: None,
         outputs: Vec::new(),
-        metric_prefix: None,
+        metrics: crate::config::MetricNames::default(),
         environment: None,
         data_dir: "data".to_owned(),
         config_file: None,

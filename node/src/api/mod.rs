@@ -54,6 +54,7 @@ use crate::agent::registrar::Registrar;
 use crate::agent::reload::Reloader;
 use crate::agent::stop::LeaveForGood;
 use crate::answers::ViewAnswer;
+use crate::config::MetricNames;
 use crate::export::Output;
 use crate::export::spans::Spans;
 use crate::history::History;
@@ -101,8 +102,8 @@ pub struct About {
     pub names: Option<String>,
     /// Where metrics and traces go by themselves.
     pub outputs: Vec<Output>,
-    /// What comes before the names of metrics that others use too.
-    pub metric_prefix: Option<String>,
+    /// How metrics are called at `/metrics`.
+    pub metrics: MetricNames,
     /// What the agent is part of; a label of every metric.
     pub environment: Option<String>,
     /// Where its state is.

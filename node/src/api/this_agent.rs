@@ -47,7 +47,7 @@ pub async fn metrics(
 ) -> Result<Response, Refusal> {
     let text = service.read(render).map_err(|error| Refusal::internal(error.to_string()))?;
     let about = &service.0.about;
-    let text = named(text, about.metric_prefix.as_deref(), about.environment.as_deref());
+    let text = named(text, &about.metrics, about.environment.as_deref());
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = match parameters.has(FORMAT.name) {
         true => parameters.admits(FORMAT.name, "openmetrics"),

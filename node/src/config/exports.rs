@@ -52,10 +52,35 @@ pub struct OtlpSettings {
     pub ca_file: Option<PathBuf>,
 }
 
+/// `[metrics]`: what others' conventions want otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricNames {
+    /// What comes before the names of metrics that others use too.
+    pub prefix: Option<String>,
+    /// How the labels of requests are called.
+    pub http_labels: HttpLabels,
+}
+
+/// How the labels of requests to the API are called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum HttpLabels {
+    /// `method`, `route`, `status_code`.
+    #[default]
+    Route,
+    /// `method`, `path`, `status`.
+    Path,
+}
+
 /// Reads `[metrics]`.
-pub fn metrics(root: &Section<'_>, faults: &mut Faults) -> Option<String> {
-    let section = root.table("metrics", &METRICS, faults)?;
-    parsed(&section, "prefix", faults, metric_prefix)
+pub fn metrics(root: &Section<'_>, faults: &mut Faults) -> MetricNames {
+    let Some(section) = root.table("metrics", &METRICS, faults) else { return MetricNames::default() };
+    let prefix = parsed(&section, "prefix", faults, metric_prefix);
+    let http_labels = parsed(&section, "http_labels", faults, |text| match text {
+        "route" => Ok(HttpLabels::Route),
+        "path" => Ok(HttpLabels::Path),
+        _ => Err(format!("{text:?} is not known; use \"route\" or \"path\"")),
+    });
+    MetricNames { prefix, http_labels: http_labels.unwrap_or_default() }
 }
 
 /// A prefix for the names of metrics.

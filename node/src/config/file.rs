@@ -48,7 +48,7 @@ fn settings(texts: &Texts, document: &DeTable<'_>) -> Result<FileSettings, Confi
     record(&root, &mut settings, &mut faults);
     settings.dns =
         root.table("dns", &DNS, &mut faults).and_then(|dns| api::restricted(&dns, "listen", "from", &mut faults));
-    settings.metric_prefix = exports::metrics(&root, &mut faults);
+    settings.metrics = exports::metrics(&root, &mut faults);
     settings.statsd = exports::statsd(&root, &mut faults);
     settings.otlp = exports::otlp(&root, &mut faults);
     settings.history_bytes = history(&root, &mut faults);

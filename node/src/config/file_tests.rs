@@ -2,7 +2,7 @@
 
 use super::parse;
 use crate::config::settings::FileSettings;
-use crate::config::{Flags, Settings};
+use crate::config::{Flags, HttpLabels, Settings};
 use quorate_core::check::{
     Bad, BasicAuth, ContainerCheck, DialogueCheck, DialogueStep, DnsCheck, DnsTransport, GrpcCheck, IcmpCheck,
     MetricCheck, PostgresCheck, PushCheck, Reading, RecordType, RedisCheck, Secret, SecretSource, StartTls,
@@ -85,6 +85,7 @@ fn words_that_become_part_of_metrics_are_held_to_their_rules() {
         ("[metrics]\nprefix = 'quorate'", "what the agent's own names begin with"),
         ("[metrics]\nprefix = 'quorate_x'", "what the agent's own names begin with"),
         ("[metrics]\nprefix = '9'", "is no prefix"),
+        ("[metrics]\nhttp_labels = 's3'", "use \"route\" or \"path\""),
     ] {
         let errors = parse("x", text).unwrap_err().to_string();
         assert!(errors.contains(words), "{text}: {errors}");
@@ -111,6 +112,7 @@ fn everything_is_read() {
         environment = "production"
         [metrics]
         prefix = "chatbot"
+        http_labels = "path"
         [[service]]
         name = "db"
         observers = 3
@@ -131,8 +133,8 @@ fn everything_is_read() {
         address = "[::1]:6380"
     "#;
     let settings = parse("x", text).unwrap();
-    let said = (settings.environment.as_deref(), settings.metric_prefix.as_deref());
-    assert_eq!(said, (Some("production"), Some("chatbot")));
+    let said = (settings.environment.as_deref(), settings.metrics.prefix.as_deref(), settings.metrics.http_labels);
+    assert_eq!(said, (Some("production"), Some("chatbot"), HttpLabels::Path));
     let service = &settings.services[0];
     assert_eq!(service.check.period, Duration::from_secs(2));
     assert_eq!(service.check.timeout, Duration::from_millis(250));

@@ -129,7 +129,7 @@ pub const HISTORY: SectionKeys = SectionKeys { path: "history", keys: &[key("ena
 pub const DNS: SectionKeys = SectionKeys { path: "dns", keys: &[key("listen"), key("from")] };
 
 /// `[metrics]`
-pub const METRICS: SectionKeys = SectionKeys { path: "metrics", keys: &[key("prefix")] };
+pub const METRICS: SectionKeys = SectionKeys { path: "metrics", keys: &[key("prefix"), key("http_labels")] };
 
 /// `[statsd]`
 pub const STATSD: SectionKeys =

@@ -26,7 +26,7 @@ pub use command::{Args, run};
 pub use document::flattened;
 #[cfg(feature = "statsd")]
 pub use exports::StatsdTags;
-pub use exports::{OtlpSettings, StatsdSettings, metric_prefix};
+pub use exports::{HttpLabels, MetricNames, OtlpSettings, StatsdSettings, metric_prefix};
 pub use file::load;
 pub use flags::Flags;
 pub use log::check_level;

@@ -45,6 +45,7 @@ const KINDS: &[(Kind, &[&str])] = &[
             "record.path",
             "dns.listen",
             "metrics.prefix",
+            "metrics.http_labels",
             "statsd.address",
             "statsd.prefix",
             "statsd.tags",

@@ -1,7 +1,7 @@
 //! The resolved settings of an agent, and every default in one place.
 
 use super::api::{ApiSettings, Restricted, in_the_clear};
-use super::exports::{OtlpSettings, StatsdSettings};
+use super::exports::{MetricNames, OtlpSettings, StatsdSettings};
 use super::flags::Flags;
 use super::services::Service;
 use crate::usage::usage;
@@ -44,8 +44,8 @@ pub struct Settings {
     pub own: Own,
     /// UDP and TCP address of the name server, if any.
     pub dns: Option<Restricted>,
-    /// What comes before the names of metrics that others use too.
-    pub metric_prefix: Option<String>,
+    /// How metrics are called at `/metrics`.
+    pub metrics: MetricNames,
     /// Metrics by StatsD, if they are told so.
     pub statsd: Option<StatsdSettings>,
     /// Metrics and traces by OTLP, likewise.
@@ -226,8 +226,8 @@ pub struct FileSettings {
     pub log: LogSettings,
     /// `[dns]`
     pub dns: Option<Restricted>,
-    /// `metrics.prefix`
-    pub metric_prefix: Option<String>,
+    /// `[metrics]`
+    pub metrics: MetricNames,
     /// `[statsd]`
     pub statsd: Option<StatsdSettings>,
     /// `[otlp]`
@@ -298,7 +298,7 @@ impl Settings {
             probe: file.probe,
             own: file.own,
             dns: file.dns,
-            metric_prefix: file.metric_prefix,
+            metrics: file.metrics,
             statsd: file.statsd,
             otlp: file.otlp,
             history_bytes: file.history_bytes,

@@ -1,6 +1,6 @@
 //! The dashboard for Grafana, made from a list of panels; every metric in it is one of the catalogue.
 
-use super::rules::prefixed_names;
+use super::rules::{For, PERCENT, expression};
 use serde_json::{Value, json};
 
 /// One panel: its title, its look, its unit, and what it shows, each with a legend.
@@ -203,15 +203,15 @@ const ROWS: &[(&str, &[Panel])] = &[
     ),
 ];
 
-/// The dashboard as Grafana takes it, for agents with that prefix of metrics.
-pub fn dashboard(prefix: Option<&str>) -> Value {
+/// The dashboard as Grafana takes it, for those agents.
+pub fn dashboard(of: &For) -> Value {
     let (mut panels, mut y) = (Vec::new(), 0);
     for (title, row) in ROWS {
         panels.push(json!({ "type": "row", "title": title, "collapsed": false, "gridPos": { "x": 0, "y": y, "w": 24, "h": 1 }, "panels": [] }));
         y += 1;
         for line in row.chunks(3) {
             for (column, panel) in line.iter().enumerate() {
-                panels.push(shown(panel, prefix, column * 8, y));
+                panels.push(shown(panel, of, column * 8, y));
             }
             y += 8;
         }
@@ -233,7 +233,7 @@ pub fn dashboard(prefix: Option<&str>) -> Value {
     })
 }
 
-fn shown((title, look, unit, targets): &Panel, prefix: Option<&str>, x: usize, y: usize) -> Value {
+fn shown((title, look, unit, targets): &Panel, of: &For, x: usize, y: usize) -> Value {
     let source = match look {
         Look::Logged => json!({ "type": "loki", "uid": "${logs}" }),
         Look::Time | Look::Stat | Look::Word | Look::Gauge => json!({ "type": "prometheus", "uid": "${datasource}" }),
@@ -251,11 +251,12 @@ fn shown((title, look, unit, targets): &Panel, prefix: Option<&str>, x: usize, y
     if *look == Look::Gauge {
         (defaults["min"], defaults["max"]) = (json!(0), json!(1));
     }
+    let title = title.replace(PERCENT, &of.objective.percent);
     let targets: Vec<_> = targets
         .iter()
         .zip(["A", "B", "C"])
         .map(|((expr, legend), id)| {
-            let expr = prefixed_names(expr, prefix);
+            let (expr, legend) = (expression(expr, of), expression(legend, of));
             json!({ "refId": id, "expr": expr, "legendFormat": legend, "datasource": source })
         })
         .collect();
@@ -275,7 +276,7 @@ mod tests {
     fn the_shipped_file_is_this_one() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../deploy/monitoring/grafana/dashboards/quorate-observability.json");
-        let wanted = format!("{:#}\n", dashboard(None));
+        let wanted = format!("{:#}\n", dashboard(&For::default()));
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, &wanted).unwrap();
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn panels_have_a_title_of_their_own_and_do_not_overlap() {
-        let dashboard = dashboard(None);
+        let dashboard = dashboard(&For::default());
         let panels = dashboard["panels"].as_array().unwrap();
         let titles: BTreeSet<_> = panels.iter().map(|panel| panel["title"].as_str().unwrap()).collect();
         let places: BTreeSet<_> = panels.iter().map(|panel| panel["gridPos"].to_string()).collect();
@@ -296,7 +297,7 @@ mod tests {
     /// What the guides show, each by the metric that it is made of here.
     #[test]
     fn the_guides_panels_are_there() {
-        let dashboard = dashboard(None);
+        let dashboard = dashboard(&For::default());
         let shown = |title: &str, metric: &str, kind: &str| {
             let panels = dashboard["panels"].as_array().unwrap();
             let panel = panels.iter().find(|panel| panel["title"] == title).unwrap_or_else(|| panic!("no {title}"));

@@ -1,16 +1,23 @@
 //! What the configuration puts on a page of metrics: a prefix for the names that others use too, such as `http_requests_total`, which makes it the
-//! page of one's own application; and on every series a label with the environment.
+//! page of one's own application; other labels of requests; and on every series a label with the environment.
+
+use crate::config::{HttpLabels, MetricNames};
+use std::borrow::Cow;
 
 /// Our own names, which no other application has.
 pub const OWN: &str = "quorate_";
 /// The label's name.
 pub const ENVIRONMENT: &str = "environment";
 
-/// Puts `prefix` and `_` before the names of a text in format 0.0.4 that are not ours alone, and `environment` on each series.
-pub fn named(text: String, prefix: Option<&str>, environment: Option<&str>) -> String {
-    if prefix.is_none() && environment.is_none() {
+/// The metrics of requests begin so.
+const REQUESTS: &str = "http_request";
+
+/// Puts the prefix and `_` before the names of a text in format 0.0.4 that are not ours alone, and `environment` on each series.
+pub fn named(text: String, names: &MetricNames, environment: Option<&str>) -> String {
+    if *names == MetricNames::default() && environment.is_none() {
         return text;
     }
+    let prefix = names.prefix.as_deref();
     let label = environment.map(|word| format!("{ENVIRONMENT}=\"{word}\""));
     let mut page = String::with_capacity(text.len() + text.len() / 3);
     for line in text.lines() {
@@ -23,9 +30,17 @@ pub fn named(text: String, prefix: Option<&str>, environment: Option<&str>) -> S
             page.push_str(prefix);
             page.push('_');
         }
+        let is_series = comment.is_empty();
+        let rest = match names.http_labels {
+            // What stands in these labels is a method, a template of a path and a number: nothing that looks like a label.
+            HttpLabels::Path if is_series && rest.starts_with(REQUESTS) => {
+                Cow::Owned(rest.replacen("route=\"", "path=\"", 1).replacen("status_code=\"", "status=\"", 1))
+            }
+            HttpLabels::Path | HttpLabels::Route => Cow::Borrowed(rest),
+        };
         match &label {
-            Some(label) if comment.is_empty() => labelled(rest, label, &mut page),
-            _ => page.push_str(rest),
+            Some(label) if is_series => labelled(&rest, label, &mut page),
+            _ => page.push_str(&rest),
         }
         page.push('\n');
     }
@@ -56,6 +71,10 @@ mod tests {
     use super::super::CATALOGUE;
     use super::*;
 
+    fn prefix(prefix: &str) -> MetricNames {
+        MetricNames { prefix: Some(prefix.to_owned()), ..MetricNames::default() }
+    }
+
     const TEXT: &str = "# HELP http_requests_total Requests to quorate_x.\n# TYPE http_requests_total counter\n\
                         http_requests_total{status_code=\"200\"} 3\n# TYPE quorate_ready gauge\nquorate_ready 1\n";
 
@@ -64,8 +83,8 @@ mod tests {
         let expected = "# HELP chatbot_http_requests_total Requests to quorate_x.\n\
                         # TYPE chatbot_http_requests_total counter\nchatbot_http_requests_total{status_code=\"200\"} 3\n\
                         # TYPE quorate_ready gauge\nquorate_ready 1\n";
-        assert_eq!(named(TEXT.to_owned(), Some("chatbot"), None), expected);
-        assert_eq!(named(TEXT.to_owned(), None, None), TEXT);
+        assert_eq!(named(TEXT.to_owned(), &prefix("chatbot"), None), expected);
+        assert_eq!(named(TEXT.to_owned(), &MetricNames::default(), None), TEXT);
     }
 
     #[test]
@@ -73,8 +92,8 @@ mod tests {
         let expected = "# HELP http_requests_total Requests to quorate_x.\n# TYPE http_requests_total counter\n\
                         http_requests_total{environment=\"production\",status_code=\"200\"} 3\n# TYPE quorate_ready gauge\n\
                         quorate_ready{environment=\"production\"} 1\n";
-        assert_eq!(named(TEXT.to_owned(), None, Some("production")), expected);
-        let both = named("a{b=\"x y{z\"} 1\nc{} 2\n".to_owned(), Some("p"), Some("dev"));
+        assert_eq!(named(TEXT.to_owned(), &MetricNames::default(), Some("production")), expected);
+        let both = named("a{b=\"x y{z\"} 1\nc{} 2\n".to_owned(), &prefix("p"), Some("dev"));
         assert_eq!(both, "p_a{environment=\"dev\",b=\"x y{z\"} 1\np_c{environment=\"dev\"} 2\n");
     }
 

@@ -1,20 +1,68 @@
 //! The shipped rules, dashboard and manifest, as they are and for a page of metrics with a prefix.
 
 use super::{CATALOGUE, Kind, OWN};
+use crate::config::HttpLabels;
 
 /// What Prometheus takes.
 const RULES: &str = include_str!("../../../deploy/monitoring/alerts.yml");
 /// How the series of a histogram end.
 const OF_HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
 
+/// The part that may fail without anything burning, as the shipped rules have it: the objective is 99.5 %.
+const BUDGET: &str = "0.005";
+/// The same for people.
+pub const PERCENT: &str = "99.5%";
+
+/// For whom rules and dashboards are printed.
+#[derive(Debug, Default, clap::Args)]
+pub struct For {
+    /// For agents with this `metrics.prefix`
+    #[arg(long, value_parser = crate::config::metric_prefix)]
+    pub prefix: Option<String>,
+    /// For agents with this `metrics.http_labels`
+    #[arg(long, value_enum, default_value_t)]
+    pub http_labels: HttpLabels,
+    /// The part of the time in which services are to be up; the alerts on burn rates follow from it
+    #[arg(long, default_value = "0.995", value_parser = objective)]
+    pub objective: Budget,
+}
+
+/// What an objective leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// In the words of an expression.
+    left: String,
+    /// The objective itself, for people.
+    pub percent: String,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: BUDGET.to_owned(), percent: PERCENT.to_owned() }
+    }
+}
+
+/// 1 less the objective, digit by digit: what is written must not be what a double makes of it.
+fn objective(text: &str) -> Result<Budget, String> {
+    let rule = || format!("{text:?} is no objective; use 0.9 to 0.999999, such as 0.999");
+    let digits = text.strip_prefix("0.").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let digits = digits.map(|digits| digits.trim_end_matches('0')).filter(|digits| (1..=6).contains(&digits.len()));
+    let digits = digits.filter(|digits| digits.starts_with('9')).ok_or_else(rule)?;
+    let (width, number) = (digits.len(), digits.parse::<u32>().map_err(|_| rule())?);
+    let left = 10_u32.pow(u32::try_from(width).map_err(|_| rule())?) - number;
+    let (whole, rest) = if width > 2 { digits.split_at(2) } else { (digits, "") };
+    let percent = if rest.is_empty() { format!("{whole:0<2}%") } else { format!("{whole}.{rest}%") };
+    Ok(Budget { left: format!("0.{left:0width$}"), percent })
+}
+
 /// The rules for Prometheus.
-pub fn rules(prefix: Option<&str>) -> String {
-    prefixed_names(RULES, prefix)
+pub fn rules(of: &For) -> String {
+    expression(RULES, of)
 }
 
 /// The same for the operator of Kubernetes.
-pub fn manifest(prefix: Option<&str>) -> String {
-    let rules = rules(prefix);
+pub fn manifest(of: &For) -> String {
+    let rules = rules(of);
     let groups = rules.split_once("groups:\n").map_or("", |(_, groups)| groups);
     let indented: String =
         groups.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
@@ -24,21 +72,25 @@ pub fn manifest(prefix: Option<&str>) -> String {
     )
 }
 
-/// A text of expressions with `prefix` and `_` before the names of metrics that have it at `/metrics`.
-pub fn prefixed_names(text: &str, prefix: Option<&str>) -> String {
-    let Some(prefix) = prefix else { return text.to_owned() };
-    let part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+/// A text of expressions in the names that these agents have at `/metrics`, and with their objective.
+pub fn expression(text: &str, of: &For) -> String {
+    let part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.');
     let mut whole = String::with_capacity(text.len() + text.len() / 16);
     let mut rest = text;
     while let Some(begin) = rest.find(part_of_name) {
         let end = rest[begin..].find(|c| !part_of_name(c)).map_or(rest.len(), |length| begin + length);
         let word = &rest[begin..end];
         whole.push_str(&rest[..begin]);
-        if has_prefix(word) {
+        if let Some(prefix) = of.prefix.as_ref().filter(|_| has_prefix(word)) {
             whole.push_str(prefix);
             whole.push('_');
         }
-        whole.push_str(word);
+        whole.push_str(match word {
+            "route" if of.http_labels == HttpLabels::Path => "path",
+            "labels.route" if of.http_labels == HttpLabels::Path => "labels.path",
+            BUDGET => &of.objective.left,
+            other => other,
+        });
         rest = &rest[end..];
     }
     whole.push_str(rest);
@@ -59,17 +111,49 @@ mod tests {
     use super::super::dashboard::dashboard;
     use super::super::named;
     use super::*;
+    use crate::config::MetricNames;
     use regex::Regex;
     use std::collections::BTreeSet;
     use std::path::Path;
+
+    fn prefixed(prefix: &str) -> For {
+        For { prefix: Some(prefix.to_owned()), ..For::default() }
+    }
+
+    #[test]
+    fn labels_and_objectives_can_be_others() {
+        let of = For { http_labels: HttpLabels::Path, objective: objective("0.999").unwrap(), ..For::default() };
+        let old = Regex::new(r"\broute\b[!=~),}]|0\.005").unwrap();
+        let new = Regex::new(r"\bpath\b[!=~),}]").unwrap();
+        for (what, text) in [("rules", rules(&of)), ("dashboard", dashboard(&of).to_string())] {
+            assert!(!old.is_match(&text), "{what}: {text}");
+            assert!(text.contains("0.001") && new.is_match(&text), "{what}");
+        }
+        assert!(rules(&of).contains("{{ $labels.path }}") && rules(&of).contains("14.4 * 0.001 and"));
+        assert!(dashboard(&of).to_string().contains("{{path}}"));
+        assert!(dashboard(&of).to_string().contains("(30d, 99.9% SLO)"));
+        assert_eq!(objective("0.995"), Ok(Budget::default()));
+        for (text, left, percent) in [
+            ("0.99", "0.01", "99%"),
+            ("0.9", "0.1", "90%"),
+            ("0.9990", "0.001", "99.9%"),
+            ("0.99995", "0.00005", "99.995%"),
+        ] {
+            let expected = Budget { left: left.to_owned(), percent: percent.to_owned() };
+            assert_eq!(objective(text), Ok(expected), "{text}");
+        }
+        for text in ["1", "0", "0.", "0.5", "99.9", "0.9999999", "-0.9", "0.9x"] {
+            assert!(objective(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_shipped_manifest_is_this_one() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/monitoring/kubernetes/prometheusrule.yaml");
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::write(&path, manifest(None)).unwrap();
+            std::fs::write(&path, manifest(&For::default())).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), manifest(None), "UPDATE_EXPECT=1 rewrites it");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), manifest(&For::default()), "UPDATE_EXPECT=1 rewrites it");
     }
 
     #[test]
@@ -78,23 +162,23 @@ mod tests {
                     api:http_requests_total - http_requests_totals + é sse_connections_active_sum";
         let expected = "sum(rate(p_http_requests_total{route=\"x\"}[5m])) / quorate_ready + p_http_request_duration_seconds_bucket - \
                         api:http_requests_total - http_requests_totals + é sse_connections_active_sum";
-        assert_eq!(prefixed_names(text, Some("p")), expected);
-        assert_eq!(prefixed_names(text, None), text);
+        assert_eq!(expression(text, &prefixed("p")), expected);
+        assert_eq!(expression(text, &For::default()), text);
     }
 
     /// With a prefix the rules and the dashboard ask for what is on the page, and for nothing that is not.
     #[test]
     fn what_is_asked_for_is_on_the_page() {
         let page: String = CATALOGUE.iter().map(|metric| format!("{} 1\n", metric.name)).collect();
-        let page = named(page, Some("chatbot"), None);
+        let page = named(page, &MetricNames { prefix: Some("chatbot".to_owned()), ..MetricNames::default() }, None);
         let on_page: BTreeSet<&str> = page.lines().filter_map(|line| line.split(' ').next()).collect();
         let word = Regex::new("[A-Za-z_:][A-Za-z0-9_:]*").unwrap();
         let without: BTreeSet<&str> =
             CATALOGUE.iter().map(|metric| metric.name).filter(|name| !name.starts_with(OWN)).collect();
         for (what, text) in [
-            ("rules", rules(Some("chatbot"))),
-            ("manifest", manifest(Some("chatbot"))),
-            ("dashboard", dashboard(Some("chatbot")).to_string()),
+            ("rules", rules(&prefixed("chatbot"))),
+            ("manifest", manifest(&prefixed("chatbot"))),
+            ("dashboard", dashboard(&prefixed("chatbot")).to_string()),
         ] {
             let mut prefixed = 0;
             for found in word.find_iter(&text).map(|found| found.as_str()) {
