@@ -216,6 +216,11 @@ pub const CATALOGUE: &[Described] = &[
         &[],
         "Comparisons with other agents put off, since enough had been begun.",
     ),
+    counter(
+        "quorate_engine_relays_spared_total",
+        &[],
+        "Batches left to gossip, since enough had been passed on at once.",
+    ),
     counter("quorate_engine_limits_hit_total", &[], "Times a named limit was hit."),
     gauge("quorate_engine_local_health", &[], "Lifeguard's local health, 0 (well) to 7."),
     gauge("quorate_engine_gossip_backlog", &[], "Batches and certificates still to be passed on."),

@@ -346,12 +346,28 @@ impl Truth {
     /// Does the mesh fall into parts without a doubt at every moment from `from` to `to`: whoever can reach another over others reaches it
     /// directly, too?
     pub fn split_clean(&self, from: SimTime, to: SimTime) -> bool {
-        self.moments(from, to).into_iter().all(|at| {
-            let awake: Vec<usize> = (0..self.agents()).filter(|agent| self.awake(*agent, at)).collect();
-            let side = |agent: usize| awake.iter().map(move |other| agent == *other || self.linked(agent, *other, at));
-            awake.iter().all(|a| awake.iter().all(|b| !self.linked(*a, *b, at) || side(*a).eq(side(*b))))
-                && awake.iter().all(|a| awake.iter().all(|b| self.cut(*a, *b, at) == self.cut(*b, *a, at)))
-        })
+        self.moments(from, to).into_iter().all(|at| self.clean(at))
+    }
+
+    fn clean(&self, at: SimTime) -> bool {
+        if !self.scenario.cuts.iter().any(|cut| cut.when.holds(at)) {
+            return true;
+        }
+        let awake: Vec<usize> = (0..self.agents()).filter(|agent| self.awake(*agent, at)).collect();
+        let side = |agent: usize| -> Vec<usize> {
+            awake.iter().copied().filter(|other| agent == *other || self.linked(agent, *other, at)).collect()
+        };
+        // Each side is looked at once, by the first of it: all others of it must see the same.
+        let mut seen = vec![false; self.agents()];
+        let whole = awake.iter().all(|agent| {
+            if seen[*agent] {
+                return true;
+            }
+            let members = side(*agent);
+            members.iter().for_each(|member| seen[*member] = true);
+            members.iter().all(|member| member == agent || side(*member) == members)
+        });
+        whole && awake.iter().all(|a| awake.iter().all(|b| self.cut(*a, *b, at) == self.cut(*b, *a, at)))
     }
 
     /// Did no process begin, end or stand still from `from` to `to`, and was none faulty?

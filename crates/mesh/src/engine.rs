@@ -376,7 +376,7 @@ impl Engine {
         }
         match packet {
             Packet::Swim(bytes) => self.receive_swim(from, &bytes),
-            Packet::Suspicions(suspicions) => self.receive_suspicions(suspicions),
+            Packet::Suspicions(suspicions) => self.receive_suspicions(from, suspicions),
             Packet::HeldFailed { counter } => self.swim.held_failed(self.now.mono, counter, &self.links),
             Packet::Push { batches, certificates } => self.receive_push(from, batches, certificates),
             Packet::Roots(roots) => self.receive_roots(from, roots),

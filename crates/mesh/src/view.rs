@@ -282,6 +282,8 @@ pub struct Stats {
     pub packets_refused: u64,
     /// Comparisons with other agents that were put off, since enough had been begun.
     pub syncs_spared: u64,
+    /// Batches left to gossip alone, since enough had been passed on at once in this second.
+    pub relays_spared: u64,
     /// Times a named limit was hit.
     pub limits_hit: u64,
     /// Batches and certificates still to be passed on.

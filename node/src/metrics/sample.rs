@@ -180,6 +180,7 @@ fn engine<F: Form>(sheet: &mut Sheet<F>, stats: &Stats) {
         ("quorate_engine_packets_malformed_total", stats.packets_malformed),
         ("quorate_engine_packets_refused_total", stats.packets_refused),
         ("quorate_engine_syncs_spared_total", stats.syncs_spared),
+        ("quorate_engine_relays_spared_total", stats.relays_spared),
         ("quorate_engine_limits_hit_total", stats.limits_hit),
         ("quorate_engine_local_health", u64::from(stats.local_health)),
     ];

@@ -29,10 +29,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn receive_suspicions(&mut self, suspicions: Vec<Suspicion>) {
+    pub(super) fn receive_suspicions(&mut self, from: AgentId, suspicions: Vec<Suspicion>) {
         for suspicion in suspicions.into_iter().take(limits::MAX_DECISIONS) {
             if suspicion.of == self.me() {
-                self.swim.refute(self.now.mono, suspicion, &self.links);
+                self.swim.refute(self.now.mono, from, suspicion, &self.links);
             } else if self.members.contains(&suspicion.by) && self.swim.hear_suspicion(self.now.mono, suspicion) {
                 let times = self.transmissions();
                 self.tell(News::Suspicion(suspicion), times);

@@ -18,7 +18,7 @@ impl Engine {
     /// Passes a batch on at once.
     pub(super) fn relay(&mut self, batch: &Arc<Batch>) {
         if !self.relayed.take(self.now.mono, MAX_PER_S) {
-            self.stats.limits_hit += 1;
+            self.stats.relays_spared += 1;
             return;
         }
         let others: Vec<_> = self.swim.active().filter(|agent| *agent != batch.owner).collect();

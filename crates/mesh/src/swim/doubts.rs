@@ -1,9 +1,9 @@
 //! Suspicions: our own, which turn into failures unless they are refuted in time, and what others say of the same agents.
 
 use super::{Swim, SwimId, SwimOutput};
-use foca::{Member, State};
+use foca::{Header, Member, Message, State};
 use quorate_core::{AgentId, Mono};
-use quorate_wire::Suspicion;
+use quorate_wire::{Suspicion, encode_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -72,12 +72,20 @@ impl Swim {
         Some(Suspicion { by: self.foca.identity().agent, of: agent, counter: doubt.counter, incarnation })
     }
 
-    /// Others suspect this agent: it says that it lives.
-    pub fn refute(&mut self, now: Mono, suspicion: Suspicion, links: &BTreeSet<AgentId>) {
+    /// Others suspect this agent: it says that it lives. Who told it of a suspicion of its own is answered as well: the refutation may be an old one,
+    /// which has missed it and which nobody tells any more.
+    pub fn refute(&mut self, now: Mono, from: AgentId, suspicion: Suspicion, links: &BTreeSet<AgentId>) {
         let me = *self.foca.identity();
-        if suspicion.of == me.agent && suspicion.counter == me.counter {
-            let suspect = Member::new(me, suspicion.incarnation, State::Suspect);
-            self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(suspect), true, sink));
+        if suspicion.of != me.agent || suspicion.counter != me.counter {
+            return;
+        }
+        let suspect = Member::new(me, suspicion.incarnation, State::Suspect);
+        self.drive(now, links, |foca, sink| foca.apply_many(std::iter::once(suspect), true, sink));
+        let counter = self.active.get(&from).filter(|_| suspicion.by == from);
+        if let Some(dst) = counter.map(|counter| SwimId { agent: from, counter: *counter }) {
+            // Whatever the library sends says under which incarnation its sender lives; this says nothing else.
+            let header = Header { src: me, src_incarnation: self.incarnation, dst, message: Message::<SwimId>::Gossip };
+            self.outputs.push(SwimOutput::Send { to: from, bytes: encode_value(&header) });
         }
     }
 
