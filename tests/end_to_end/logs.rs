@@ -182,3 +182,31 @@ fn the_environment_stands_in_every_line_and_series() {
         assert!(series.all(|line| line.contains("{environment=\"production\"")), "{page}");
     }
 }
+
+/// What a check sends may be secret, and so may be what comes back.
+#[test]
+fn what_probes_send_and_hear_is_not_logged() {
+    let folder = folder();
+    let target = quorate_tests::Target::start("http", &Host::loopback(), folder.path());
+    let log = folder.path().join("quorate.log");
+    let (address, log_file) = (target.address(), log.display());
+    let section = format!(
+        "[log]\nlevel = \"debug\"\naccess = true\nfile = \"{log_file}\"\n[[service]]\nname = \"web\"\n[[service.instance]]\n\
+         address = \"{address}\"\n[service.check]\nmethod = \"POST\"\nheaders = {{ X-Key = \"hush-header\" }}\nbody = \"hush-body\"\n\
+         expected_status_codes = [299]\nperiod = \"1s\"\ntimeout = \"500ms\"\ninitial_delay = \"0s\""
+    );
+    let mut agent = Agent::new(&AgentSetup::new("alone", Host::loopback()).api(&section), folder.path());
+    let token = agent.init();
+    agent.start();
+    agent.await_ready();
+    let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("its probes fail, and that is logged", Duration::from_secs(30), || {
+        if logged().contains("to=down") { Ok(()) } else { Err(logged()) }
+    });
+    ask(agent.api, "/v1/instances", "by-hand-4");
+    let text = logged() + &agent.log();
+    assert!(text.contains("DEBUG") && text.contains("by-hand-4"), "{text}");
+    for secret in ["hush-header", "hush-body", token.as_str()] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}

@@ -53,6 +53,9 @@ async fn health_has_the_form_that_is_asked_for() {
     assert_eq!((answer.status, answer.service_id.as_str()), (HealthJsonStatus::Warn, "0000000000000001"));
     assert_eq!(answer.checks["engine:responseTime"][0].observed_unit.as_deref(), Some("ms"));
     assert!(answer.output.contains("caught up"), "{}", answer.output);
+    fixture.published.replace(view());
+    let well: AgentHealthAnswer = get(api, "/health", 200).await;
+    assert_eq!((well.status, well.checks["mesh"]), (AgentHealthStatus::Ok, AgentHealthStatus::Ok));
     // As Prometheus asks, whose scrape may point here.
     let prometheus =
         "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";

@@ -64,7 +64,11 @@ pub async fn queue(
 }
 
 fn probes(service: &Service) -> QueueAnswer {
-    let stats: ProbeStats = service.0.prober.stats();
+    told(&service.0.prober.stats(), service.0.metrics.average_job_time())
+}
+
+/// The queue of probes under the guide's names.
+fn told(stats: &ProbeStats, average_job: Option<Duration>) -> QueueAnswer {
     let waited = u32::try_from(stats.waited).unwrap_or(u32::MAX);
     let average_wait = (waited > 0).then(|| stats.waited_total / waited);
     let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
@@ -75,7 +79,7 @@ fn probes(service: &Service) -> QueueAnswer {
         queue_size: stats.waiting,
         pending_requests: stats.in_flight,
         average_wait_time: average_wait.map(milliseconds),
-        average_execution_time: service.0.metrics.average_job_time().map(milliseconds),
+        average_execution_time: average_job.map(milliseconds),
     };
     QueueAnswer { health: if stats.waiting == 0 { QueueHealth::Healthy } else { QueueHealth::Degraded }, metrics }
 }
@@ -96,4 +100,35 @@ pub async fn caches(State(service): State<Service>) -> Json<CachesAnswer> {
         dns: cache((stats.dns_cache_hits, stats.dns_lookups)),
         answers: cache(service.0.kept.hits_and_misses()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_told_in_the_guides_numbers() {
+        let waited_total = Duration::from_millis(9);
+        let stats = ProbeStats {
+            passed: 5,
+            failed: 3,
+            in_flight: 2,
+            waiting: 4,
+            waited: 6,
+            waited_total,
+            ..ProbeStats::default()
+        };
+        let busy = serde_json::to_value(told(&stats, Some(Duration::from_micros(2500)))).unwrap();
+        let expected = serde_json::json!({
+            "health": "degraded",
+            "metrics": { "totalRequests": 14, "completedRequests": 5, "failedRequests": 3, "queueSize": 4, "pendingRequests": 2,
+                         "averageWaitTime": 1.5, "averageExecutionTime": 2.5 },
+        });
+        assert_eq!(busy, expected);
+        let idle = serde_json::to_value(told(&ProbeStats::default(), None)).unwrap();
+        assert_eq!(
+            (&idle["health"], &idle["metrics"]["averageWaitTime"]),
+            (&"healthy".into(), &serde_json::Value::Null)
+        );
+    }
 }

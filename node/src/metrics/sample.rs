@@ -252,3 +252,28 @@ fn transport<F: Form>(sheet: &mut Sheet<F>, metrics: &TransportMetrics) {
 fn is_stream_refusal(name: &str) -> bool {
     matches!(name, "refused_oversize_message" | "refused_stream")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::Phase;
+
+    #[test]
+    fn the_prober_is_told_as_it_is() {
+        let failures_by_phase = vec![(Phase::Connect, 7)];
+        let waited_total = Duration::from_millis(1500);
+        let stats = ProbeStats { in_flight: 3, waiting: 2, waited_total, failures_by_phase, ..ProbeStats::default() };
+        let mut sheet = TextSheet::new();
+        prober(&mut sheet, &stats);
+        let text = sheet.text(&prometheus::Registry::new()).unwrap();
+        for line in [
+            "queue_jobs_active{queue=\"probes\"} 3\n",
+            "quorate_probes_running 3\n",
+            "quorate_probes_waiting 2\n",
+            "quorate_probe_wait_seconds_total 1.5\n",
+            "quorate_probe_failures_total{phase=\"connect\"} 7\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+}
