@@ -270,7 +270,9 @@ impl World {
                 }
             }
             Action::Restart(agent, disk) => {
-                if self.hosts[agent].process.is_none() && !self.hosts[agent].left && self.hosts[agent].run > 0 {
+                let lost = self.truth.scenario.lost(agent, now);
+                if self.hosts[agent].process.is_none() && !self.hosts[agent].left && self.hosts[agent].run > 0 && !lost
+                {
                     self.start(agent, disk);
                     if disk == Disk::Lose || !self.hosts[agent].remembers() {
                         self.contact_some(agent);

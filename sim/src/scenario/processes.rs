@@ -68,6 +68,12 @@ impl Scenario {
             || self.drifts.iter().any(|(who, when)| *who == agent && when.meets(from, to))
     }
 
+    /// Is the host of `agent` dark at `at`, never to come back?
+    pub fn lost(&self, agent: usize, at: SimTime) -> bool {
+        let dark = |crash: &super::Crash| crash.agent == agent && crash.when.to == SimTime::NEVER;
+        self.crashes.iter().any(|crash| dark(crash) && crash.when.holds(at))
+    }
+
     /// Does a clone of `agent` run at any moment from `from` to `to`? Then where the agent is and what it reaches is not one thing.
     pub fn doubled(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
         self.doubles.iter().any(|double| double.agent == agent && double.when.meets(from, to))
