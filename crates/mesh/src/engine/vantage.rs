@@ -366,7 +366,8 @@ impl Engine {
 
     pub(super) fn watch_quorate(&mut self) {
         let quorate = self.quorate();
-        if !self.roll.vouched && self.roll.last.is_none() && self.caught_up() && self.roster.majority(self.reached) {
+        let ready = self.caught_up() && self.stands_by_epoch() && self.roster.majority(self.reached);
+        if !self.roll.vouched && self.roll.last.is_none() && ready {
             self.call_roll();
         }
         if quorate == self.was_quorate {
