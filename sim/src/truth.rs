@@ -12,7 +12,7 @@ use crate::rosters::Rosters;
 use crate::scenario::{Interval, Scenario};
 use crate::time::SimTime;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -308,10 +308,15 @@ impl Truth {
             && self.moments(from, to).into_iter().all(apart)
     }
 
-    /// Was there anyone within reach of `a` at `then` and of `b` at `later`? Then both may have been on the greater side, one after the other.
-    pub fn handed_over(&self, (a, then): (usize, SimTime), (b, later): (usize, SimTime)) -> bool {
-        let (of_a, of_b) = (self.heard_by(a, then), self.heard_by(b, later));
-        of_a.into_iter().zip(of_b).any(|(by_a, by_b)| by_a && by_b)
+    /// Was there anyone within reach of `a` in the time `span` before `then`, and of `b` in that before `later`? Then both may have been on the greater
+    /// side, one after the other.
+    pub fn handed_over(&self, (a, then): (usize, SimTime), (b, later): (usize, SimTime), span: Duration) -> bool {
+        let reached = |agent: usize, to: SimTime| -> BTreeSet<usize> {
+            let moments = self.moments(to.minus(span), to).into_iter();
+            let hearing = moments.flat_map(|at| self.heard_by(agent, at).into_iter().enumerate());
+            hearing.filter(|(_, hears)| *hears).map(|(other, _)| other).collect()
+        };
+        !reached(a, then).is_disjoint(&reached(b, later))
     }
 
     /// Who may hear `agent` at `at`, over any number of hops.

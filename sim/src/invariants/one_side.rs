@@ -52,7 +52,7 @@ impl OneSide {
                 let (first, last) = if at < *then { (here, there) } else { (there, here) };
                 last.1.since(first.1) <= TOGETHER
                     && truth.apart_throughout(signer, *other, first.1.minus(APART), last.1)
-                    && !truth.handed_over(first, last)
+                    && !truth.handed_over(first, last, TOGETHER)
             });
             if let Some((other, then)) = elsewhere {
                 let names = (truth.scenario.agent_name(signer), truth.scenario.agent_name(*other));
