@@ -366,8 +366,8 @@ impl Engine {
 
     pub(super) fn watch_quorate(&mut self) {
         let quorate = self.quorate();
-        let ready = self.caught_up() && self.stands_by_epoch() && self.roster.majority(self.reached);
-        if !self.roll.vouched && self.roll.last.is_none() && ready {
+        let due = !self.roll.vouched && self.roll.last.is_none();
+        if due && self.caught_up() && self.stands_by_epoch() && self.roster.majority(self.reached) {
             self.call_roll();
         }
         if quorate == self.was_quorate {
