@@ -34,7 +34,7 @@ pub use instance::{
 
 pub use report::{
     IncidentAnswer, InstanceReport, MeasurementAnswer, MeasurementsAnswer, MetricType, ObserverReport, ReportAnswer,
-    SampleAnswer,
+    SampleAnswer, SloAnswer,
 };
 
 use quorate_core::{AgentId, Class, InstanceId, ServiceName, Verdict, Zone};

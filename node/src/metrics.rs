@@ -91,6 +91,11 @@ pub const CATALOGUE: &[Described] = &[
     gauge("quorate_instances_stale", &[], "Instances whose verdict too few observers can confirm."),
     gauge("quorate_instances_flapping", &[], "Instances whose verdict changes too often."),
     gauge("quorate_instance_up", INSTANCE, "1 for up or degraded, 0 otherwise; instances this agent is home to."),
+    gauge(
+        "quorate_service_objective_ratio",
+        &["service"],
+        "The part of the time in which the service is to be up; services with an instance here.",
+    ),
     gauge("quorate_instance_stale", INSTANCE, "1 while the verdict is stale; instances this agent is home to."),
     gauge("quorate_instance_term", INSTANCE, "The number of the verdict; instances this agent is home to."),
     counter("quorate_events_total", &["type"], "Events of this agent by type."),

@@ -118,7 +118,8 @@ fn read_token(path: &Path) -> anyhow::Result<ApiToken> {
 
 /// Notes in the audit log what this user did.
 fn note(dir: &Path, action: &str, id: &str) -> anyhow::Result<()> {
-    let audit = Audit::open(dir).with_context(|| format!("the audit log in {} cannot be written", dir.display()))?;
+    let audit =
+        Audit::open(dir, None).with_context(|| format!("the audit log in {} cannot be written", dir.display()))?;
     let by = By::User(nix::unistd::Uid::current().as_raw());
     audit.note(&Change { action, target: id, by, status: None, request_id: None });
     Ok(())

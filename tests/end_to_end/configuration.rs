@@ -102,9 +102,11 @@ fn scene(target: &Target) -> Scene {
     Scene { agent, api, files, token, _folder: folder }
 }
 
+/// With an objective of its own unless it is `web`.
 fn write_service(files: &Path, name: &str, target: &Target) {
+    let slo = if name == "web" { "" } else { "slo: {objective: 0.9995}\n    " };
     let text = format!(
-        "service:\n  - name: {name}\n    check: {{period: 1s, timeout: 500ms, initial_delay: 0s, path: /}}\n    \
+        "service:\n  - name: {name}\n    {slo}check: {{period: 1s, timeout: 500ms, initial_delay: 0s, path: /}}\n    \
          instance: [{{address: '{}'}}]\n",
         target.address()
     );
@@ -125,7 +127,12 @@ impl Scene {
     }
 
     fn reload(&self) -> Finished {
-        let mut all: Vec<OsString> = vec![agent_binary().into(), "reload".into()];
+        self.ask(&["reload"])
+    }
+
+    fn ask(&self, command: &[&str]) -> Finished {
+        let mut all: Vec<OsString> = vec![agent_binary().into()];
+        all.extend(command.iter().map(OsString::from));
         all.extend([
             "--addr".into(),
             self.api.to_string().into(),
@@ -144,6 +151,7 @@ fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
     let target = Target::start("http", &Host::loopback(), targets.path());
     let scene = scene(&target);
     assert_eq!(scene.services(), ["web"]);
+    assert_eq!(scene.metric("quorate_service_objective_ratio{service=\"web\"}"), "0.995");
     write_service(&scene.files, "shop", &target);
     scene.agent.signal(Signal::SIGHUP);
     eventually("SIGHUP brings the other service", Duration::from_secs(10), || {
@@ -151,6 +159,9 @@ fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
         if services == ["shop"] { Ok(()) } else { Err(format!("{services:?}")) }
     });
     assert_eq!(scene.metric(SUCCESSFUL), "1");
+    assert_eq!(scene.metric("quorate_service_objective_ratio{service=\"shop\"}"), "0.9995");
+    let report = scene.ask(&["report", "shop"]).success();
+    assert!(report.contains("  objective  99.95 %   ("), "{report}");
 
     let services = scene.files.join("20-services.yaml");
     let good = std::fs::read_to_string(&services).expect("a file");

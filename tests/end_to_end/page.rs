@@ -30,13 +30,17 @@ fn the_page_follows_the_mesh() {
     let mut target = Target::start("http", &host, folder.path());
     let id = instance_id("web", &target);
     let setups: Vec<_> = (0..3).map(|n| AgentSetup::new(format!("agent-{n}"), host.clone())).collect();
-    let setups = [setups[0].clone().serving("web", &target), setups[1].clone(), setups[2].clone()];
+    let setups = [
+        setups[0].clone().serving("web", &target).agent("environment = \"staging\""),
+        setups[1].clone(),
+        setups[2].clone(),
+    ];
     let mut mesh = Mesh::start(&setups, folder);
     mesh.await_verdict(&id, "up", Duration::from_secs(20));
     let page = format!("http://{}/", mesh.agents[0].api);
 
     browser.open(&page, DESK, false);
-    shows(&mut browser, &["Overview", "web", "1 up", "3 of 3 agents alive; quorate"]);
+    shows(&mut browser, &["staging", "Overview", "web", "1 up", "3 of 3 agents alive; quorate"]);
     assert_eq!(browser.evaluate("document.getElementById('banner').hidden"), Ok(true.into()));
     browser.screenshot(&picture("overview"));
     browser.evaluate("window.loaded = 'once'").expect("a mark");
@@ -75,6 +79,10 @@ fn the_page_follows_the_mesh() {
     assert_eq!(browser.evaluate(fits), Ok(true.into()), "wider than a phone");
     browser.screenshot(&picture("events-phone-dark"));
     browser.open(&page, PHONE, true);
+    shows(&mut browser, &["Overview", "1 down"]);
+    browser.evaluate("location.hash = '#/instance/%zz'").expect("a mistyped page");
+    shows(&mut browser, &["Not found", "%zz"]);
+    browser.evaluate("location.hash = '#/'").expect("the first page");
     shows(&mut browser, &["Overview", "1 down"]);
     assert_eq!(browser.evaluate(fits), Ok(true.into()), "wider than a phone");
     browser.screenshot(&picture("overview-phone-dark"));

@@ -43,28 +43,31 @@ pub enum By<'a> {
 
 /// The log of one data directory.
 #[derive(Debug, Clone)]
-pub struct Audit(Rotated);
+pub struct Audit {
+    file: Rotated,
+    environment: Option<String>,
+}
 
 impl Audit {
-    /// Goes on with the log in `dir`.
+    /// Goes on with the log in `dir`, of an agent in this environment where that is known.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        Rotated::open(&dir.join(FILE), MAX_BYTES, MAX_FILES).map(Self)
+    pub fn open(dir: &Path, environment: Option<String>) -> io::Result<Self> {
+        Ok(Self { file: Rotated::open(&dir.join(FILE), MAX_BYTES, MAX_FILES)?, environment })
     }
 
     /// Notes a change, here and in the agent's own log.
     pub fn note(&self, change: &Change<'_>) {
-        let line = line(change);
+        let line = line(change, self.environment.as_deref());
         tracing::info!(target: "quorate::audit", change = %line, "change");
-        if let Err(error) = self.0.line(format!("{line}\n").as_bytes()) {
+        if let Err(error) = self.file.line(format!("{line}\n").as_bytes()) {
             tracing::error!(%error, "a change could not be noted in the audit log");
         }
     }
 }
 
-fn line(change: &Change<'_>) -> Value {
+fn line(change: &Change<'_>, environment: Option<&str>) -> Value {
     let by = match &change.by {
         By::Caller(Caller::Token { id, name, scope }, address) => {
             json!({ "token": id, "name": name, "scope": scope.as_str(), "address": address })
@@ -73,10 +76,14 @@ fn line(change: &Change<'_>) -> Value {
         By::User(uid) => json!({ "uid": uid }),
         By::Signal => json!({ "signal": "SIGHUP" }),
     };
-    json!({
+    let mut line = json!({
         "time": time(wall()), "action": change.action, "target": change.target, "by": by, "status": change.status,
         "request_id": change.request_id,
-    })
+    });
+    if let Some(environment) = environment {
+        line["environment"] = json!(environment);
+    }
+    line
 }
 
 #[cfg(test)]
@@ -87,7 +94,7 @@ mod tests {
     #[test]
     fn who_did_what() {
         let dir = tempfile::tempdir().unwrap();
-        let audit = Audit::open(dir.path()).unwrap();
+        let audit = Audit::open(dir.path(), Some("production".to_owned())).unwrap();
         let caller = Caller::Token { id: "a1".to_owned(), name: "ci\n".to_owned(), scope: Scope::Operate };
         let address = Some("10.0.0.1".parse().unwrap());
         let by = By::Caller(&caller, address);
@@ -102,6 +109,7 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line["environment"] == "production"), "{text}");
         let by = json!({ "token": "a1", "name": "ci\n", "scope": "operate", "address": "10.0.0.1" });
         assert_eq!((&lines[0]["by"], &lines[0]["status"], &lines[0]["request_id"]), (&by, &json!(200), &json!("r-1")));
         assert_eq!((&lines[1]["by"]["uid"], &lines[1]["action"]), (&json!(1000), &json!("token_revoke")));

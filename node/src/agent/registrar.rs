@@ -4,9 +4,9 @@
 use super::clock::wall;
 use super::drive::Ask;
 use super::store::replace;
-use crate::config::MAX_INSTANCES;
+use crate::config::{Configured, MAX_INSTANCES, Objective, Requested};
 use anyhow::Context;
-use quorate_core::{InstanceId, Intent, Registration, UnixMs};
+use quorate_core::{InstanceId, Intent, Registration, ServiceName, UnixMs};
 use quorate_mesh::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +26,9 @@ const TURN: Duration = Duration::from_secs(1);
 pub struct Registered {
     /// As the mesh knows it.
     pub registration: Registration,
+    /// The objective of its service, where it was stated.
+    #[serde(default)]
+    pub objective: Option<Objective>,
     /// The token that registered it.
     pub owner: String,
     /// It is withdrawn when it is not registered again for so long, milliseconds.
@@ -43,7 +46,7 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct State {
-    configured: Vec<Registration>,
+    configured: Configured,
     kept: Kept,
 }
 
@@ -75,7 +78,7 @@ impl Registrar {
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn load(dir: &Path, configured: Vec<Registration>) -> anyhow::Result<Self> {
+    pub fn load(dir: &Path, configured: Configured) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
         let mut kept: Kept = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
@@ -87,14 +90,18 @@ impl Registrar {
         let now = wall().0;
         kept.registered.values_mut().for_each(|registered| registered.renewed_unix_ms = now);
         // The configuration goes first.
-        let is_configured = |id: &str| configured.iter().any(|registration| registration.instance.as_str() == id);
-        kept.registered.retain(|id, _| !is_configured(id));
+        kept.registered.retain(|id, _| !is_configured(&configured, id));
         Ok(Self { path, state: Mutex::new(State { configured, kept }), asks: OnceLock::new() })
     }
 
     /// All of them, as the mesh is to know them.
     pub fn registrations(&self) -> Vec<Registration> {
         self.lock().registrations()
+    }
+
+    /// What each service with an instance here is held to: the strictest of what was stated, or the default.
+    pub fn objectives(&self) -> BTreeMap<ServiceName, Objective> {
+        self.lock().objectives()
     }
 
     /// Was this registered by the API, so that whoever has a token aims this agent?
@@ -120,15 +127,11 @@ impl Registrar {
     ///
     /// # Errors
     /// See [`NotDone`].
-    pub async fn register(
-        &self,
-        registration: Registration,
-        (owner, operator): (&str, bool),
-        ttl: Option<Duration>,
-    ) -> Result<(), NotDone> {
+    pub async fn register(&self, requested: Requested, (owner, operator): (&str, bool)) -> Result<(), NotDone> {
+        let Requested { registration, objective, ttl } = requested;
         let id = registration.instance.to_string();
         self.change(|state| {
-            if state.configured.iter().any(|known| known.instance == registration.instance) {
+            if is_configured(&state.configured, &id) {
                 return Err(NotDone::Configured);
             }
             match state.kept.registered.get(&id) {
@@ -137,13 +140,14 @@ impl Registrar {
                 None if state.kept.registered.len() >= MAX_REGISTERED => {
                     return Err(NotDone::TooMany(MAX_REGISTERED));
                 }
-                None if state.configured.len() + state.kept.registered.len() >= MAX_INSTANCES => {
+                None if state.configured.registrations.len() + state.kept.registered.len() >= MAX_INSTANCES => {
                     return Err(NotDone::TooMany(MAX_INSTANCES));
                 }
                 None => {}
             }
             let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-            let registered = Registered { registration, owner: owner.to_owned(), ttl_ms, renewed_unix_ms: wall().0 };
+            let renewed_unix_ms = wall().0;
+            let registered = Registered { registration, objective, owner: owner.to_owned(), ttl_ms, renewed_unix_ms };
             state.kept.registered.insert(id, registered);
             Ok(())
         })
@@ -156,7 +160,7 @@ impl Registrar {
     /// See [`NotDone`].
     pub async fn withdraw(&self, id: &InstanceId, (owner, operator): (&str, bool)) -> Result<(), NotDone> {
         self.change(|state| {
-            if state.configured.iter().any(|known| known.instance == *id) {
+            if is_configured(&state.configured, id.as_str()) {
                 return Err(NotDone::Configured);
             }
             let known = state.kept.registered.get(id.as_str()).ok_or(NotDone::NotHere)?;
@@ -174,12 +178,11 @@ impl Registrar {
     ///
     /// # Errors
     /// See [`NotDone`].
-    pub async fn configure(&self, configured: Vec<Registration>) -> Result<(), NotDone> {
+    pub async fn configure(&self, configured: Configured) -> Result<(), NotDone> {
         self.change(|state| {
-            let is_configured = |id: &str| configured.iter().any(|known| known.instance.as_str() == id);
-            state.kept.registered.retain(|id, _| !is_configured(id));
+            state.kept.registered.retain(|id, _| !is_configured(&configured, id));
             let registered = &state.kept.registered;
-            state.kept.intents.retain(|id, _| is_configured(id) || registered.contains_key(id));
+            state.kept.intents.retain(|id, _| is_configured(&configured, id) || registered.contains_key(id));
             state.configured = configured;
             Ok(())
         })
@@ -255,7 +258,23 @@ impl Registrar {
     }
 }
 
+fn is_configured(configured: &Configured, id: &str) -> bool {
+    configured.registrations.iter().any(|registration| registration.instance.as_str() == id)
+}
+
 impl State {
+    fn objectives(&self) -> BTreeMap<ServiceName, Objective> {
+        let registered = || self.kept.registered.values();
+        let here = self.configured.registrations.iter().chain(registered().map(|one| &one.registration));
+        let mut objectives: BTreeMap<_, _> = here.map(|registration| (registration.service.clone(), None)).collect();
+        let said = registered().filter_map(|one| Some((&one.registration.service, one.objective?)));
+        for (service, objective) in self.configured.objectives.iter().map(|(service, one)| (service, *one)).chain(said)
+        {
+            objectives.entry(service.clone()).and_modify(|known| *known = (*known).max(Some(objective)));
+        }
+        objectives.into_iter().map(|(service, stated)| (service, stated.unwrap_or_default())).collect()
+    }
+
     fn registrations(&self) -> Vec<Registration> {
         let registered = self.kept.registered.values().map(|registered| &registered.registration);
         let with_intent = |registration: &Registration| {
@@ -263,7 +282,7 @@ impl State {
             registration.placement.intent = self.kept.intents.get(registration.instance.as_str()).cloned();
             registration
         };
-        self.configured.iter().chain(registered).map(with_intent).collect()
+        self.configured.registrations.iter().chain(registered).map(with_intent).collect()
     }
 }
 
@@ -284,6 +303,14 @@ mod tests {
         }
     }
 
+    fn requested(id: &str) -> Requested {
+        Requested { registration: registration(id), objective: None, ttl: None }
+    }
+
+    fn configured(ids: &[&str]) -> Configured {
+        Configured { registrations: ids.iter().map(|id| registration(id)).collect(), ..Configured::default() }
+    }
+
     fn intent(until: Option<UnixMs>) -> Intent {
         Intent { kind: IntentKind::Draining, owner: "ann".into(), reason: String::new(), since: UnixMs(1), until }
     }
@@ -295,8 +322,8 @@ mod tests {
     #[tokio::test]
     async fn who_owns_what() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), vec![registration("web@1")]).unwrap();
-        let register = |id: &str, by: (&'static str, bool)| registrar.register(registration(id), by, None);
+        let registrar = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+        let register = |id: &str, by: (&'static str, bool)| registrar.register(requested(id), by);
         assert!(matches!(register("web@1", ("a", true)).await, Err(NotDone::Configured)));
         register("web@2", ("a", false)).await.unwrap();
         register("web@2", ("a", false)).await.unwrap();
@@ -312,39 +339,63 @@ mod tests {
     #[tokio::test]
     async fn what_was_registered_outlives_the_process_and_the_configuration_goes_first() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), vec![registration("web@1")]).unwrap();
-        registrar.register(registration("web@2"), ("a", false), None).await.unwrap();
+        let registrar = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+        registrar.register(requested("web@2"), ("a", false)).await.unwrap();
         registrar.want(&InstanceId::new("web@1").unwrap(), Some(intent(None))).await.unwrap();
-        let again = Registrar::load(dir.path(), vec![registration("web@1")]).unwrap();
+        let again = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
         assert_eq!(ids(&again), ["web@1", "web@2"]);
         assert_eq!(again.registrations()[0].placement.intent, Some(intent(None)));
-        let other = Registrar::load(dir.path(), vec![registration("web@2")]).unwrap();
+        let other = Registrar::load(dir.path(), configured(&["web@2"])).unwrap();
         assert_eq!(ids(&other), ["web@2"]);
         std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(Registrar::load(dir.path(), Vec::new()).unwrap_err().to_string().contains("is damaged"));
+        assert!(Registrar::load(dir.path(), Configured::default()).unwrap_err().to_string().contains("is damaged"));
+    }
+
+    #[tokio::test]
+    async fn the_strictest_objective_that_is_stated_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let objective = |ratio: &str| Some(serde_json::from_str::<Objective>(ratio).unwrap());
+        let mut file = configured(&["web@1"]);
+        file.objectives.insert(ServiceName::new("web").unwrap(), objective("990000").unwrap());
+        let registrar = Registrar::load(dir.path(), file).unwrap();
+        let held = |registrar: &Registrar| registrar.objectives().values().map(|one| one.ratio()).collect::<Vec<_>>();
+        assert_eq!(held(&registrar), [0.99], "also below the default");
+        for (stated, expected) in [(objective("999000"), 0.999), (objective("950000"), 0.99), (None, 0.99)] {
+            let requested = Requested { objective: stated, ..requested("web@2") };
+            registrar.register(requested, ("a", false)).await.unwrap();
+            assert_eq!(held(&registrar), [expected]);
+            let again = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+            assert_eq!(held(&again), [stated.unwrap_or_default().ratio()], "what was registered outlives the process");
+        }
+        registrar.configure(configured(&["web@1"])).await.unwrap();
+        assert_eq!(held(&registrar), [0.995]);
+        registrar.configure(Configured::default()).await.unwrap();
+        registrar.withdraw(&InstanceId::new("web@2").unwrap(), ("a", false)).await.unwrap();
+        assert!(held(&registrar).is_empty(), "only of what has an instance here");
     }
 
     #[tokio::test]
     async fn another_configuration_keeps_what_operators_want() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), vec![registration("web@1"), registration("web@2")]).unwrap();
+        let registrar = Registrar::load(dir.path(), configured(&["web@1", "web@2"])).unwrap();
         registrar.want(&InstanceId::new("web@1").unwrap(), Some(intent(None))).await.unwrap();
         registrar.want(&InstanceId::new("web@2").unwrap(), Some(intent(None))).await.unwrap();
-        registrar.configure(vec![registration("web@1"), registration("web@3")]).await.unwrap();
+        registrar.configure(configured(&["web@1", "web@3"])).await.unwrap();
         let found = registrar.registrations();
         assert_eq!(ids(&registrar), ["web@1", "web@3"]);
         assert!(found[0].placement.intent.is_some() && found[1].placement.intent.is_none());
-        registrar.configure(vec![registration("web@2")]).await.unwrap();
+        registrar.configure(configured(&["web@2"])).await.unwrap();
         assert!(registrar.registrations()[0].placement.intent.is_none(), "it went with its instance");
     }
 
     #[tokio::test]
     async fn what_is_over_is_taken_back_and_the_engine_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Arc::new(Registrar::load(dir.path(), vec![registration("web@1")]).unwrap());
+        let registrar = Arc::new(Registrar::load(dir.path(), configured(&["web@1"])).unwrap());
         let (asks, mut asked) = mpsc::channel(8);
         registrar.asks.set(asks).unwrap();
-        registrar.register(registration("web@2"), ("a", false), Some(Duration::from_secs(30))).await.unwrap();
+        let ttl = Some(Duration::from_secs(30));
+        registrar.register(Requested { ttl, ..requested("web@2") }, ("a", false)).await.unwrap();
         let now = wall();
         let until = UnixMs(now.0 + 10_000);
         registrar.want(&InstanceId::new("web@1").unwrap(), Some(intent(Some(until)))).await.unwrap();
@@ -363,15 +414,15 @@ mod tests {
     #[tokio::test]
     async fn there_is_a_most_and_what_cannot_be_stored_is_not_done() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), Vec::new()).unwrap();
-        let one =
-            Registered { registration: registration("web@1"), owner: "a".to_owned(), ttl_ms: None, renewed_unix_ms: 0 };
+        let registrar = Registrar::load(dir.path(), Configured::default()).unwrap();
+        let (registration, owner) = (registration("web@1"), "a".to_owned());
+        let one = Registered { registration, objective: None, owner, ttl_ms: None, renewed_unix_ms: 0 };
         registrar.lock().kept.registered = (0..MAX_REGISTERED).map(|n| (format!("web@{n}"), one.clone())).collect();
-        let refused = registrar.register(registration("web@x"), ("a", false), None).await;
+        let refused = registrar.register(requested("web@x"), ("a", false)).await;
         assert!(matches!(refused, Err(NotDone::TooMany(MAX_REGISTERED))));
         registrar.lock().kept.registered.clear();
         drop(dir);
-        let refused = registrar.register(registration("web@x"), ("a", false), None).await;
+        let refused = registrar.register(requested("web@x"), ("a", false)).await;
         assert!(matches!(refused, Err(NotDone::Unstored(_))) && ids(&registrar).is_empty());
     }
 }

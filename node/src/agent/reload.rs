@@ -6,11 +6,10 @@ use crate::access::Gate;
 use crate::agent::audit::{Audit, By, Change};
 use crate::agent::clock::wall;
 use crate::api::tls::Certificates;
-use crate::config::{self, FileSettings, Flags, LogSettings, flattened};
+use crate::config::{self, Configured, FileSettings, Flags, LogSettings, flattened};
 use crate::logging::LogLevel;
 use crate::metrics::Metrics;
 use anyhow::{Context, anyhow, bail};
-use quorate_core::Registration;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -111,9 +110,7 @@ impl Reloader {
     }
 
     async fn configure(&self, file: &FileSettings) -> anyhow::Result<()> {
-        let own = self.parts.own;
-        let configured: Vec<Registration> =
-            file.services.iter().flat_map(|service| service.registrations(own)).collect();
+        let configured = Configured::of(&file.services, self.parts.own);
         match self.parts.registrar.configure(configured).await {
             Ok(()) => Ok(()),
             Err(NotDone::Unstored(error)) => Err(error).context("the instances could not be stored"),

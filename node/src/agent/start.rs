@@ -26,7 +26,7 @@ use crate::access::{Channel, Gate};
 use crate::api::server::Entrance;
 use crate::api::tls::{Certificates, Source};
 use crate::api::{self, About, Control, Service, Threads};
-use crate::config::{Flags, Settings};
+use crate::config::{Configured, Flags, Settings};
 use crate::export::{self, Teller};
 use crate::history::History;
 use crate::logging::LogLevel;
@@ -37,7 +37,7 @@ use quorate_mesh::recording::Recorded;
 use quorate_mesh::{Command, EngineConfig, Output, Timing};
 use quorate_probe::Prober;
 use quorate_transport::{DataDirLock, Identity, Transport, TransportConfig};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -64,7 +64,7 @@ pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads:
     let record = settings.record.as_ref();
     let recorder = record.and_then(|record| Recorder::open(record, &settings.data_dir, Arc::clone(&metrics)));
     let own = addresses.advertised.ip();
-    let registrar = Arc::new(Registrar::load(&settings.data_dir, registrations(&settings, own))?);
+    let registrar = Arc::new(Registrar::load(&settings.data_dir, Configured::of(&settings.services, own))?);
     let known = registrar.registrations();
     let (engine, pending) = engine(&settings, &entry, &addresses, &store, (clock, recorder.is_some(), known))?;
     let (leave, leaves) = mpsc::channel(stop::LEAVE_QUEUE);
@@ -197,11 +197,6 @@ fn engine(
     Ok((engine, pending))
 }
 
-/// The instances that the configuration gives this agent.
-fn registrations(settings: &Settings, own: IpAddr) -> Vec<Registration> {
-    settings.services.iter().flat_map(|service| service.registrations(own)).collect()
-}
-
 fn assemble(
     settings: Settings,
     entry: Entry,
@@ -254,7 +249,8 @@ fn assemble(
     let network = transport.clone();
     let pushes = Pushes::new(Arc::clone(&prober), Arc::clone(&published), asks.clone(), Some(store.clone()));
     let certificates = certificates(&settings, &identity)?;
-    let audit = Audit::open(&settings.data_dir).context("the audit log cannot be written")?;
+    let audit =
+        Audit::open(&settings.data_dir, settings.environment.clone()).context("the audit log cannot be written")?;
     let gate = Arc::new(Gate::new(&settings.data_dir, settings.api_access.rate_limit));
     let parts = Parts {
         flags,

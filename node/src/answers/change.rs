@@ -17,6 +17,9 @@ pub struct RegisterRequest {
     /// How it is probed, with the keys of `[service.check]`.
     #[serde(default)]
     pub check: Map<String, Value>,
+    /// What its service is held to, with the keys of `[service.slo]`.
+    #[serde(default)]
+    pub slo: Map<String, Value>,
     /// How many agents probe it.
     pub observers: Option<u32>,
     /// Its share of the traffic, 0 to 1000; 100 when absent.

@@ -41,6 +41,8 @@ pub struct ReportAnswer {
     pub sample_count: u64,
     /// The uptime of the last hour, day, week, month and quarter, by `1h`, `24h`, `7d`, `30d`, `90d`; null where nothing is known.
     pub uptime_windows: BTreeMap<String, Option<f64>>,
+    /// What the service is held to; null where the answering agent is home to none of its instances.
+    pub slo: Option<SloAnswer>,
     /// Each instance.
     pub instances: Vec<InstanceReport>,
     /// Its probes over time, oldest first: buckets of five minutes, or of an hour when the time is longer than two days.
@@ -63,6 +65,15 @@ fn short<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::
     } else {
         serializer.serialize_f64(*number)
     }
+}
+
+/// What a service is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SloAnswer {
+    /// The part of the time in which it is to be up: 0.995 unless `service.slo.objective` says otherwise.
+    pub objective: f64,
+    /// The part of the error budget of the last 30 days that is left, less than zero when it is overspent; null when nothing is known.
+    pub error_budget_remaining: Option<f64>,
 }
 
 /// One instance.

@@ -18,6 +18,7 @@ use crate::agent::pushes::Pushes;
 use crate::agent::registrar::Registrar;
 use crate::agent::reload::{Parts, Reloader};
 use crate::agent::stop::{LEAVE_QUEUE, LeaveForGood};
+use crate::config::Configured;
 use crate::config::Flags;
 use crate::history::History;
 use crate::logging::LogLevel;
@@ -209,9 +210,10 @@ pub struct Fixture {
 }
 
 /// What the picture's own agent is home to.
-fn own_instances(view: &MeshView) -> Vec<Registration> {
+fn own_instances(view: &MeshView) -> Configured {
     let own = view.instances.values().filter(|instance| instance.home == view.agent);
-    own.filter_map(|instance| instance.registration.as_deref().cloned()).collect()
+    let registrations = own.filter_map(|instance| instance.registration.as_deref().cloned()).collect();
+    Configured { registrations, ..Configured::default() }
 }
 
 impl Fixture {
@@ -293,7 +295,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
     let pushes = Pushes::new(Arc::clone(&prober), Arc::clone(&published), asks, None);
     let counters: super::Counters = Box::new(TransportMetrics::default);
     let gate = Arc::new(Gate::new(data.path(), 0));
-    let audit = Audit::open(data.path()).unwrap();
+    let audit = Audit::open(data.path(), about.environment.clone()).unwrap();
     let (asks, asked) = mpsc::channel(64);
     let callers = Arc::new(Callers::new(Clock::new(), Arc::clone(&published), 1, asks.clone()).unwrap());
     registrar.attach(asks.clone());

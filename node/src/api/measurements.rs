@@ -165,8 +165,9 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, ask, get, start, view};
+    use super::super::fixture::{Fixture, ask, get, send, start, view};
     use super::*;
+    use crate::access::Scope;
     use crate::agent::clock::wall;
     use crate::answers::{ErrorAnswer, ReportAnswer};
     use quorate_core::{Cause, Outcome, Phase, Timings};
@@ -250,6 +251,28 @@ mod tests {
         assert_eq!((long.total_health_checks, long.report_period_hours), (7, 1.5));
         let hours = ask(fixture.api, "GET /v1/reports/web?hours=2", &[]).await.body;
         assert!(hours.contains("\"report_period_hours\":2,"), "a whole number, as the guide has it: {hours}");
+    }
+
+    #[tokio::test]
+    async fn a_service_is_held_to_its_objective() {
+        let fixture = start(view());
+        let budget = async |service: &str| {
+            let answer: ReportAnswer = get(fixture.api, &format!("/v1/reports/{service}"), 200).await;
+            answer.slo.map(|slo| (slo.objective, slo.error_budget_remaining.map(|left| (left * 1e6).round() / 1e6)))
+        };
+        assert_eq!(budget("web").await, Some((0.995, None)), "nothing is known yet");
+        assert_eq!(budget("db").await, None, "others are home to it, and have its objective");
+        let body = r#"{"service":"web","slo":{"objective":0.9}}"#;
+        let token = format!("Authorization: Bearer {}", fixture.token(Scope::Register));
+        let done =
+            send(fixture.api, "PUT /v1/instances/web@more", &[&token, "Content-Type: application/json"], body).await;
+        assert_eq!(done.status, 200, "{}", done.body);
+        let now = wall();
+        fixture.history.observe(&view(), UnixMs(now.0 - 10 * MINUTE_MS));
+        fixture.history.write(now);
+        assert_eq!(budget("web").await, Some((0.9, Some(-4.0))), "one of two is down, five times what may be");
+        let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+        assert!(page.contains("\nquorate_service_objective_ratio{service=\"web\"} 0.9\n"), "{page}");
     }
 
     #[tokio::test]

@@ -216,6 +216,7 @@ impl Service {
             view_age: inner.published.age(),
             local: &inner.local,
             callers: &inner.callers,
+            objectives: inner.control.registrar.objectives(),
             transport: (inner.counters)(),
             probes: inner.prober.stats(),
             pools: integrations::usage(self).into_iter().map(|(pool, used)| (pool, used.usage_ratio)).collect(),

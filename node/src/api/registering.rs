@@ -39,7 +39,7 @@ pub async fn register(
         let detail = format!("{id} is registered by {} ({}) already", known.home_name, known.home);
         return Err(Refusal::new(Fault::Conflict, detail, "use another id, or withdraw it there"));
     }
-    let done = service.0.control.registrar.register(requested.registration, owner(&caller), requested.ttl).await;
+    let done = service.0.control.registrar.register(requested, owner(&caller)).await;
     done.map_err(|why| refusal(&service, &id, why))?;
     Ok(Json(ChangedAnswer { instance: id }))
 }

@@ -4,7 +4,7 @@ use super::parameters::{Kind, Parameter, Parameters};
 use super::refusal::{Fault, Refusal};
 use super::words::time;
 use super::{Picture, Service, health};
-use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer, Status};
+use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer, SloAnswer, Status};
 use crate::history::History;
 use crate::history::bucket::Bucket;
 use crate::history::timeline::{Uptime, incidents, ratio, uptime};
@@ -195,8 +195,14 @@ fn make(
         .iter()
         .map(|(word, hours)| Ok(((*word).to_owned(), window(history, ids, now, *hours)?.percent())))
         .collect();
+    let windows = windows?;
+    let slo = service.0.control.registrar.objectives().get(&app).map(|objective| SloAnswer {
+        objective: objective.ratio(),
+        error_budget_remaining: windows["30d"].map(|percent| objective.budget_left(percent)),
+    });
     Ok(ReportAnswer {
         app_name: app,
+        slo,
         report_period_hours: ratio(minutes, 60),
         uptime_percent: counted.percent(),
         total_health_checks: whole.checks,
@@ -209,7 +215,7 @@ fn make(
         error_breakdown: whole.errors.clone(),
         generated_at: time(now),
         sample_count: whole.passed,
-        uptime_windows: windows?,
+        uptime_windows: windows,
         instances: reports,
         samples: samples.iter().map(|(start, bucket)| sample(*start, span_ms, bucket)).collect(),
         observers: observers(history, &view, ids, (from, now), &whole)?,

@@ -144,8 +144,11 @@ pub const OTLP: SectionKeys = SectionKeys {
 /// `[[service]]`
 pub const SERVICE: SectionKeys = SectionKeys {
     path: "service",
-    keys: &[key("name"), key("observers"), key("check"), key("detection"), key("instance")],
+    keys: &[key("name"), key("observers"), key("slo"), key("check"), key("detection"), key("instance")],
 };
+
+/// `[service.slo]`
+pub const SLO: SectionKeys = SectionKeys { path: "service.slo", keys: &[key("objective")] };
 
 /// `[[service.instance]]`
 pub const INSTANCE: SectionKeys =
@@ -377,7 +380,7 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
 }
 
 const SECTIONS: &[&SectionKeys] = &[
-    &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &METRICS, &STATSD, &OTLP, &SERVICE, &INSTANCE, &CHECK,
+    &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &METRICS, &STATSD, &OTLP, &SERVICE, &SLO, &INSTANCE, &CHECK,
     &DETECTION, &ASSERT, &STEP,
 ];
 

@@ -15,6 +15,7 @@ mod file;
 mod flags;
 mod keys;
 mod log;
+mod objective;
 mod reader;
 pub mod request;
 mod schema;
@@ -30,7 +31,9 @@ pub use exports::{HttpLabels, MetricNames, OtlpSettings, StatsdSettings, metric_
 pub use file::load;
 pub use flags::Flags;
 pub use log::check_level;
-pub use services::MAX_INSTANCES;
+pub use objective::Objective;
+pub use request::Requested;
+pub use services::{Configured, MAX_INSTANCES};
 
 pub use settings::{
     FileSettings, LogFormat, LogSettings, RecordSettings, Settings, check_advertised, default_data_dir, host_name,

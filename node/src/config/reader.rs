@@ -158,7 +158,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn not(expected: &str, found: &DeValue<'_>) -> String {
+pub fn not(expected: &str, found: &DeValue<'_>) -> String {
     let kind = match found {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "an integer",

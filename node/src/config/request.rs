@@ -1,6 +1,7 @@
 //! A registration that comes by the API, in the words of the configuration: one service with one instance.
 
 use super::file::parse;
+use super::objective::Objective;
 use quorate_core::{InstanceId, Registration};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -16,11 +17,13 @@ const MIN_TTL: Duration = Duration::from_secs(1);
 pub struct Requested {
     /// The registration.
     pub registration: Registration,
+    /// The objective of its service, where one is stated.
+    pub objective: Option<Objective>,
     /// How long it holds unless it comes again.
     pub ttl: Option<Duration>,
 }
 
-/// Reads `{"service", "address", "check", "observers", "weight", "tags", "ttl"}` for the instance `id`, on an agent with the address `own`.
+/// Reads `{"service", "address", "check", "slo", "observers", "weight", "tags", "ttl"}` for the instance `id`, on an agent with the address `own`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -33,10 +36,10 @@ pub fn read(id: &InstanceId, mut body: Map<String, Value>, own: IpAddr) -> Resul
     for (key, value) in body {
         match key.as_str() {
             "service" => service.insert("name".to_owned(), value),
-            "check" | "observers" => service.insert(key, value),
+            "check" | "slo" | "observers" => service.insert(key, value),
             "address" | "weight" | "tags" => instance.insert(key, value),
             other => {
-                let known = "service, address, check, observers, weight, tags, ttl";
+                let known = "service, address, check, slo, observers, weight, tags, ttl";
                 return Err(vec![format!("{other}: is not a known field; known are {known}")]);
             }
         };
@@ -57,9 +60,10 @@ pub fn read(id: &InstanceId, mut body: Map<String, Value>, own: IpAddr) -> Resul
                 .to_owned(),
         ]);
     }
+    let objective = settings.services.iter().find_map(|service| service.objective);
     let registration = settings.services.iter().flat_map(|service| service.registrations(own)).next();
     registration
-        .map(|registration| Requested { registration, ttl })
+        .map(|registration| Requested { registration, objective, ttl })
         .ok_or_else(|| vec!["no instance comes of it".to_owned()])
 }
 
@@ -84,9 +88,10 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_configuration() {
-        let body = json!({ "service": "web", "address": "10.0.0.2:81", "observers": 3, "weight": 50, "tags": ["blue"], "ttl": "30s",
+        let body = json!({ "service": "web", "address": "10.0.0.2:81", "observers": 3, "weight": 50, "tags": ["blue"], "ttl": "30s", "slo": { "objective": 0.999 },
                            "check": { "protocol": "tcp", "period": "10s", "timeout": 2 } });
-        let Requested { registration, ttl } = asked(body).unwrap();
+        let Requested { registration, objective, ttl } = asked(body).unwrap();
+        assert_eq!(objective.map(Objective::ratio), Some(0.999));
         assert_eq!((registration.instance.as_str(), registration.address.as_str()), ("web@a", "10.0.0.2:81"));
         assert_eq!((registration.check.period.as_secs(), registration.observers), (10, 3));
         assert_eq!(
@@ -95,7 +100,7 @@ mod tests {
         );
         assert_eq!(ttl, Some(Duration::from_secs(30)));
         let least = asked(json!({ "service": "web" })).unwrap();
-        assert_eq!((least.registration.address.as_str(), least.ttl), ("10.0.0.1:8000", None));
+        assert_eq!((least.registration.address.as_str(), least.objective, least.ttl), ("10.0.0.1:8000", None, None));
         let nothing = json!({ "service": "web", "address": null, "observers": null, "weight": null, "ttl": null });
         assert_eq!(asked(nothing).unwrap().registration, least.registration);
         let tags = json!({ "service": "web", "tags": ["red", "blue"] });
@@ -104,9 +109,14 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_said_at_once_in_the_words_of_the_body() {
-        let body = json!({ "service": "a b", "weight": 1001, "check": { "tiemout": 1, "period": 1, "timeout": 2 } });
+        let body = json!({ "service": "a b", "weight": 1001, "slo": { "objective": 1 }, "check": { "tiemout": 1, "period": 1, "timeout": 2 } });
         let said = asked(body).unwrap_err();
-        for part in ["service: \"a b\"", "check.tiemout: is not a known key; did you mean `timeout`?", "weight: 1001"] {
+        for part in [
+            "service: \"a b\"",
+            "check.tiemout: is not a known key; did you mean `timeout`?",
+            "weight: 1001",
+            "slo.objective: 1 ",
+        ] {
             assert!(said.iter().any(|line| line.starts_with(part)), "{part}: {said:?}");
         }
         assert!(asked(json!({})).unwrap_err()[0].starts_with("service: is missing"));

@@ -144,7 +144,7 @@ const KINDS: &[(Kind, &[&str])] = &[
             "service.check.rcodes",
         ],
     ),
-    (Kind::Number, &["service.check.warning", "service.check.critical"]),
+    (Kind::Number, &["service.slo.objective", "service.check.warning", "service.check.critical"]),
 ];
 
 /// The schema of a whole configuration.
@@ -267,8 +267,9 @@ mod tests {
         let protocol =
             if path == "service.check.protocol" { String::new() } else { format!("protocol = \"{protocol}\"\n") };
         format!(
-            "[[service]]\n{name}{}[service.check]\n{protocol}{}[[service.instance]]\n{}",
+            "[[service]]\n{name}{}[service.slo]\n{}[service.check]\n{protocol}{}[[service.instance]]\n{}",
             part("service"),
+            part("service.slo"),
             part("service.check"),
             part("service.instance")
         )

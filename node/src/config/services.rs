@@ -3,6 +3,7 @@
 use super::check::{self, ReadCheck};
 use super::detection;
 use super::keys::{CHECK, INSTANCE, SERVICE};
+use super::objective::{self, Objective};
 use super::reader::{Faults, Section};
 use quorate_core::registration::host_and_port;
 use quorate_core::{Check, InstanceId, Placement, Registration, ServiceName, quorum};
@@ -22,12 +23,32 @@ pub struct Service {
     pub name: ServiceName,
     /// How many observers each instance should have.
     pub observers: u32,
+    /// The part of the time in which it is to be up, where that is stated.
+    pub objective: Option<Objective>,
     /// How its instances are probed.
     pub check: Check,
     /// The program that the check runs, if it does.
     pub program: Option<Program>,
     /// Its instances here.
     pub instances: Vec<Instance>,
+}
+
+/// What a configuration makes an agent home to.
+#[derive(Debug, Clone, Default)]
+pub struct Configured {
+    /// The instances.
+    pub registrations: Vec<Registration>,
+    /// The objectives that are stated.
+    pub objectives: BTreeMap<ServiceName, Objective>,
+}
+
+impl Configured {
+    /// Of these services, on an agent with the address `own`.
+    pub fn of(services: &[Service], own: IpAddr) -> Self {
+        let objectives = services.iter().filter_map(|service| Some((service.name.clone(), service.objective?)));
+        let registrations = services.iter().flat_map(|service| service.registrations(own));
+        Self { registrations: registrations.collect(), objectives: objectives.collect() }
+    }
 }
 
 /// One instance on this host.
@@ -98,6 +119,7 @@ struct Taken {
 fn read_service(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -> Option<Service> {
     let name = read_name(section, taken, faults);
     let observers = section.take::<u32>("observers", faults).map_or(quorum::DEFAULT_OBSERVERS, |found| found.value);
+    let objective = objective::read(section, faults);
     let check = section.table("check", &CHECK, faults);
     let check = check.unwrap_or_else(|| Section::absent(section.key("check"), section.at));
     let ReadCheck { mut check, port, program } = check::read(&check, faults);
@@ -110,7 +132,7 @@ fn read_service(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -
     // Without a usable name the rest is still checked, under a stand-in.
     let named = name.is_some();
     let name = name.or_else(|| ServiceName::new("unnamed").ok())?;
-    let mut service = Service { name, observers, check, program, instances: Vec::new() };
+    let mut service = Service { name, observers, objective, check, program, instances: Vec::new() };
     for instance in &sections {
         let read = read_instance(instance, port, faults);
         examine(&service, &read, (section, instance), named, taken, faults);

@@ -1,6 +1,6 @@
 //! The dashboard for Grafana, made from a list of panels; every metric in it is one of the catalogue.
 
-use super::rules::{For, PERCENT, expression};
+use super::rules::{For, expression, of_environment};
 use serde_json::{Value, json};
 
 /// One panel: its title, its look, its unit, and what it shows, each with a legend.
@@ -22,6 +22,9 @@ enum Look {
 }
 
 use Look::{Gauge as GAUGE, Logged as LOGGED, Stat as STAT, Time as TIME, Word as WORD};
+
+/// What can be chosen.
+const OF_ENVIRONMENT: &str = "label_values(quorate_build_info, environment)";
 
 const ROWS: &[(&str, &[Panel])] = &[
     (
@@ -45,20 +48,21 @@ const ROWS: &[(&str, &[Panel])] = &[
         "Services",
         &[
             ("Instances not up", TIME, "short", &[("count by (service) (quorate_instance_up == 0)", "{{service}}")]),
+            ("Objective", STAT, "percentunit", &[("1 - service:budget:ratio", "{{service}}")]),
             (
                 "SLO burn rate (1h/6h)",
                 TIME,
                 "short",
                 &[
-                    ("service:down:ratio1h / 0.005", "{{service}} 1h"),
-                    ("service:down:ratio6h / 0.005", "{{service}} 6h"),
+                    ("service:down:ratio1h / service:budget:ratio", "{{service}} 1h"),
+                    ("service:down:ratio6h / service:budget:ratio", "{{service}} 6h"),
                 ],
             ),
             (
-                "Error budget remaining (30d, 99.5% SLO)",
+                "Error budget remaining (30d)",
                 TIME,
                 "percentunit",
-                &[("1 - service:down:ratio30d / 0.005", "{{service}}")],
+                &[("1 - service:down:ratio30d / service:budget:ratio", "{{service}}")],
             ),
             (
                 "Probe latency p95",
@@ -119,7 +123,10 @@ const ROWS: &[(&str, &[Panel])] = &[
                 "Errors logged",
                 LOGGED,
                 "short",
-                &[("sum by (node) (count_over_time({app=\"quorate\", level=\"error\"} [5m]))", "{{node}}")],
+                &[(
+                    "sum by (node) (count_over_time({app=\"quorate\", level=\"error\"} | json | environment=~\"$environment\" [5m]))",
+                    "{{node}}",
+                )],
             ),
             ("Tokens refused", TIME, "short", &[("sum by (reason) (increase(auth_failures_total[5m]))", "{{reason}}")]),
         ],
@@ -227,6 +234,12 @@ pub fn dashboard(of: &For) -> Value {
         "timezone": "utc",
         "templating": { "list": [
             { "name": "datasource", "type": "datasource", "query": "prometheus", "label": "Metrics" },
+            {
+                "name": "environment", "type": "query", "label": "Environment", "includeAll": true, "allValue": ".*", "multi": true,
+                "current": { "selected": true, "text": ["All"], "value": ["$__all"] },
+                "datasource": { "type": "prometheus", "uid": "${datasource}" }, "refresh": 2,
+                "definition": OF_ENVIRONMENT, "query": { "query": OF_ENVIRONMENT, "refId": "environment" },
+            },
             { "name": "logs", "type": "datasource", "query": "loki", "label": "Logs" },
         ] },
         "panels": panels,
@@ -251,12 +264,12 @@ fn shown((title, look, unit, targets): &Panel, of: &For, x: usize, y: usize) -> 
     if *look == Look::Gauge {
         (defaults["min"], defaults["max"]) = (json!(0), json!(1));
     }
-    let title = title.replace(PERCENT, &of.objective.percent);
     let targets: Vec<_> = targets
         .iter()
         .zip(["A", "B", "C"])
         .map(|((expr, legend), id)| {
-            let (expr, legend) = (expression(expr, of), expression(legend, of));
+            let expr = if *look == Look::Logged { (*expr).to_owned() } else { of_environment(expr) };
+            let (expr, legend) = (expression(&expr, of), expression(legend, of));
             json!({ "refId": id, "expr": expr, "legendFormat": legend, "datasource": source })
         })
         .collect();
@@ -303,6 +316,7 @@ mod tests {
             let panel = panels.iter().find(|panel| panel["title"] == title).unwrap_or_else(|| panic!("no {title}"));
             assert_eq!(panel["type"], kind, "{title}");
             let shows = panel["targets"][0]["expr"].as_str().unwrap();
+            assert!(shows.contains("environment=~\"$environment\""), "{title}: {shows}");
             assert!(shows.contains(metric), "{title}: {shows}");
         };
         for (title, metric, kind) in [
@@ -314,7 +328,8 @@ mod tests {
             ("HTTP error rate by route (5m)", "http_request_errors_total", "timeseries"),
             ("API success rate (5m)", "api:errors:ratio5m", "stat"),
             ("SLO burn rate (1h/6h)", "service:down:ratio1h", "timeseries"),
-            ("Error budget remaining (30d, 99.5% SLO)", "service:down:ratio30d", "timeseries"),
+            ("Error budget remaining (30d)", "/ service:budget:ratio", "timeseries"),
+            ("Objective", "service:budget:ratio", "stat"),
             ("Failed jobs (5m)", "queue_jobs_failed_total", "stat"),
             ("Job duration p95", "queue_job_duration_seconds", "timeseries"),
             ("Probes running and waiting", "quorate_probes_running", "timeseries"),

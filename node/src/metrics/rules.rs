@@ -8,10 +8,8 @@ const RULES: &str = include_str!("../../../deploy/monitoring/alerts.yml");
 /// How the series of a histogram end.
 const OF_HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
 
-/// The part that may fail without anything burning, as the shipped rules have it: the objective is 99.5 %.
-const BUDGET: &str = "0.005";
-/// The same for people.
-pub const PERCENT: &str = "99.5%";
+/// How a series is narrowed down; the choice of all of them matches those without the label, too.
+const ENVIRONMENT_CHOSEN: &str = "{environment=~\"$environment\"";
 
 /// For whom rules and dashboards are printed.
 #[derive(Debug, Default, clap::Args)]
@@ -22,37 +20,6 @@ pub struct For {
     /// For agents with this `metrics.http_labels`
     #[arg(long, value_enum, default_value_t)]
     pub http_labels: HttpLabels,
-    /// The part of the time in which services are to be up; the alerts on burn rates follow from it
-    #[arg(long, default_value = "0.995", value_parser = objective)]
-    pub objective: Budget,
-}
-
-/// What an objective leaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
-    /// In the words of an expression.
-    left: String,
-    /// The objective itself, for people.
-    pub percent: String,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { left: BUDGET.to_owned(), percent: PERCENT.to_owned() }
-    }
-}
-
-/// 1 less the objective, digit by digit: what is written must not be what a double makes of it.
-fn objective(text: &str) -> Result<Budget, String> {
-    let rule = || format!("{text:?} is no objective; use 0.9 to 0.999999, such as 0.999");
-    let digits = text.strip_prefix("0.").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
-    let digits = digits.map(|digits| digits.trim_end_matches('0')).filter(|digits| (1..=6).contains(&digits.len()));
-    let digits = digits.filter(|digits| digits.starts_with('9')).ok_or_else(rule)?;
-    let (width, number) = (digits.len(), digits.parse::<u32>().map_err(|_| rule())?);
-    let left = 10_u32.pow(u32::try_from(width).map_err(|_| rule())?) - number;
-    let (whole, rest) = if width > 2 { digits.split_at(2) } else { (digits, "") };
-    let percent = if rest.is_empty() { format!("{whole:0<2}%") } else { format!("{whole}.{rest}%") };
-    Ok(Budget { left: format!("0.{left:0width$}"), percent })
 }
 
 /// The rules for Prometheus.
@@ -72,9 +39,8 @@ pub fn manifest(of: &For) -> String {
     )
 }
 
-/// A text of expressions in the names that these agents have at `/metrics`, and with their objective.
+/// A text of expressions in the names that these agents have at `/metrics`.
 pub fn expression(text: &str, of: &For) -> String {
-    let part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.');
     let mut whole = String::with_capacity(text.len() + text.len() / 16);
     let mut rest = text;
     while let Some(begin) = rest.find(part_of_name) {
@@ -88,7 +54,6 @@ pub fn expression(text: &str, of: &For) -> String {
         whole.push_str(match word {
             "route" if of.http_labels == HttpLabels::Path => "path",
             "labels.route" if of.http_labels == HttpLabels::Path => "labels.path",
-            BUDGET => &of.objective.left,
             other => other,
         });
         rest = &rest[end..];
@@ -97,13 +62,40 @@ pub fn expression(text: &str, of: &For) -> String {
     whole
 }
 
-/// Is this a metric, or a series of one, whose name others use too?
-fn has_prefix(word: &str) -> bool {
+/// Narrows every series of an expression down to the environment that is chosen; one that has none is of all of them.
+pub fn of_environment(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len() * 2);
+    let mut rest = text;
+    while let Some(begin) = rest.find(part_of_name) {
+        let end = rest[begin..].find(|c| !part_of_name(c)).map_or(rest.len(), |length| begin + length);
+        whole.push_str(&rest[..end]);
+        let (word, after) = (&rest[begin..end], &rest[end..]);
+        rest = after;
+        if is_series(word) || word.contains(':') {
+            rest = after.strip_prefix('{').unwrap_or(after);
+            whole.push_str(ENVIRONMENT_CHOSEN);
+            whole.push(if rest.len() < after.len() { ',' } else { '}' });
+        }
+    }
+    whole + rest
+}
+
+fn part_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.')
+}
+
+/// Is this a metric, or a series of one?
+fn is_series(word: &str) -> bool {
     let base = OF_HISTOGRAM.iter().find_map(|ending| word.strip_suffix(ending));
     let is = |name: &str, histogram: bool| {
         CATALOGUE.iter().any(|metric| metric.name == name && (!histogram || metric.kind == Kind::Histogram))
     };
-    !word.starts_with(OWN) && (is(word, false) || base.is_some_and(|base| is(base, true)))
+    is(word, false) || base.is_some_and(|base| is(base, true))
+}
+
+/// Is it one whose name others use too?
+fn has_prefix(word: &str) -> bool {
+    !word.starts_with(OWN) && is_series(word)
 }
 
 #[cfg(test)]
@@ -121,30 +113,23 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_objectives_can_be_others() {
-        let of = For { http_labels: HttpLabels::Path, objective: objective("0.999").unwrap(), ..For::default() };
-        let old = Regex::new(r"\broute\b[!=~),}]|0\.005").unwrap();
+    fn labels_can_be_others() {
+        let of = For { http_labels: HttpLabels::Path, ..For::default() };
+        let old = Regex::new(r"\broute\b[!=~),}]").unwrap();
         let new = Regex::new(r"\bpath\b[!=~),}]").unwrap();
         for (what, text) in [("rules", rules(&of)), ("dashboard", dashboard(&of).to_string())] {
-            assert!(!old.is_match(&text), "{what}: {text}");
-            assert!(text.contains("0.001") && new.is_match(&text), "{what}");
+            assert!(!old.is_match(&text) && new.is_match(&text), "{what}: {text}");
         }
-        assert!(rules(&of).contains("{{ $labels.path }}") && rules(&of).contains("14.4 * 0.001 and"));
+        assert!(rules(&of).contains("{{ $labels.path }}"));
         assert!(dashboard(&of).to_string().contains("{{path}}"));
-        assert!(dashboard(&of).to_string().contains("(30d, 99.9% SLO)"));
-        assert_eq!(objective("0.995"), Ok(Budget::default()));
-        for (text, left, percent) in [
-            ("0.99", "0.01", "99%"),
-            ("0.9", "0.1", "90%"),
-            ("0.9990", "0.001", "99.9%"),
-            ("0.99995", "0.00005", "99.995%"),
-        ] {
-            let expected = Budget { left: left.to_owned(), percent: percent.to_owned() };
-            assert_eq!(objective(text), Ok(expected), "{text}");
-        }
-        for text in ["1", "0", "0.", "0.5", "99.9", "0.9999999", "-0.9", "0.9x"] {
-            assert!(objective(text).is_err(), "{text}");
-        }
+    }
+
+    #[test]
+    fn every_series_is_of_the_environment_that_is_chosen() {
+        let text = "max by (le) (rate(http_requests_total{route!=\"x\"}[5m])) / service:down:ratio1h - quorate_ready";
+        let expected = "max by (le) (rate(http_requests_total{environment=~\"$environment\",route!=\"x\"}[5m])) / \
+                        service:down:ratio1h{environment=~\"$environment\"} - quorate_ready{environment=~\"$environment\"}";
+        assert_eq!(of_environment(text), expected);
     }
 
     #[test]

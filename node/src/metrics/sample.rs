@@ -4,6 +4,7 @@ use super::live::Metrics;
 use super::sheet::{FamilySheet, Form, Sheet, TextSheet};
 use crate::agent::callers::Callers;
 use crate::agent::probes::{LocalProbes, is_healthy};
+use crate::config::Objective;
 use prometheus::proto::MetricFamily;
 use quorate_breaker::State;
 use quorate_core::{ServiceName, UnixMs, Verdict};
@@ -25,6 +26,8 @@ pub struct Sources<'a> {
     pub local: &'a LocalProbes,
     /// The breakers of this host.
     pub callers: &'a Callers,
+    /// What each service with an instance here is held to.
+    pub objectives: BTreeMap<ServiceName, Objective>,
     /// The transport's counters.
     pub transport: TransportMetrics,
     /// The prober's counters.
@@ -59,6 +62,9 @@ fn filled<F: Form>(sources: &Sources<'_>) -> Sheet<F> {
     agent(&mut sheet, sources);
     mesh(&mut sheet, sources.view, sources.view_age);
     own_instances(&mut sheet, sources.view);
+    for (service, objective) in &sources.objectives {
+        sheet.put("quorate_service_objective_ratio", &[service.as_str()], objective.ratio());
+    }
     engine(&mut sheet, &sources.view.stats);
     local_probes(&mut sheet, sources.local);
     prober(&mut sheet, &sources.probes);

@@ -13,6 +13,7 @@ const EVENTS_SHOWN = 500;
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 let health = null;
+let environment = null;
 let lost = null;
 let events = [];
 let heading = "";
@@ -221,16 +222,28 @@ function frame() {
   const status = document.getElementById("status");
   if (!health) return;
   const { view } = health;
+  const where = document.getElementById("environment");
+  where.textContent = environment ?? "";
+  where.hidden = environment === null;
   status.className = `pill ${TONE[health.status] ?? ""}`;
   status.textContent = health.status;
   document.getElementById("footer").textContent =
     `${view.name} (${view.agent}) answers; ${view.alive} of ${view.roster} agents alive; ${view.quorate ? "quorate" : "NOT quorate"}; picture ${view.index} of ${moment(view.at)}; mesh ${view.mesh}`;
 }
 
+// Of an address that somebody has mistyped, what is there.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 let drawing = 0;
 async function draw() {
   const turn = ++drawing;
-  const [name, argument] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [name, argument] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   const page = pages[name === "" || name === "main" ? "overview" : name] ?? pages.overview;
   for (const entry of document.querySelectorAll("nav a")) {
     const here = entry.getAttribute("href").replace("#/", "") === name;
@@ -269,6 +282,7 @@ async function follow() {
   for (;;) {
     try {
       const query = health && !lost ? `?index=${health.view.index}&wait=5s` : "";
+      if (query === "") ({ environment } = await ask("/v1/agent"));
       health = await ask(`/v1/health${query}`);
       lost = null;
       await draw();
