@@ -174,7 +174,7 @@ pub enum Output {
     RollCall {
         /// Of which request.
         ticket: Ticket,
-        /// Agents reached, this one included.
+        /// Agents reached, this one included; in a large roster, of a sample, unless that was too few.
         reached: usize,
         /// Agents in the roster.
         roster: usize,

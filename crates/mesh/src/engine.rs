@@ -134,6 +134,8 @@ pub struct Engine {
     records_copied: usize,
     /// Of the namespaces, a hash for each bucket of a digest.
     owner_hashes: [u64; quorate_wire::Digest::OWNER_BUCKETS],
+    /// The same of the certificates.
+    certificate_hashes: [u64; quorate_wire::Digest::CERTIFICATE_BUCKETS],
     gossip: GossipQueue,
     next_gossip: Mono,
     next_sync: Mono,
@@ -280,7 +282,7 @@ impl Engine {
         let soonest = |set: &BTreeSet<(Mono, InstanceId)>| set.first().map(|(at, _)| *at);
         [
             self.swim.next_wakeup(),
-            Some(self.next_reconnect),
+            self.misses_someone().then_some(self.next_reconnect),
             Some(self.next_sync),
             self.gossip_due(),
             soonest(&self.schedule),

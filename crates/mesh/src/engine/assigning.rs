@@ -231,7 +231,8 @@ impl Engine {
         let thin =
             host.certificate.as_ref().is_some_and(|c| c.decision.verdict != Verdict::Down && self.is_thin(host, c));
         if thin && let Some(host) = self.instances.get_mut(id) {
-            host.certificate = None;
+            let dropped = host.certificate.take();
+            self.exchange_certificates(dropped.as_deref(), None);
             self.members_dirty = true;
             self.touch(id);
         }

@@ -225,7 +225,7 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let (from, to) = (instance.decided(), certificate.decision.verdict);
         instance.signer.certify(certificate.decision.term);
-        instance.certificate = Some(Arc::clone(&certificate));
+        let replaced = instance.certificate.replace(Arc::clone(&certificate));
         instance.certificate_digest = Sealed::new(&*certificate).digest();
         instance.learnt = now;
         let (service, home) = (instance.service.clone(), instance.home);
@@ -244,6 +244,7 @@ impl Engine {
         if let Some(count) = self.services.get_mut(&service) {
             count.down = count.down + usize::from(to == Verdict::Down) - usize::from(from == Verdict::Down);
         }
+        self.exchange_certificates(replaced.as_deref(), Some(&certificate));
         self.drop_proposal(&id);
         self.touch(&id);
         self.replan(&id);

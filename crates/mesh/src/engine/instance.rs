@@ -250,6 +250,7 @@ impl Engine {
     /// The instance is withdrawn.
     pub(super) fn forget_instance(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.remove(id) else { return };
+        self.exchange_certificates(instance.certificate.as_deref(), None);
         if let Some(count) = self.services.get_mut(&instance.service) {
             count.total -= 1;
             count.down -= usize::from(instance.decided() == Verdict::Down);

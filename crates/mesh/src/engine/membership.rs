@@ -1,5 +1,6 @@
 //! The roster, the members' states, and the ways back to those who were lost.
 
+use super::vantage::Vantage;
 use super::{Agent, Engine, Gone, limits};
 use crate::api::{EventKind, MemberState, Output};
 use crate::gossip::News;
@@ -97,6 +98,8 @@ impl Engine {
                 SwimOutput::Up(agent) => self.member_up(agent),
                 SwimOutput::Down(agent) => self.member_down(agent),
                 SwimOutput::NoAnswer(agent) | SwimOutput::ProbeFailed(agent) => self.doubt_host(agent),
+                // Whoever has been found isolated calls the roll again in its time.
+                SwimOutput::Alone if self.vantage() == Vantage::Isolated => {}
                 SwimOutput::Alone => self.call_roll(),
                 SwimOutput::Suspects(suspicion) => {
                     self.members_dirty = true;
@@ -336,17 +339,19 @@ impl Engine {
         (4 * log / 1000 + 3).clamp(3, 32) as u32
     }
 
+    /// Is there anyone to reconnect to?
+    pub(super) fn misses_someone(&self) -> bool {
+        !self.synced || self.swim.active_count() + 1 < self.members.len()
+    }
+
     /// Tries a failed member again, one at a time.
     pub(super) fn run_reconnect(&mut self) {
-        if self.next_reconnect > self.now.mono {
+        if self.next_reconnect > self.now.mono || !self.misses_someone() {
             return;
         }
-        let mut lost: Vec<_> = if self.swim.active_count() + 1 < self.members.len() {
-            let others = self.members.iter().copied().filter(|agent| *agent != self.me());
-            others.filter(|agent| !self.swim.is_active(*agent)).collect()
-        } else {
-            Vec::new()
-        };
+        let me = self.me();
+        let failed = |agent: &AgentId| *agent != me && !self.swim.is_active(*agent);
+        let mut lost: Vec<_> = self.members.iter().copied().filter(failed).collect();
         if !self.synced {
             lost.extend(self.contacts.iter().copied().filter(|agent| !self.members.contains(agent)));
         }

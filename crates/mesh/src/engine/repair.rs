@@ -42,6 +42,16 @@ impl Engine {
         held.epoch()
     }
 
+    /// Takes note that an instance's certificate is about to be another, or none, so that the hashes stay those of what is held.
+    pub(super) fn exchange_certificates(&mut self, old: Option<&Certificate>, new: Option<&Certificate>) {
+        for certificate in old.into_iter().chain(new) {
+            let id = certificate.decision.instance.hash64();
+            let (incarnation, term, standing, signers) = certificate.rank();
+            self.certificate_hashes[certificate_bucket(id)] ^=
+                hash::mix(&[id, incarnation, term, u64::from(standing), signers]);
+        }
+    }
+
     fn all_certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
         self.instances.values().filter_map(|instance| instance.certificate.as_ref())
     }
@@ -49,12 +59,7 @@ impl Engine {
     pub(super) fn digest(&self) -> Digest {
         let mut owners = self.owner_hashes.to_vec();
         owners[owner_bucket(self.me())] ^= fingerprint(self.me(), self.log.copy());
-        let mut certificates = vec![0; Digest::CERTIFICATE_BUCKETS];
-        for certificate in self.all_certificates() {
-            let id = certificate.decision.instance.hash64();
-            let (incarnation, term, standing, signers) = certificate.rank();
-            certificates[certificate_bucket(id)] ^= hash::mix(&[id, incarnation, term, u64::from(standing), signers]);
-        }
+        let certificates = self.certificate_hashes.to_vec();
         let epoch = self.roster.epoch();
         Digest { epoch, owners, certificates, members: self.swim.table_hash() }
     }

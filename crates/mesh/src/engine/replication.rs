@@ -29,7 +29,7 @@ const MAX_SYNC_MEMORY: usize = 8192;
 /// A suspect that lives says so within this time.
 pub(super) const REFUTATION: Duration = Duration::from_secs(3);
 /// Members told that somebody holds them failed, for one table that says so: when halves meet again, everyone reads it of half of the mesh.
-const MAX_HELD_TOLD: usize = 16;
+const MAX_HELD_TOLD: usize = 4;
 /// Observers told directly of a change in one batch.
 const MAX_DIRECT: usize = 16;
 
@@ -90,10 +90,15 @@ impl Engine {
         self.epochs.dirty = true;
         self.watch_suspects(true);
         self.retire_hosts();
-        // Some opinions ripen with time alone: a hold-down ends, an instance has stopped flapping.
-        self.evaluate_all = true;
-        let changed = self.instances.values().filter(|instance| !instance.changes.is_empty());
-        self.views_dirty.extend(changed.map(|instance| instance.id.clone()));
+        // Some opinions ripen with time alone, or with what becomes of others: a hold-down ends, an instance has stopped flapping, its service is well.
+        for instance in self.instances.values() {
+            if !instance.changes.is_empty() {
+                self.views_dirty.insert(instance.id.clone());
+            }
+            if instance.watch.is_some() {
+                self.dirty.insert(instance.id.clone());
+            }
+        }
         self.next_sync = self.now.mono + self.config.timing.sync_interval * self.rng.random_range(75..=125) / 100;
     }
 

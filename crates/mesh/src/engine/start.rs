@@ -128,6 +128,7 @@ impl Engine {
             namespaces: BTreeMap::new(),
             records_copied: 0,
             owner_hashes: [0; quorate_wire::Digest::OWNER_BUCKETS],
+            certificate_hashes: [0; quorate_wire::Digest::CERTIFICATE_BUCKETS],
             gossip: GossipQueue::default(),
             next_gossip: now.mono,
             next_sync: now.mono + config.timing.sync_interval,

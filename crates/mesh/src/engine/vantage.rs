@@ -5,6 +5,7 @@ use crate::api::{EventKind, Output, Ticket};
 use crate::sabotage::Defect;
 use quorate_core::{AgentId, Mono};
 use quorate_wire::Packet;
+use rand::seq::IteratorRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,6 +15,11 @@ const RECALL_LONGEST: Duration = Duration::from_secs(5);
 /// The same while nobody else has been heard since: it would find as few, at the price of a packet to everyone.
 const RECALL_HOPELESS: Duration = Duration::from_secs(15);
 const LARGE: usize = 65;
+/// In a roster with more others than this, so many are drawn and asked first.
+const SAMPLE: usize = 64;
+/// So many answers of them are enough. Of a caller that reaches no majority at most half of the others would answer, and so many of those drawn with a
+/// probability below 3e-10: the tail of the hypergeometric distribution (`a_sample_does_not_mislead`). With fewer everyone is asked.
+const SAMPLE_ENOUGH: usize = 56;
 /// The wait after a roll call that met members between two epochs.
 const RECALL_BETWEEN: Duration = Duration::from_millis(50);
 /// Who missed a roll call is not heard for this long.
@@ -51,6 +57,10 @@ pub(crate) struct Roll {
 struct Call {
     nonce: u64,
     started: Mono,
+    /// When those were asked who are being waited for.
+    asked_at: Mono,
+    /// Who was drawn and asked; `None` when everyone was.
+    sample: Option<BTreeSet<AgentId>>,
     answered: BTreeSet<AgentId>,
     /// Who answered by another epoch, or between two: they may count in a moment.
     undecided: BTreeSet<AgentId>,
@@ -62,6 +72,8 @@ struct Call {
 #[derive(Debug)]
 struct Outcome {
     started: Mono,
+    /// Who was asked; `None` for everyone.
+    sample: Option<BTreeSet<AgentId>>,
     answered: BTreeSet<AgentId>,
     quorate: bool,
     /// Would it be, if those between two epochs counted? Then it says nothing, and is repeated at once.
@@ -91,6 +103,7 @@ impl Roll {
         self.last.as_ref().is_some_and(|last| {
             now.since(last.started) < MISSED_LIFE
                 && !last.answered.contains(&agent)
+                && last.sample.as_ref().is_none_or(|sample| sample.contains(&agent))
                 && self.heard_at.get(&agent).is_none_or(|at| *at < last.started)
                 && self.current.as_ref().is_none_or(|call| !call.answered.contains(&agent))
         })
@@ -183,27 +196,32 @@ impl Engine {
         }
     }
 
-    /// Asks the whole roster whether it is there, unless that is being done.
+    /// Asks the roster whether it is there, or enough of it in a large mesh, unless that is being done.
     pub(super) fn call_roll(&mut self) {
         if self.roll.current.is_some() || self.defective(Defect::NoRollCall) {
             return;
         }
         self.stats.roll_calls += 1;
         let nonce = self.fresh_nonce();
+        let me = self.me();
+        let others = self.roster.iter().filter(|agent| *agent != me);
+        let large = self.roster.len() > SAMPLE + 1;
+        let asked: Vec<_> = if large { others.sample(&mut self.rng, SAMPLE) } else { others.collect() };
         self.roll.current = Some(Call {
             nonce,
             started: self.now.mono,
+            asked_at: self.now.mono,
+            sample: large.then(|| asked.iter().copied().collect()),
             answered: BTreeSet::new(),
             undecided: BTreeSet::new(),
             quorate: false,
             repeated: false,
         });
-        let others: Vec<_> = self.roster.iter().filter(|agent| *agent != self.me()).collect();
-        for agent in &others {
+        for agent in &asked {
             self.send(*agent, &Packet::RollCall { nonce });
         }
         self.count_roll();
-        if others.is_empty() {
+        if asked.is_empty() {
             self.conclude_roll();
         }
     }
@@ -226,7 +244,8 @@ impl Engine {
 
     /// Someone is there. It counts only if it stands by the same epoch: otherwise epochs are compared first.
     pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, epoch: u64, roster: u64, open: bool) {
-        if self.roll.current.as_ref().is_none_or(|call| call.nonce != nonce) || !self.roster.contains(from) {
+        let asked = |call: &Call| call.nonce == nonce && call.sample.as_ref().is_none_or(|drawn| drawn.contains(&from));
+        if !self.roll.current.as_ref().is_some_and(asked) || !self.roster.contains(from) {
             return;
         }
         self.answered(from);
@@ -241,8 +260,9 @@ impl Engine {
             call.answered.insert(from);
         }
         self.count_roll();
-        let everyone = self.roll.current.as_ref().is_some_and(|call| call.answered.len() + 1 >= self.roster.len());
-        if everyone {
+        let others = self.roster.len() - 1;
+        let all = |call: &Call| call.answered.len() >= call.sample.as_ref().map_or(others, BTreeSet::len);
+        if self.roll.current.as_ref().is_some_and(all) {
             self.conclude_roll();
         }
     }
@@ -251,7 +271,12 @@ impl Engine {
         let may_count = self.caught_up() && self.stands_by_epoch();
         let enough = self.defective(Defect::RosterReachable);
         let Some(call) = &mut self.roll.current else { return };
-        if may_count && !call.quorate && (enough || self.roster.majority(call.answered.len() + 1)) {
+        let answers = call.answered.len();
+        let reached = match &call.sample {
+            Some(_) => answers >= SAMPLE_ENOUGH,
+            None => self.roster.majority(answers + 1),
+        };
+        if may_count && !call.quorate && (enough || reached) {
             call.quorate = true;
             self.roll.vouched = true;
             let life = self.config.timing.roll_call_life;
@@ -274,8 +299,8 @@ impl Engine {
             _ => RECALL,
         };
         match (&self.roll.current, &self.roll.last) {
-            (Some(call), _) if !call.repeated => Some(call.started + self.config.timing.roll_call_wait / 2),
-            (Some(call), _) => Some(call.started + self.config.timing.roll_call_wait),
+            (Some(call), _) if !call.repeated => Some(call.asked_at + self.config.timing.roll_call_wait / 2),
+            (Some(call), _) => Some(call.asked_at + self.config.timing.roll_call_wait),
             (None, Some(last)) if !last.quorate => Some(last.started + recall),
             _ => None,
         }
@@ -300,13 +325,20 @@ impl Engine {
         }
     }
 
-    /// Asks those who have not answered once more: packets get lost.
+    /// Asks those who have not answered once more: packets get lost. When too few of a sample have, everyone.
     fn repeat_roll(&mut self) {
         let Some(call) = &mut self.roll.current else { return };
-        call.repeated = true;
+        if call.sample.is_some() && !call.quorate {
+            call.sample = None;
+            call.asked_at = self.now.mono;
+        } else {
+            call.repeated = true;
+        }
         let nonce = call.nonce;
+        let asked = |agent: &AgentId| call.sample.as_ref().is_none_or(|drawn| drawn.contains(agent));
+        let me = self.config.agent;
         let silent: Vec<_> =
-            self.roster.iter().filter(|a| *a != self.config.agent && !call.answered.contains(a)).collect();
+            self.roster.iter().filter(|a| *a != me && !call.answered.contains(a) && asked(a)).collect();
         for agent in silent {
             self.send(agent, &Packet::RollCall { nonce });
         }
@@ -316,7 +348,8 @@ impl Engine {
         let Some(call) = self.roll.current.take() else { return };
         let reached = call.answered.len() + 1;
         let (quorate, roster) = (call.quorate, self.roster.len());
-        if reached < roster {
+        let asked = call.sample.as_ref().map_or(roster, |drawn| drawn.len() + 1);
+        if reached < asked {
             self.roll.fades = Some(call.started + MISSED_LIFE);
         }
         // Whoever was asked twice may have answered both ways.
@@ -324,7 +357,7 @@ impl Engine {
         answered.extend(&call.undecided);
         let between = !quorate && self.roster.majority(answered.len() + 1);
         self.roll.hope = false;
-        self.roll.last = Some(Outcome { started: call.started, answered, quorate, between });
+        self.roll.last = Some(Outcome { started: call.started, sample: call.sample, answered, quorate, between });
         // Between two epochs nothing can be said: whoever asks hears after the next roll call, which comes at once.
         self.roll.postponed = if between { self.roll.postponed + 1 } else { 0 };
         self.roll.failed = if quorate || between { 0 } else { self.roll.failed.saturating_add(1) };
@@ -384,5 +417,33 @@ impl Engine {
         self.epochs.dirty = true;
         let (alive, roster) = (self.reached, self.roster.len());
         self.event(EventKind::Quorate { quorate, alive, roster });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ln_choose(of: usize, take: usize) -> f64 {
+        (0..take).map(|i| ((of - i) as f64 / (i + 1) as f64).ln()).sum()
+    }
+
+    /// The probability that at least `enough` of `drawn` out of `others` answer, of whom `reached` can.
+    fn tail(others: usize, reached: usize, drawn: usize, enough: usize) -> f64 {
+        let possible = |k: &usize| *k <= reached && drawn - k <= others - reached;
+        let ways = |k: usize| ln_choose(reached, k) + ln_choose(others - reached, drawn - k) - ln_choose(others, drawn);
+        (enough..=drawn).filter(possible).map(|k| ways(k).exp()).sum()
+    }
+
+    #[test]
+    fn a_sample_does_not_mislead() {
+        assert!((tail(10, 5, 4, 0) - 1.0).abs() < 1e-9);
+        for roster in (SAMPLE + 2..600).chain([1000, super::super::limits::MAX_AGENTS]) {
+            // The most others that are no majority together with the caller.
+            let reached = roster / 2 - 1;
+            assert!(!quorate_core::quorum::majority(reached + 1, roster), "{roster}");
+            let error = tail(roster - 1, reached, SAMPLE, SAMPLE_ENOUGH);
+            assert!(error < 3e-10, "{roster}: {error:e}");
+        }
     }
 }
