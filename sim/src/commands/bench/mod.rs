@@ -10,13 +10,16 @@ use crate::plan::Plan;
 use crate::report::rounded;
 use crate::runner::{self, Manner, stopwatch};
 use crate::scenario::Scenario;
-use crate::stop::Stop;
 use crate::swarm::{self, Profile};
-use crate::time::Span;
+use crate::time::{SimTime, Span};
+use crate::trace::Trace;
+use crate::trace::recording::Recording;
+use crate::world::World;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -42,12 +45,17 @@ pub struct Args {
 const NOTES: &str = "\
 Each run is a process of its own, so that its memory can be told. Cases:
   swarm   twenty agents, ten simulated minutes with drawn faults, one seed
-  steady  a formed mesh with twenty instances in which nothing happens
-  half    the same, cut in two halves from 5 s to half of the time
+  form    the first five seconds of a formed mesh with twenty instances, none of which has a verdict yet
+  steady  the same mesh from its tenth second on, when nothing happens any more
+  half    the same from its start, cut in two halves from 5 s to half of the time
   bare-steady, bare-half   the same meshes as plain foca, in a loop without links, trace and checks
   loop    a hundred agents that only send and answer: what an event costs by itself
 
 Compare builds on the same quiet machine, built with --release.";
+
+/// Simulated seconds in which a mesh forms, and from when on it is steady.
+const FORM_S: u64 = 5;
+const STEADY_FROM_S: u64 = 10;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -55,6 +63,8 @@ Compare builds on the same quiet machine, built with --release.";
 pub enum Case {
     /// Twenty agents with faults.
     Swarm,
+    /// Instances get their first verdicts.
+    Form,
     /// Nothing happens.
     Steady,
     /// Two halves.
@@ -174,7 +184,7 @@ pub fn bench(args: &Args) -> anyhow::Result<bool> {
 fn cases(sizes: &[usize]) -> Vec<(Case, usize)> {
     let sized = sizes
         .iter()
-        .flat_map(|agents| [Case::Steady, Case::BareSteady, Case::Half, Case::BareHalf].map(|case| (case, *agents)));
+        .flat_map(|agents| [Case::Form, Case::Steady, Case::BareSteady, Case::Half, Case::BareHalf].map(|case| (case, *agents)));
     [(Case::Swarm, 20)].into_iter().chain(sized).chain([(Case::Loop, 100)]).collect()
 }
 
@@ -202,24 +212,43 @@ fn elsewhere(case: Case, agents: usize, quick: bool) -> anyhow::Result<Measured>
 }
 
 fn measure(case: Case, agents: usize, quick: bool) -> anyhow::Result<Measured> {
-    let share = if quick { 6 } else { 1 };
-    let (plan, starter): (Plan, Box<AnyStarter>) = match case {
-        Case::Swarm => {
-            let plan = swarm::plan(Profile::Swarm, 1, Some(agents));
-            (Plan { duration: Span::secs(600 / share), ..plan }, Manner::default().starter)
-        }
-        Case::Loop => (idle_plan(agents, 60 / share)?, Box::new(idle::idle)),
-        _ => (mesh_plan(agents, 60 / share, matches!(case, Case::Half | Case::BareHalf))?, Manner::default().starter),
+    let seconds = if quick { 10 } else { 60 };
+    let mesh = |half| mesh_plan(agents, seconds, half);
+    let plan = match case {
+        Case::Swarm => Plan { duration: Span::secs(10 * seconds), ..swarm::plan(Profile::Swarm, 1, Some(agents)) },
+        Case::Loop => idle_plan(agents, seconds)?,
+        Case::Form | Case::Steady | Case::BareSteady => mesh(false)?,
+        Case::Half | Case::BareHalf => mesh(true)?,
     };
+    let starter: Box<AnyStarter> = if case == Case::Loop { Box::new(idle::idle) } else { Manner::default().starter };
     let began = stopwatch();
-    let (simulated_s, events) = if matches!(case, Case::BareSteady | Case::BareHalf) {
-        let scenario = Scenario::new("bench", &plan, 1)?;
-        (scenario.duration.as_secs_f64(), bare::run(scenario))
-    } else {
-        let (report, _) = runner::run("bench", &plan, 1, Manner { starter, stop: Stop::Never, ..Manner::default() })?;
-        (report.simulated_s, report.events)
+    let (simulated_s, events, wall) = match case {
+        Case::BareSteady | Case::BareHalf => {
+            let scenario = Scenario::new("bench", &plan, 1)?;
+            (scenario.duration.as_secs_f64(), bare::run(scenario), began.elapsed())
+        }
+        Case::Form => between(&plan, 0, FORM_S)?,
+        Case::Steady => between(&plan, STEADY_FROM_S, STEADY_FROM_S + seconds)?,
+        Case::Swarm | Case::Half | Case::Loop => {
+            let (report, _) = runner::run("bench", &plan, 1, Manner { starter, ..Manner::default() })?;
+            (report.simulated_s, report.events, began.elapsed())
+        }
     };
-    Ok(Measured { simulated_s, wall_s: began.elapsed().as_secs_f64(), events, rss_mb: peak_rss_mb() })
+    Ok(Measured { simulated_s, wall_s: wall.as_secs_f64(), events, rss_mb: peak_rss_mb() })
+}
+
+/// Runs a plan from its start, and measures it between two moments.
+fn between(plan: &Plan, from_s: u64, to_s: u64) -> anyhow::Result<(f64, u64, Duration)> {
+    let scenario = Scenario::new("bench", plan, 1)?;
+    let trace = Trace::new(&scenario, Recording::default());
+    let mut world = World::new(scenario, Manner::default().starter, trace);
+    let moment = |s| SimTime::START.plus(Duration::from_secs(s));
+    if from_s > 0 {
+        world.advance(moment(from_s), |_| false);
+    }
+    let (before, began) = (world.tally.inputs, stopwatch());
+    world.advance(moment(to_s), |_| false);
+    Ok(((to_s - from_s) as f64, world.tally.inputs - before, began.elapsed()))
 }
 
 fn mesh_plan(agents: usize, seconds: u64, half: bool) -> anyhow::Result<Plan> {
@@ -271,7 +300,7 @@ mod tests {
         for case in Case::value_variants() {
             let agents = if *case == Case::Swarm { 5 } else { 6 };
             let measured = measure(*case, agents, true).unwrap();
-            assert!(measured.events > 100 && measured.simulated_s >= 9.9, "{case:?}: {measured:?}");
+            assert!(measured.events > 100 && measured.simulated_s >= 5.0, "{case:?}: {measured:?}");
         }
     }
 
