@@ -17,6 +17,7 @@ impl Swim {
         let others = boots.iter().filter(|(agent, _)| **agent != me);
         let members = others.map(|(agent, boot)| Member::alive(SwimId::first(*agent, *boot)));
         self.drive(first_probe, links, |foca, sink| foca.apply_many(members, false, sink));
+        self.active = std::mem::take(&mut self.active).into_iter().collect();
         // Nobody has come: they have been there all along.
         self.outputs.clear();
     }

@@ -182,9 +182,9 @@ pub fn bench(args: &Args) -> anyhow::Result<bool> {
 }
 
 fn cases(sizes: &[usize]) -> Vec<(Case, usize)> {
-    let sized = sizes
-        .iter()
-        .flat_map(|agents| [Case::Form, Case::Steady, Case::BareSteady, Case::Half, Case::BareHalf].map(|case| (case, *agents)));
+    let sized = sizes.iter().flat_map(|agents| {
+        [Case::Form, Case::Steady, Case::BareSteady, Case::Half, Case::BareHalf].map(|case| (case, *agents))
+    });
     [(Case::Swarm, 20)].into_iter().chain(sized).chain([(Case::Loop, 100)]).collect()
 }
 
