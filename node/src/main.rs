@@ -1,4 +1,6 @@
 //! The Quorate agent and its command line. Every command is one module with a `run`.
+// A reader of standard output may go away: `cli::question::print` ends then, these macros panic.
+#![deny(clippy::print_stdout)]
 
 mod access;
 mod agent;

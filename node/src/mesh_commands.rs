@@ -3,6 +3,7 @@
 use crate::agent::advertised_address;
 use crate::agent::clock::wall;
 use crate::agent::store::Store;
+use crate::cli::question::print;
 use crate::cli::span;
 use crate::config::{check_advertised, default_data_dir, host_name};
 use crate::usage::usage;
@@ -71,7 +72,7 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         hosts(args.token.uses),
         span::words(u64::try_from(ttl(&args.token).as_millis()).unwrap_or(u64::MAX))
     );
-    println!("{}", join_line(&args.token, &address, &token));
+    print(&format!("{}\n", join_line(&args.token, &address, &token)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +88,7 @@ pub fn create_join_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let address = join_address(args)?;
     let token = create(&dir, &identity, args)?;
     eprintln!("join a host:  {}", join_line(args, &address, &token));
-    println!("{token}");
+    print(&format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -90,7 +90,11 @@ pub const CATALOGUE: &[Described] = &[
     gauge("quorate_hosts", &["verdict"], "Hosts by verdict."),
     gauge("quorate_instances_stale", &[], "Instances whose verdict too few observers can confirm."),
     gauge("quorate_instances_flapping", &[], "Instances whose verdict changes too often."),
-    gauge("quorate_instance_up", INSTANCE, "1 for up or degraded, 0 otherwise; instances this agent is home to."),
+    gauge(
+        "quorate_instance_up",
+        INSTANCE,
+        "1 for up, degraded or partial, 0 for down, starting or unknown; instances this agent is home to, while nobody drains or works on them.",
+    ),
     gauge(
         "quorate_service_objective_ratio",
         &["service"],
@@ -337,7 +341,7 @@ enum Action {
 /// Prints what is asked for.
 ///
 /// # Errors
-/// None.
+/// When it cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let text = match args.action {
         Action::Names { prefix } => {
@@ -348,7 +352,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Rules { kubernetes: false, of } => rules::rules(&of),
         Action::Rules { kubernetes: true, of } => rules::manifest(&of),
     };
-    print!("{text}");
+    crate::cli::question::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

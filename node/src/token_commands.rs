@@ -100,7 +100,7 @@ fn create(dir: Option<PathBuf>, wanted: Wanted, same_as: Option<&Path>) -> anyho
     let ttl = span::words(u64::try_from(wanted.ttl.as_millis()).unwrap_or(u64::MAX));
     eprintln!("token {} for the API of the agent in {}: {}, for {ttl}", token.id, dir.display(), wanted.scope.as_str());
     eprintln!("send it as `Authorization: Bearer TOKEN`, or put it into QUORATE_API_TOKEN");
-    println!("{token}");
+    print(&format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

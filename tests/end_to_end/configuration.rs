@@ -196,7 +196,8 @@ fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
 #[test]
 fn what_is_configured_is_shown_without_secrets() {
     let folder = folder();
-    std::fs::write(folder.path().join("a.toml"), "[log]\nlevel = \"${SHOWN_LEVEL}\"\n").expect("a file");
+    let text = "[log]\nlevel = \"${SHOWN_LEVEL}\"\n[agent]\napi = \"127.0.0.1:7711\"\n";
+    std::fs::write(folder.path().join("a.toml"), text).expect("a file");
     std::fs::write(folder.path().join("b.yaml"), "probe:\n  max_concurrent: 7\n").expect("a file");
     let shown = |more: &[&str]| {
         let mut all = words(&["config", "show"], folder.path());
@@ -208,6 +209,7 @@ fn what_is_configured_is_shown_without_secrets() {
     assert!(!plain.contains("max_per_host"), "{plain}");
     let resolved = shown(&["--resolved"]);
     assert!(resolved.contains("max_concurrent = 7") && resolved.contains("max_per_host = 20"), "{resolved}");
+    assert!(resolved.contains("127.0.0.1:7711") && !resolved.contains("127.0.0.1:7701"), "said once: {resolved}");
     let checked = run(words(&["config", "check"], folder.path()));
     assert!(checked.code == Some(1) && checked.stderr.contains("the variable SHOWN_LEVEL is not set"), "{checked:?}");
 }

@@ -126,6 +126,7 @@ fn word(code: ResponseCode) -> &'static str {
         ResponseCode::NXDomain => "nxdomain",
         ResponseCode::Refused => "refused",
         ResponseCode::NotImp => "notimp",
+        ResponseCode::BADVERS => "badvers",
         _ => "formerr",
     }
 }
@@ -147,7 +148,9 @@ fn answer(view: &MeshView, question: &[u8], datagram: bool, turn: usize) -> Opti
         answer.set_edns(own);
         edns.max_payload().clamp(PLAIN_BYTES, MOST_BYTES)
     });
+    let later = question.edns.as_ref().is_some_and(|edns| edns.version() > 0);
     match question.queries.as_slice() {
+        _ if later => answer.metadata.response_code = ResponseCode::BADVERS,
         _ if question.metadata.op_code != OpCode::Query => answer.metadata.response_code = ResponseCode::NotImp,
         [query] => {
             answer.add_query(query.clone());
@@ -213,7 +216,9 @@ fn of_service(
     for (address, port, weight) in usable.into_iter().take(MAX_RECORDS) {
         if wanted == RecordType::SRV {
             let Some(target) = name_of(address) else { continue };
-            answer.add_additionals(record_of(&target, address));
+            // Several instances may share an address; a record is told once (RFC 2181, 5).
+            let record = record_of(&target, address).filter(|record| !answer.additionals.contains(record));
+            answer.add_additionals(record);
             let data = RData::SRV(SRV::new(1, weight, port, target));
             answer.add_answer(Record::from_rdata(name.clone(), TTL, data));
         } else {
@@ -301,6 +306,7 @@ mod tests {
             ("web@10.0.0.4:80", Verdict::Draining),
             ("web@[fd00::1]:80", Verdict::Up),
             ("web@host-a:80", Verdict::Up),
+            ("web@10.0.0.1:82", Verdict::Up),
         ]);
         let found = ask(&view, "wEB.Shop.service.quorate.", RecordType::A);
         assert_eq!(data(&found), ["10.0.0.1", "10.0.0.2"]);
@@ -308,7 +314,7 @@ mod tests {
         assert_eq!(data(&ask(&view, "web.shop.service.quorate.", RecordType::AAAA)), ["fd00::1"]);
         let services = ask(&view, "web.shop.service.quorate.", RecordType::SRV);
         assert!(data(&services).contains(&"1 100 81 0a000002.addr.quorate.".to_owned()), "{:?}", data(&services));
-        assert_eq!(services.additionals.len(), 3);
+        assert_eq!((services.answers.len(), services.additionals.len()), (4, 3), "an address is told once");
         assert_eq!(data(&ask(&view, "0a000002.addr.quorate.", RecordType::A)), ["10.0.0.2"]);
     }
 
@@ -332,6 +338,13 @@ mod tests {
         assert!(answer(&view, &[1], true, 0).is_none());
         let broken = answer(&view, &[7, 9, 1, 2, 3], true, 0).unwrap();
         assert_eq!((broken.metadata.id, broken.metadata.response_code), (0x0709, ResponseCode::FormErr));
+        let mut later = Message::query();
+        later.add_query(Query::query(Name::from_ascii("quorate.").unwrap(), RecordType::SOA));
+        later.set_edns(Edns::new().set_version(1).clone());
+        let refused = answer(&view, &later.to_vec().unwrap(), true, 0).unwrap().to_vec().unwrap();
+        let refused = Message::from_vec(&refused).unwrap();
+        assert_eq!((u16::from(refused.metadata.response_code), refused.answers.len()), (16, 0));
+        assert_eq!(refused.edns.map(|edns| edns.version()), Some(0), "which one is spoken here (RFC 6891, 6.1.3)");
         let mut reply = Message::query();
         reply.metadata.message_type = MessageType::Response;
         assert!(answer(&view, &reply.to_vec().unwrap(), true, 0).is_none(), "two servers must not talk for ever");

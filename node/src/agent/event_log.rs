@@ -93,7 +93,12 @@ impl FromStr for Since {
 
     /// `<boot>-<index>` or `<index>`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |_| format!("{text:?} is not the id of an event, such as 1-42, nor an index");
+        let wrong = |_| {
+            format!(
+                "{:?} is not the id of an event, such as 1-42, nor an index",
+                text.chars().take(64).collect::<String>()
+            )
+        };
         match text.split_once('-') {
             Some((boot, index)) => {
                 Ok(Self::After { boot: Some(boot.parse().map_err(wrong)?), index: index.parse().map_err(wrong)? })

@@ -210,6 +210,29 @@ async fn a_stream_too_many_is_refused() {
     }
 }
 
+/// As in reports: who is worked on burns no budget, and sets off no alert.
+#[tokio::test]
+async fn what_is_out_of_service_on_purpose_is_neither_up_nor_down_in_metrics() {
+    use Verdict::{Degraded, Down, Draining, Maintenance, Partial, Starting, Unknown, Up};
+    for (verdict, told) in [
+        (Up, Some("1")),
+        (Degraded, Some("1")),
+        (Partial, Some("1")),
+        (Down, Some("0")),
+        (Starting, Some("0")),
+        (Unknown, Some("0")),
+        (Draining, None),
+        (Maintenance, None),
+    ] {
+        let one = Arc::new(instance("web@10.0.0.1:80", "web", 1, verdict));
+        let instances = Arc::new([(one.instance.clone(), one)].into());
+        let fixture = start(MeshView { instances, ..view() });
+        let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+        let line = page.lines().find_map(|line| line.strip_prefix("quorate_instance_up{"));
+        assert_eq!(line.and_then(|line| line.rsplit(' ').next()), told, "{verdict:?}");
+    }
+}
+
 #[tokio::test]
 async fn metrics_are_those_of_the_catalogue() {
     let fixture = start(view());

@@ -1,6 +1,6 @@
 //! What others' tools expect: Kubernetes' probes, the forms of `/health`, Prometheus' discovery, the page and its policy.
 
-use super::fixture::{ask, get, start, start_as, view};
+use super::fixture::{ask, get, instance, start, start_as, view};
 use crate::agent::clock::wall;
 use crate::agent::probes::LastProbe;
 use crate::answers::{
@@ -9,8 +9,9 @@ use crate::answers::{
     ReadyAnswer, ReadyStatus, TargetGroup, VotesAnswer,
 };
 use crate::export::Output;
-use quorate_core::{InstanceId, Outcome, ProbeResult, ServiceName};
+use quorate_core::{InstanceId, Outcome, ProbeResult, ServiceName, Verdict};
 use quorate_mesh::MeshView;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn unsettled() -> MeshView {
@@ -100,6 +101,12 @@ async fn operators_get_short_answers() {
         fixture.local.note(InstanceId::new(id).unwrap(), probe);
         let answer: OpsStatusAnswer = get(api, "/ops/status", 200).await;
         assert_eq!((answer.services["web"], answer.services["db"]), (seen, OpsStatus::Down), "{id}");
+    }
+    for (verdict, seen) in [(Verdict::Maintenance, OpsStatus::Down), (Verdict::Draining, OpsStatus::Up)] {
+        let one = Arc::new(instance("api@10.0.0.1:80", "api", 1, verdict));
+        fixture.published.replace(MeshView { instances: Arc::new([(one.instance.clone(), one)].into()), ..view() });
+        let answer: OpsStatusAnswer = get(api, "/ops/status", 200).await;
+        assert_eq!(answer.services["api"], seen, "{verdict:?}");
     }
     let queues: QueuesAnswer = get(api, "/health/queues", 200).await;
     assert_eq!(

@@ -10,7 +10,7 @@ use crate::answers::{
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use quorate_core::{ProbeResult, ServiceName};
+use quorate_core::{ProbeResult, ServiceName, Verdict};
 use quorate_probe::ProbeStats;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,7 +20,11 @@ pub async fn status(State(service): State<Service>) -> Json<OpsStatusAnswer> {
     let Picture { view, now, .. } = service.picture();
     let guarded = guarded(&service);
     let services = health::summaries(&view, false).into_iter().map(|summary| {
+        let serving = [Verdict::Up, Verdict::Degraded, Verdict::Partial, Verdict::Draining];
+        let serves = serving.iter().any(|verdict| summary.verdicts.get(verdict).is_some_and(|count| *count > 0));
         let status = match summary.status {
+            // All of it is worked on.
+            _ if !serves => OpsStatus::Down,
             Status::Up | Status::Degraded if guarded.contains(&summary.service) => OpsStatus::Protected,
             Status::Up | Status::Degraded => OpsStatus::Up,
             Status::Starting | Status::Unknown | Status::Down => OpsStatus::Down,

@@ -3,6 +3,7 @@
 use super::document::{Texts, as_table};
 use super::settings::defaults;
 use super::{file, keys};
+use crate::cli::question::print;
 use crate::usage::usage;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,33 +45,33 @@ enum Action {
 /// When there is nothing to show: a file that is wrong is an answer.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Check { file } => Ok(check(&file)),
+        Action::Check { file } => check(&file),
         Action::Show { file, resolved } => show(file.as_deref(), resolved),
         Action::Schema => {
-            println!("{:#}", super::schema::schema());
+            print(&format!("{:#}\n", super::schema::schema()))?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Keys => {
-            keys::all().iter().for_each(|key| println!("{key}"));
+            print(&keys::all().iter().map(|key| format!("{key}\n")).collect::<String>())?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn check(path: &Path) -> ExitCode {
+fn check(path: &Path) -> anyhow::Result<ExitCode> {
     match file::load(Some(path)) {
         Ok(settings) => {
             let instances: usize = settings.services.iter().map(|service| service.instances.len()).sum();
             let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
             let (services, instances) = (count(settings.services.len(), "service"), count(instances, "instance"));
-            println!("{}: ok, {services}, {instances}", path.display());
-            ExitCode::SUCCESS
+            print(&format!("{}: ok, {services}, {instances}\n", path.display()))?;
+            Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
             eprintln!("{errors}");
             let count = errors.count();
             eprintln!("{count} error{}", if count == 1 { "" } else { "s" });
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
     }
 }
@@ -81,8 +82,12 @@ fn show(path: Option<&Path>, resolved: bool) -> anyhow::Result<ExitCode> {
     // Not what the variables hold.
     let said = as_table(&texts.document(|name| Some(format!("${{{name}}}"))).map_err(wrong)?);
     let mut shown = if resolved { defaults() } else { Table::new() };
+    // Two names for one setting: the default goes with the one that is said.
+    if said.get("agent").is_some_and(|agent| agent.get("api").is_some()) {
+        shown.get_mut("api").and_then(Value::as_table_mut).map(|api| api.remove("listen"));
+    }
     overlay(&mut shown, said);
-    print!("{}", toml::to_string_pretty(&shown)?);
+    print(&toml::to_string_pretty(&shown)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -76,7 +76,11 @@ impl Texts {
                 return Err(whole(&format!("is too large; at most {MAX_BYTES} bytes, all files together")));
             }
             if is_yaml(&file) {
-                let value = serde_saphyr::from_str::<serde_json::Value>(&text).map_err(|error| whole(&error))?;
+                let value =
+                    serde_saphyr::from_str::<serde_json::Value>(&text).map_err(|error| no_yaml(&shown, &error))?;
+                if !(value.is_object() || value.is_null()) {
+                    return Err(whole(&"must be a mapping of sections, such as `agent:`"));
+                }
                 let toml = toml::to_string(&without_nulls(value)).map_err(|error| whole(&error))?;
                 texts.add(shown, &toml, false, false);
             } else {
@@ -161,6 +165,14 @@ impl Texts {
             }
         })
     }
+}
+
+/// Where it breaks off and why, in words for people.
+fn no_yaml(file: &str, error: &serde_saphyr::Error) -> ConfigErrors {
+    let said = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let Some(at) = error.location() else { return ConfigErrors::whole(file, said) };
+    let place = format!(" at line {}, column {}", at.line(), at.column());
+    ConfigErrors::whole(&format!("{file}:{}:{}", at.line(), at.column()), said.replace(&place, ""))
 }
 
 fn is_yaml(path: &Path) -> bool {

@@ -49,7 +49,16 @@ fn faults_are_told_by_file_and_place() {
     assert!(lines.iter().any(|line| line.starts_with("c.yaml: agent.listen: \"here\" is not IP:PORT")), "{errors}");
     assert!(lines.iter().any(|line| line.contains("lgo: is not a known key; did you mean `log`?")), "{errors}");
     assert!(said(&[("b.toml", "x = \n"), one]).contains("b.toml:1:"), "syntax");
-    assert!(said(&[("a.yaml", "a: [\n")]).starts_with("a.yaml: "));
+    assert_eq!(
+        said(&[("a.yaml", "log:\n  level: info\n  level: warn\n")]),
+        "a.yaml:3:3: duplicate mapping key `level` is not allowed here"
+    );
+    assert_eq!(
+        said(&[("a.yaml", "log: {}\n---\nlog: {}\n")]),
+        "a.yaml:3:1: only single YAML document expected but multiple found"
+    );
+    assert!(said(&[("a.yaml", "a: [\n")]).starts_with("a.yaml:1:4: unclosed"));
+    assert_eq!(said(&[("a.yaml", "[]\n")]), "a.yaml: must be a mapping of sections, such as `agent:`");
     assert!(said(&[]).contains("holds no file"));
 }
 

@@ -145,8 +145,11 @@ fn own_instances<F: Form>(sheet: &mut Sheet<F>, view: &MeshView) {
         |instance: &&std::sync::Arc<InstanceView>| instance.home == view.agent && instance.instance.host_of().is_none();
     for instance in view.instances.values().filter(own) {
         let labels = [instance.service.as_str(), instance.instance.as_str()];
-        let up = matches!(instance.verdict, Verdict::Up | Verdict::Degraded);
-        sheet.put("quorate_instance_up", &labels, f64::from(u8::from(up)));
+        let up = matches!(instance.verdict, Verdict::Up | Verdict::Degraded | Verdict::Partial);
+        // What an operator took out of service is no fault, and charged to no budget: as in reports.
+        if !matches!(instance.verdict, Verdict::Draining | Verdict::Maintenance) {
+            sheet.put("quorate_instance_up", &labels, f64::from(u8::from(up)));
+        }
         sheet.put("quorate_instance_stale", &labels, f64::from(u8::from(instance.stale_since.is_some())));
         sheet.put("quorate_instance_term", &labels, float(instance.term));
     }

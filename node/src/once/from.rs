@@ -4,6 +4,7 @@ use super::{Form, RunArgs, code, report, tell};
 use crate::answers::{MembersAnswer, ProbedAnswer};
 use crate::cli::client::{Client, path_part};
 use crate::cli::explain;
+use crate::cli::question::print;
 use crate::cli::style::clean;
 use crate::spelling::nearest;
 use crate::usage::usage;
@@ -25,10 +26,10 @@ pub fn run(args: &RunArgs, agent: &str) -> anyhow::Result<ExitCode> {
     })?;
     let ProbedAnswer { name, instance, target, probe, .. } = &reply.answer;
     match args.output {
-        Form::Json => println!("{}", serde_json::to_string_pretty(&reply.answer)?),
+        Form::Json => print(&format!("{}\n", serde_json::to_string_pretty(&reply.answer)?))?,
         Form::Text => {
-            tell(&format!("by {} of {}:", clean(name), clean(instance.as_str())));
-            tell(&report::text(target, probe, args.explain));
+            tell(&format!("by {} of {}:", clean(name), clean(instance.as_str())))?;
+            tell(&report::text(target, probe, args.explain))?;
         }
     }
     Ok(code(probe))

@@ -7,6 +7,7 @@ mod source;
 use crate::answers::LocalProbe;
 use crate::api::probed::{probed, target};
 use crate::cli::client::Client;
+use crate::cli::question::print;
 use crate::cli::style;
 use quorate_core::AgentId;
 use quorate_probe::{Limits, Prober, Target};
@@ -82,14 +83,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut answer = probed(registration.check.kind.name(), &outcome);
     answer.timestamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
     match args.output {
-        Form::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
-        Form::Text => tell(&report::text(&target(&registration), &answer, args.explain)),
+        Form::Json => print(&format!("{}\n", serde_json::to_string_pretty(&answer)?))?,
+        Form::Text => tell(&report::text(&target(&registration), &answer, args.explain))?,
     }
     Ok(code(&answer))
 }
 
-fn tell(text: &str) {
-    println!("{}", style::render(text, style::colour_wanted()).trim_end());
+fn tell(text: &str) -> anyhow::Result<()> {
+    print(&format!("{}\n", style::render(text, style::colour_wanted()).trim_end()))
 }
 
 fn code(answer: &LocalProbe) -> ExitCode {
