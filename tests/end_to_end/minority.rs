@@ -1,6 +1,6 @@
 //! Half of the roster is no majority: of two agents, the one that is left never calls anything down.
 
-use quorate_tests::{AgentSetup, Host, Mesh, Target, eventually, folder, holds_for, instance_id};
+use quorate_tests::{AgentSetup, Host, Mesh, Target, agent_binary, eventually, folder, holds_for, instance_id, run};
 use std::time::Duration;
 
 #[test]
@@ -31,4 +31,15 @@ fn the_last_of_two_agents_declares_nothing_down() {
     });
     let lost = survivor.instance(&instance_id("web", &killed)).expect("still known");
     assert!(lost.stale, "{lost:?}");
+    let addr = survivor.api.to_string();
+    let waited = run([
+        agent_binary().as_os_str(),
+        "wait".as_ref(),
+        "web".as_ref(),
+        "--timeout=1s".as_ref(),
+        "--addr".as_ref(),
+        addr.as_ref(),
+    ]);
+    assert!(waited.code == Some(1) && waited.stderr.contains("before the agent was cut off"), "{waited:?}");
+    assert_eq!(survivor.ask("/health").expect("an answer")["status"], "degraded");
 }

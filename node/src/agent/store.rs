@@ -75,9 +75,16 @@ impl Store {
         if found == Some(FORMAT) {
             return Ok(());
         }
-        tracing::info!(dir = %self.dir.display(), from = found.unwrap_or(1), to = FORMAT, "data directory brought forward");
+        if let Some(from) = self.earlier(found) {
+            tracing::info!(dir = %self.dir.display(), from, to = FORMAT, "data directory brought forward");
+        }
         let path = self.dir.join(FORMAT_FILE);
         replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| FormatError::Io { path, source })
+    }
+
+    /// The format that an earlier release left; the first one was not noted, and a new directory has none.
+    fn earlier(&self, found: Option<u32>) -> Option<u32> {
+        found.or_else(|| (self.boots() > 0).then_some(1))
     }
 
     fn format(&self) -> Result<Option<u32>, FormatError> {
@@ -262,6 +269,12 @@ mod tests {
     fn the_first_format_is_read_and_brought_forward() {
         let dir = first_format();
         let store = Store::new(dir.path());
+        let new = tempfile::tempdir().unwrap();
+        assert_eq!(
+            (store.earlier(None), Store::new(new.path()).earlier(None)),
+            (Some(1), None),
+            "what is new has no past"
+        );
         for _ in 0..2 {
             store.check_format().unwrap();
             store.migrate().unwrap();

@@ -57,6 +57,18 @@ async fn health_has_the_form_that_is_asked_for() {
     fixture.published.replace(view());
     let well: AgentHealthAnswer = get(api, "/health", 200).await;
     assert_eq!((well.status, well.checks["mesh"]), (AgentHealthStatus::Ok, AgentHealthStatus::Ok));
+    fixture.published.replace(MeshView { quorate: false, alive: 1, ..view() });
+    let cut_off: AgentHealthAnswer = get(api, "/health", 200).await;
+    let found = ["quorum", "mesh"].map(|name| cut_off.checks[name]);
+    assert_eq!(
+        (cut_off.status, found),
+        (AgentHealthStatus::Degraded, [AgentHealthStatus::Degraded, AgentHealthStatus::Ok])
+    );
+    let answer: HealthJsonAnswer = get(api, "/health?format=health", 200).await;
+    assert_eq!(answer.output, "reaches 1 of 3 agents that count, which is not more than half");
+    let ready: ReadyAnswer = get(api, "/ready", 200).await;
+    assert_eq!(ready.status, ReadyStatus::Healthy, "it still tells what it knew");
+    fixture.published.replace(view());
     // As Prometheus asks, whose scrape may point here.
     let prometheus =
         "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";

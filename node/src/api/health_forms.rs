@@ -15,6 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use quorate_mesh::MeshView;
 use std::collections::BTreeMap;
 
 /// The media type of the health check format that was proposed to the IETF (draft-inadarei-api-health-check-06).
@@ -41,7 +42,8 @@ pub async fn health(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let checks = state.0.0.published.checks();
+    let mut checks = state.0.0.published.checks();
+    checks.push(quorum(&state.0.0.published.view()));
     let mut response = match form(&headers, &parameters) {
         Form::Json => agent_health(&checks),
         Form::HealthJson => health_json(&state.0, &checks),
@@ -54,6 +56,13 @@ pub async fn health(
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
+}
+
+/// An agent that is cut off works, and is ready to tell what it knew; but all is not well.
+fn quorum(view: &MeshView) -> SelfCheck {
+    let cut_off =
+        || format!("reaches {} of {} agents that count, which is not more than half", view.alive, view.roster);
+    SelfCheck { name: "quorum", fault: (!view.quorate).then(cut_off), vital: false, latency: None }
 }
 
 /// May others rely on this agent?

@@ -54,7 +54,7 @@ struct Found {
 /// When the agent's answer cannot be read. An agent that cannot be reached is waited for.
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let deadline = Instant::now() + args.timeout;
-    let mut last = "nothing is known of it";
+    let mut last = "nothing is known of it".to_owned();
     let mut known = None;
     let mut lost = false;
     loop {
@@ -64,7 +64,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Err(_) => break,
             Ok(Ok(found)) => {
                 lost = false;
-                (last, known) = (found.status, Some(found.index));
+                known = Some(found.index);
+                last = found.status.to_owned();
+                if !found.quorate {
+                    last.push_str(", as it was before the agent was cut off from the mesh");
+                }
                 // An agent that is cut off keeps the last verdicts; they are no news.
                 if found.quorate && args.wanted.iter().any(|wanted| wanted == found.status) {
                     print(&format!("{} is {}\n", args.name, found.status))?;
