@@ -24,7 +24,7 @@ pub struct Outcome {
     /// The answer's headers; stay on the observer.
     pub headers: Vec<(String, String)>,
     /// What the TLS handshake showed, also when the certificate was refused.
-    pub tls: Option<TlsFacts>,
+    pub tls: Option<Box<TlsFacts>>,
     /// Each condition on the answer that was judged, in order, at most [`Outcome::MAX_JUDGEMENTS`]; stay on the observer.
     pub judgements: Vec<Judgement>,
     /// What it uses of its host, where that can be told.

@@ -5,6 +5,7 @@ use crate::id::{InstanceId, ServiceName};
 use crate::placement::Placement;
 use crate::quorum;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One instance: its name, where it is, and how it is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,8 @@ pub struct Registration {
     pub service: ServiceName,
     /// `host:port` to probe; the host is a name or an address.
     pub address: String,
-    /// How it is probed.
-    pub check: Check,
+    /// How it is probed. The instances of a service mostly have one check, which they share.
+    pub check: Arc<Check>,
     /// How many observers it should have; fewer when the mesh is smaller.
     pub observers: u32,
     /// What is told about it beside its health.

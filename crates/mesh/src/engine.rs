@@ -142,7 +142,7 @@ pub struct Engine {
     orphans: BTreeMap<InstanceId, Arc<Certificate>>,
 
     // Instances, observers, verdicts.
-    instances: BTreeMap<InstanceId, Instance>,
+    instances: BTreeMap<InstanceId, Box<Instance>>,
     services: BTreeMap<ServiceName, ServiceCount>,
     schedule: BTreeSet<(Mono, InstanceId)>,
     probes: BTreeMap<ProbeId, watching::Running>,

@@ -296,6 +296,7 @@ impl OwnLog {
                 }
                 records.push(entry.remove());
             }
+            records.shrink_to_fit();
             written.push(self.append(records, &sign));
         }
         written

@@ -36,7 +36,7 @@ pub(crate) async fn probe(
         Some(options) => Some(tools.tls.prepare(&line::settings(options, &authority), deadline).await?),
         None => None,
     };
-    let mut tcp = connect::open(tools, target, &authority, deadline, findings).await?;
+    let mut tcp = connect::open(tools, target, &authority, connect::First::They, deadline, findings).await?;
     let mut stream: Box<dyn Stream> = match prepared.take_if(|_| !check.begins_tls_later()) {
         Some(prepared) => {
             if let Some(how) = check.starttls {

@@ -105,7 +105,8 @@ async fn by_tcp(
     findings: &mut Findings,
 ) -> Step<Message> {
     let authority = line::authority(target)?;
-    let mut stream: Box<dyn Stream> = Box::new(connect::open(tools, target, &authority, deadline, findings).await?);
+    let mut stream: Box<dyn Stream> =
+        Box::new(connect::open(tools, target, &authority, connect::First::We, deadline, findings).await?);
     let bytes = encoded(question)?;
     let length = u16::try_from(bytes.len()).map_err(|_| unprepared("the question is too long"))?;
     line::say(&mut stream, &[&length.to_be_bytes()[..], &bytes].concat(), deadline, findings).await?;

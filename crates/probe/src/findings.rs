@@ -19,7 +19,7 @@ pub(crate) struct Findings {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) excerpt: Excerpt,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) tls: Option<Box<TlsFacts>>,
     pub(crate) judgements: Vec<Judgement>,
     /// What it uses of its host.
     pub(crate) usage: Option<Usage>,

@@ -46,7 +46,7 @@ pub(crate) async fn probe(
         }
         None => None,
     };
-    let tcp = connect::open(tools, target, &authority, deadline, findings).await?;
+    let tcp = connect::open(tools, target, &authority, connect::First::We, deadline, findings).await?;
     let peer = findings.peer.ok_or_else(|| unprepared("no address was chosen"))?;
     let stream: Box<dyn Stream> = match prepared {
         Some(prepared) => prepared.handshake(tcp, deadline, findings).await?,

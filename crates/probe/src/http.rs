@@ -4,7 +4,7 @@
 //! The certificate of a TLS target is judged in the handshake, before any request is sent.
 
 use crate::address::Authority;
-use crate::connect;
+use crate::connect::{self, First};
 use crate::failure::{Step, unprepared, within};
 use crate::findings::{Findings, add};
 use crate::judge::{self, Answer};
@@ -53,12 +53,11 @@ pub(crate) async fn probe(
             hop = next;
             continue;
         }
-        let status = answer.status().as_u16();
-        let headers = answer.headers().clone();
+        let (head, body) = answer.into_parts();
         let keep = metric.is_some() || !check.assertions.is_empty();
-        let body = read_body(&mut link, answer, check.max_body_bytes, keep, deadline, findings).await;
+        let body = read_body(&mut link, body, check.max_body_bytes, keep, deadline, findings).await;
         let begun = Instant::now();
-        let judged = judge(tools, (check, metric), status, &headers, &body, findings);
+        let judged = judge(tools, (check, metric), head.status.as_u16(), &head.headers, &body, findings);
         add(&mut findings.timings.assert, begun.elapsed());
         judged?;
         if body?.whole && check.reuse_connection && link.settle(deadline).await {
@@ -78,18 +77,17 @@ fn judge(
     findings: &mut Findings,
 ) -> Step<()> {
     let what = format!("status is {}", check.expected_status);
-    let unexpected = format!("Unexpected status code: {status}");
-    let mut judged = |grade, why: &str| findings.judge(what.as_str(), status.to_string(), grade, (Cause::Status, why));
-    if check.expected_status.contains(status) {
-        judged(Grade::Pass, "")?;
-    } else if check.protected_status.contains(status) {
-        judged(Grade::Pass, "")?;
-        findings.protected = Some(format!("protected: status code {status}"));
-        return Ok(());
-    } else if check.degraded_status.contains(status) {
-        return judged(Grade::Warn, &unexpected);
+    let is_expected = check.expected_status.contains(status);
+    let (grade, why) = if is_expected || check.protected_status.contains(status) {
+        (Grade::Pass, String::new())
     } else {
-        return judged(Grade::Fail, &unexpected);
+        let grade = if check.degraded_status.contains(status) { Grade::Warn } else { Grade::Fail };
+        (grade, format!("Unexpected status code: {status}"))
+    };
+    findings.judge(what, status.to_string(), grade, (Cause::Status, &why))?;
+    if !is_expected {
+        findings.protected = (grade == Grade::Pass).then(|| format!("protected: status code {status}"));
+        return Ok(());
     }
     let body = body.as_ref().map_err(ProbeFailure::clone)?;
     let answer = Answer { body: &body.bytes, cut: !body.whole, headers };
@@ -151,7 +149,7 @@ async fn open(
         Some(settings) => Some(tools.tls.prepare(settings, deadline).await?),
         None => None,
     };
-    let tcp = connect::open(tools, target, &endpoint.authority, deadline, findings).await?;
+    let tcp = connect::open(tools, target, &endpoint.authority, First::We, deadline, findings).await?;
     let peer = findings.peer.ok_or_else(|| unprepared("no address was chosen"))?;
     let (stream, scheme): (Box<dyn Stream>, _) = match tls {
         Some(tls) => (tls.handshake(tcp, deadline, findings).await?, Scheme::Https),
@@ -181,14 +179,13 @@ struct ReadBody {
 /// Reads the part of the body that is wanted; all of that is kept if a condition looks at it.
 async fn read_body(
     link: &mut Link,
-    answer: Response<Incoming>,
+    mut body: Incoming,
     max: u32,
     keep: bool,
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<ReadBody> {
     let begun = link.meter.read().first_read.unwrap_or_else(Instant::now);
-    let mut body = answer.into_body();
     let (excerpt, mut bytes) = (&mut findings.excerpt, Vec::new());
     let read = link
         .read(&mut body, max, deadline, |piece| {

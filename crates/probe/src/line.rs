@@ -31,7 +31,7 @@ pub(crate) async fn open(
         Some(options) => Some(tools.tls.prepare(&settings(options, &authority), deadline).await?),
         None => None,
     };
-    let tcp = connect::open(tools, target, &authority, deadline, findings).await?;
+    let tcp = connect::open(tools, target, &authority, connect::First::We, deadline, findings).await?;
     match prepared {
         Some(prepared) => prepared.handshake(tcp, deadline, findings).await,
         None => Ok(Box::new(tcp)),

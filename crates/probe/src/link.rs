@@ -60,7 +60,7 @@ pub(crate) struct Link {
     pub(crate) meter: Meter,
     pub(crate) peer: SocketAddr,
     /// What its handshake showed.
-    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) tls: Option<Box<TlsFacts>>,
 }
 
 impl Link {

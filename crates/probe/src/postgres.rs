@@ -47,7 +47,7 @@ async fn open(
     let authority = line::authority(target)?;
     let Some(options) = &check.tls else { return line::open(tools, target, None, deadline, findings).await };
     let prepared = tools.tls.prepare(&line::settings(options, &authority), deadline).await?;
-    let mut tcp = connect::open(tools, target, &authority, deadline, findings).await?;
+    let mut tcp = connect::open(tools, target, &authority, connect::First::We, deadline, findings).await?;
     let failed = |error: std::io::Error| of_io(Phase::Tls, &error);
     let mut answer = [0];
     within(deadline, Phase::Tls, async {

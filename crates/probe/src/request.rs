@@ -142,19 +142,21 @@ impl Hop {
         let host = host.unwrap_or_else(|| self.authority.host_header(self.scheme));
         let instance: String = target.instance.as_str().chars().take(INSTANCE_CHARS).collect();
         let observer = target.observer.to_string();
+        let connection = if check.reuse_connection { "keep-alive" } else { "close" };
+        let fixed = HeaderValue::from_static;
         let built_in = [
-            ("host", host.as_str()),
-            ("user-agent", USER_AGENT),
-            ("accept", ACCEPT),
-            ("x-health-check", "true"),
-            ("x-instance-id", &instance),
-            ("x-app-name", target.service.as_str()),
-            ("x-observer", &observer),
-            ("connection", if check.reuse_connection { "keep-alive" } else { "close" }),
+            ("host", value_of("host", &host)?),
+            ("user-agent", fixed(USER_AGENT)),
+            ("accept", fixed(ACCEPT)),
+            ("x-health-check", fixed("true")),
+            ("x-instance-id", value_of("x-instance-id", &instance)?),
+            ("x-app-name", value_of("x-app-name", target.service.as_str())?),
+            ("x-observer", value_of("x-observer", &observer)?),
+            ("connection", fixed(connection)),
         ];
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(built_in.len() + own.len());
         for (name, value) in built_in {
-            headers.insert(HeaderName::from_static(name), value_of(name, value)?);
+            headers.insert(HeaderName::from_static(name), value);
         }
         let own: Vec<_> = own.iter().filter(|header| self.may_send(header)).collect();
         // The user's header replaces ours; one that the user gives twice is sent twice.

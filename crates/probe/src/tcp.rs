@@ -4,7 +4,7 @@
 //! not what was expected, answered badly; only one that said nothing at all is reported as silent.
 
 use crate::address::Authority;
-use crate::connect;
+use crate::connect::{self, First};
 use crate::expect::Matcher;
 use crate::failure::{Step, of_io, timeout, unprepared, within};
 use crate::findings::{Findings, add};
@@ -31,7 +31,8 @@ pub(crate) async fn probe(
         .ok_or_else(|| unprepared(format!("{:?} is not an address: write host:port", target.address)))?;
     let matcher = check.expect.as_ref().map(|expect| tools.patterns.matcher(expect));
     let matcher = matcher.transpose().map_err(unprepared)?;
-    let mut stream = connect::open(tools, target, &authority, deadline, findings).await?;
+    let first = if check.send.is_empty() { First::They } else { First::We };
+    let mut stream = connect::open(tools, target, &authority, first, deadline, findings).await?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
     converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await
 }

@@ -143,7 +143,7 @@ impl Prepared {
                 session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).map(str::to_owned);
             facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         }
-        findings.tls = facts;
+        findings.tls = facts.map(Box::new);
         let stream = done?.map_err(|error| of_io(Phase::Tls, &error))?;
         tls_check::judge(&self.settings, findings)?;
         Ok(Box::new(stream))

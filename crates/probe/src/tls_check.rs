@@ -1,7 +1,7 @@
 //! TLS checks: the handshake, its version, and how long the certificate is still good for.
 
 use crate::address::Authority;
-use crate::connect;
+use crate::connect::{self, First};
 use crate::failure::{Step, unprepared};
 use crate::findings::Findings;
 use crate::prober::Tools;
@@ -24,7 +24,8 @@ pub(crate) async fn probe(
         .ok_or_else(|| unprepared(format!("{:?} is not an address: write host:port", target.address)))?;
     let name = check.tls.server_name.clone().unwrap_or_else(|| authority.host.clone());
     let prepared = tools.tls.prepare(&TlsSettings::new(&check.tls, name, &[]), deadline).await?;
-    let mut tcp = connect::open(tools, target, &authority, deadline, findings).await?;
+    let first = if check.starttls.is_some() { First::They } else { First::We };
+    let mut tcp = connect::open(tools, target, &authority, first, deadline, findings).await?;
     if let Some(how) = check.starttls {
         starttls::upgrade(&mut tcp, how, deadline).await?;
     }

@@ -1,8 +1,8 @@
 //! What an agent writes into its own namespace, in signed batches.
 
 use crate::breaker::{BreakerDigest, BreakerKey, BreakerOverride};
-use quorate_core::{AgentId, InstanceId, Observation, Registration, Zone, blob};
-use serde::{Deserialize, Serialize};
+use quorate_core::{AgentId, Check, InstanceId, Observation, Registration, Zone, blob};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub struct Batch {
     /// The owner's batches that still hold something, this one included, ascending. Whoever has all of these has everything.
     pub live: Vec<u32>,
     /// The records.
+    #[serde(deserialize_with = "compact")]
     pub records: Vec<Record>,
     /// The owner's, over all of the above.
     #[serde(with = "blob")]
@@ -40,6 +41,23 @@ impl Batch {
     }
 }
 
+/// The records of a batch, in no more memory than they need: neighbours with equal checks share one.
+fn compact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Record>, D::Error> {
+    let mut records = Vec::<Record>::deserialize(deserializer)?;
+    records.shrink_to_fit();
+    let mut last: Option<Arc<Check>> = None;
+    for record in &mut records {
+        let Record::Instance { registration, .. } = record else { continue };
+        match &last {
+            Some(check) if *check == registration.check => {
+                Arc::make_mut(registration).check = Arc::clone(check);
+            }
+            _ => last = Some(Arc::clone(&registration.check)),
+        }
+    }
+    Ok(records)
+}
+
 /// One fact that its owner states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -48,7 +66,7 @@ pub enum Record {
     /// The owner is home to this instance.
     Instance {
         /// Which and how.
-        registration: Registration,
+        registration: Arc<Registration>,
         /// Grows when the address or the check changes under the same name.
         incarnation: u64,
     },
@@ -205,5 +223,42 @@ impl Record {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode_value, encode_value};
+    use quorate_core::ServiceName;
+    use std::time::Duration;
+
+    #[test]
+    fn records_are_small_and_equal_checks_are_held_once() {
+        // An agent holds one for every observer of every instance.
+        assert!(size_of::<Record>() <= 80, "{}", size_of::<Record>());
+        let check = |seconds| Arc::new(Check { period: Duration::from_secs(seconds), ..Check::default() });
+        let record = |(number, seconds): (u32, u64)| Record::Instance {
+            registration: Arc::new(Registration {
+                instance: InstanceId::new(format!("web@{number}")).unwrap(),
+                service: ServiceName::new("web").unwrap(),
+                address: "10.0.0.1:80".into(),
+                check: check(seconds),
+                observers: 5,
+                placement: Default::default(),
+            }),
+            incarnation: 1,
+        };
+        let records: Vec<_> = [(1, 10), (2, 10), (3, 20), (4, 20)].into_iter().map(record).collect();
+        let batch = Batch { owner: AgentId(7), epoch: 1, seq: 1, live: vec![1], records, signature: vec![1; 64] };
+        let read: Batch = decode_value(&encode_value(&batch)).unwrap();
+        assert_eq!(read, batch);
+        let check = |record: &Record| match record {
+            Record::Instance { registration, .. } => Arc::clone(&registration.check),
+            other => panic!("{other:?}"),
+        };
+        let checks: Vec<_> = read.records.iter().map(check).collect();
+        let shared: Vec<_> = checks.windows(2).map(|two| Arc::ptr_eq(&two[0], &two[1])).collect();
+        assert_eq!(shared, [true, false, true]);
     }
 }

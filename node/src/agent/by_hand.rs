@@ -63,7 +63,7 @@ impl ByHand {
     async fn run(&self, registration: &Registration) -> Option<Outcome> {
         let _turn = self.turns.acquire().await.ok()?;
         let check = &registration.check;
-        let check = Check { timeout: check.timeout.min(MAX_TIME), ..check.clone() };
+        let check = Check { timeout: check.timeout.min(MAX_TIME), ..Check::clone(check) };
         let request = ProbeRequest {
             id: ProbeId(0),
             instance: registration.instance.clone(),

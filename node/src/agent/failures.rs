@@ -18,15 +18,37 @@ pub const MAX_RESULTS: usize = 100;
 /// Failures told as events within a minute at most, so that a failing network does not push everything else out of what is held.
 const MAX_TOLD_A_MINUTE: u32 = 600;
 
-/// One probe in short.
+/// How a probe ended, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Ending {
+    Pass,
+    Protected,
+    Warn,
+    Fail,
+}
+
+impl Ending {
+    /// `pass`, `protected`, `warn` or `fail`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Protected => "protected",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// One probe in short: there are [`MAX_RESULTS`] for each instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultLine {
     /// When it ended.
     pub at: UnixMs,
-    /// `pass`, `protected`, `warn` or `fail`.
-    pub result: &'static str,
+    /// How.
+    pub result: Ending,
     /// How long it took.
-    pub took_ms: u64,
+    pub took_ms: u32,
     /// What failed.
     pub failure_type: Option<FailureType>,
 }
@@ -142,12 +164,12 @@ fn push<T>(ring: &mut VecDeque<T>, item: T, max: usize) {
 
 fn line(outcome: &Outcome, at: UnixMs) -> ResultLine {
     let (result, failure_type) = match &outcome.result {
-        ProbeResult::Pass => ("pass", None),
-        ProbeResult::Protected(_) => ("protected", None),
-        ProbeResult::Warn(warning) => ("warn", Some(warning.failure_type())),
-        ProbeResult::Fail(failure) => ("fail", Some(failure.failure_type())),
+        ProbeResult::Pass => (Ending::Pass, None),
+        ProbeResult::Protected(_) => (Ending::Protected, None),
+        ProbeResult::Warn(warning) => (Ending::Warn, Some(warning.failure_type())),
+        ProbeResult::Fail(failure) => (Ending::Fail, Some(failure.failure_type())),
     };
-    let took_ms = u64::try_from(outcome.timings.total.as_millis()).unwrap_or(u64::MAX);
+    let took_ms = u32::try_from(outcome.timings.total.as_millis()).unwrap_or(u32::MAX);
     ResultLine { at, result, took_ms, failure_type }
 }
 
@@ -177,6 +199,7 @@ mod tests {
 
     #[test]
     fn failures_outlast_successes_and_both_are_bounded() {
+        assert!(size_of::<ResultLine>() <= 16, "there are a hundred for every instance");
         let metrics = Arc::new(Metrics::new().unwrap());
         let failures = Failures::new(Arc::clone(&metrics), Arc::new(EventLog::new(1)));
         let (instance, service) = (InstanceId::new("web@a:1").unwrap(), ServiceName::new("web").unwrap());
@@ -187,7 +210,7 @@ mod tests {
         (0..200).for_each(|_| note(&Outcome::pass(Duration::from_millis(2))));
         let history = failures.of(&instance).unwrap();
         assert_eq!((history.failures.len(), history.results.len()), (MAX_FAILURES, MAX_RESULTS));
-        assert_eq!((history.results[0].result, history.results[0].took_ms), ("pass", 2));
+        assert_eq!((history.results[0].result, history.results[0].took_ms), (Ending::Pass, 2));
         assert_eq!((history.failed, history.probes, history.consecutive), (200, 400, None));
         assert!(history.failures.last().unwrap().is_critical() && !history.flapping);
         let counted: f64 = metrics

@@ -297,7 +297,7 @@ mod tests {
             instance: InstanceId::new(id).unwrap(),
             service: ServiceName::new("web").unwrap(),
             address: "10.0.0.1:80".to_owned(),
-            check: Check::default(),
+            check: Check::default().into(),
             observers: 5,
             placement: Placement::default(),
         }

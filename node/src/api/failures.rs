@@ -61,8 +61,8 @@ pub fn failure(event: &FailureEvent) -> FailureAnswer {
 fn result(line: &ResultLine) -> ResultAnswer {
     ResultAnswer {
         timestamp: time(line.at),
-        result: line.result.to_owned(),
-        response_time_ms: line.took_ms,
+        result: line.result.as_str().to_owned(),
+        response_time_ms: line.took_ms.into(),
         failure_type: line.failure_type,
     }
 }

@@ -83,7 +83,7 @@ pub fn instance(name: &str, service: &str, home: u64, verdict: Verdict) -> Insta
         instance: id.clone(),
         service: service.clone(),
         address: address.clone(),
-        check: Check::default(),
+        check: Check::default().into(),
         observers: 5,
         placement: Default::default(),
     };

@@ -39,7 +39,7 @@ pub fn probed(check: &str, outcome: &Outcome) -> LocalProbe {
         cause: None,
         failure_type: None,
         protected: false,
-        tls: outcome.tls.as_ref().map(tls),
+        tls: outcome.tls.as_deref().map(tls),
         judgements: outcome.judgements.clone(),
         attempts: outcome.attempts,
         peer: outcome.peer.clone(),

@@ -118,7 +118,9 @@ mod tests {
             assert_eq!((reply.status, reply.json::<ErrorAnswer>().error.as_str()), (status, word), "{instance}");
         }
         let socket = UnixCheck { path: "/run/x".into(), send: Vec::new(), expect: None, max_read_bytes: 1 };
-        let elsewhere = with("web@10.0.0.3:80", |registration| registration.check.kind = CheckKind::Unix(socket));
+        let elsewhere = with("web@10.0.0.3:80", |registration| {
+            Arc::make_mut(&mut registration.check).kind = CheckKind::Unix(socket);
+        });
         let reply = probe(&start(elsewhere), Scope::Operate, "web@10.0.0.3:80").await;
         assert_eq!((reply.status, reply.json::<ErrorAnswer>().error.as_str()), (409, "not_home"));
         let third = with("web@10.0.0.3:80", |registration| registration.address = "10.9.9.9:1".into());
@@ -134,7 +136,7 @@ mod tests {
     async fn their_number_is_bounded() {
         let fixture = start(with(INSTANCE, |registration| {
             registration.address = closed_port();
-            registration.check.timeout = Duration::from_secs(1);
+            Arc::make_mut(&mut registration.check).timeout = Duration::from_secs(1);
         }));
         let mut last = probe(&fixture, Scope::Operate, INSTANCE).await;
         for _ in 0..3 * MOST_A_MINUTE {

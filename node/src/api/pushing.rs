@@ -89,7 +89,8 @@ mod tests {
         let mut job = instance("job@10.0.0.1:1", "job", 1, Verdict::Up);
         let token = Secret { prefix: String::new(), source: SecretSource::File("push-token".into()) };
         if let Some(registration) = job.registration.as_mut().map(Arc::make_mut) {
-            registration.check.kind = CheckKind::Push(PushCheck { ttl: Duration::from_secs(60), token });
+            Arc::make_mut(&mut registration.check).kind =
+                CheckKind::Push(PushCheck { ttl: Duration::from_secs(60), token });
         }
         Arc::make_mut(&mut view.instances).insert(job.instance.clone(), Arc::new(job));
         let fixture = start(view);

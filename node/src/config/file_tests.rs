@@ -69,7 +69,7 @@ fn the_example_is_valid() {
 fn defaults_are_those_of_the_guide() {
     let settings = parse("x", "[[service]]\nname = \"web\"\n[[service.instance]]\n").unwrap();
     let service = &settings.services[0];
-    assert_eq!(service.check, quorate_core::Check::default());
+    assert_eq!(*service.check, quorate_core::Check::default());
     let registrations = service.registrations(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
     assert_eq!(registrations[0].address, "10.0.0.1:8000");
     assert_eq!(registrations[0].instance.as_str(), "web@10.0.0.1:8000");

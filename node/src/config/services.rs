@@ -10,6 +10,7 @@ use quorate_core::{Check, InstanceId, Placement, Registration, ServiceName, quor
 use quorate_probe::Program;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Most services in one file.
 pub const MAX_SERVICES: usize = 1000;
@@ -26,7 +27,7 @@ pub struct Service {
     /// The part of the time in which it is to be up, where that is stated.
     pub objective: Option<Objective>,
     /// How its instances are probed.
-    pub check: Check,
+    pub check: Arc<Check>,
     /// The program that the check runs, if it does.
     pub program: Option<Program>,
     /// Its instances here.
@@ -82,12 +83,11 @@ impl Service {
             Some(id) => id.clone(),
             None => InstanceId::new(format!("{}@{address}", self.name)).map_err(|error| error.to_string())?,
         };
-        let (service, check) = (self.name.clone(), self.check.clone());
         Ok(Registration {
             instance: id,
-            service,
+            service: self.name.clone(),
             address,
-            check,
+            check: Arc::clone(&self.check),
             observers: self.observers,
             placement: instance.placement.clone(),
         })
@@ -132,6 +132,7 @@ fn read_service(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -
     // Without a usable name the rest is still checked, under a stand-in.
     let named = name.is_some();
     let name = name.or_else(|| ServiceName::new("unnamed").ok())?;
+    let check = check.into();
     let mut service = Service { name, observers, objective, check, program, instances: Vec::new() };
     for instance in &sections {
         let read = read_instance(instance, port, faults);

@@ -94,7 +94,7 @@ fn registration(check: Check, address: &str) -> Result<Registration, String> {
         instance: InstanceId::new(format!("target@{address}")).map_err(|error| error.to_string())?,
         service: ServiceName::new("target").map_err(|error| error.to_string())?,
         address: address.to_owned(),
-        check,
+        check: check.into(),
         observers: quorum::DEFAULT_OBSERVERS,
         placement: Default::default(),
     };
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(made("dns://10.0.0.1/web.test"), is("dns", "10.0.0.1:53"));
         assert_eq!(made("icmp://::1"), is("icmp", "[::1]:7"));
         assert_eq!(made("grpcs://shop:8443/web.Shop"), is("grpc", "shop:8443"));
-        let CheckKind::Http(http) = of_url("http://web/health?x=1").unwrap().check.kind else { panic!() };
+        let CheckKind::Http(http) = of_url("http://web/health?x=1").unwrap().check.kind.clone() else { panic!() };
         assert_eq!(http.path, "/health?x=1");
         for bad in ["tcp://web", "redis://a/b", "htp://web", "dns://a", "http://", "http://web:0/", "http://a b/"] {
             assert!(of_url(bad).is_err(), "{bad}");

@@ -79,7 +79,8 @@ impl ServicePlan {
                 success_threshold: self.success_threshold,
                 max_retries: 0,
                 ..Check::default()
-            },
+            }
+            .into(),
             observers: self.observers,
             placement: Default::default(),
         })

@@ -115,7 +115,8 @@ impl Engine {
                 || instance.observers.contains(&agent)
                 || instance.votes.contains_key(&agent)
         };
-        let ids: Vec<_> = self.instances.values().filter(concerned).map(|instance| instance.id.clone()).collect();
+        let all = self.instances.values().map(Box::as_ref);
+        let ids: Vec<_> = all.filter(concerned).map(|instance| instance.id.clone()).collect();
         for id in ids {
             self.touch(&id);
             self.unassigned.insert(id);

@@ -175,6 +175,7 @@ impl Engine {
         let found: Vec<_> = self
             .instances
             .values()
+            .map(Box::as_ref)
             .filter(contested)
             .filter_map(|host| Some((host.observers.clone(), host.certificate.clone()?)))
             .take(MAX_CONTESTED)

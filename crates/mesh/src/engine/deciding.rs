@@ -207,8 +207,7 @@ impl Engine {
 
     /// Only a fellow observer is signed for: anyone else could add its own voice to those of a few, and outvote the many who were not asked.
     fn reply_to(&mut self, from: AgentId, decision: &Decision) -> Reply {
-        let fellow = |instance: &Instance| instance.observers.contains(&from);
-        if self.instances.get(&decision.instance).is_some_and(fellow) {
+        if self.instances.get(&decision.instance).is_some_and(|instance| instance.observers.contains(&from)) {
             return self.consider(decision, false);
         }
         self.stats.refusals += 1;

@@ -149,10 +149,10 @@ impl Engine {
         let zone = |(agent, known): (&AgentId, &Agent)| Some((*agent, known.profile.as_ref()?.zone.clone()));
         let zones: Vec<_> = common.agents.iter().filter_map(zone).collect();
         let candidates: Vec<_> = zones.iter().map(|(agent, zone)| Candidate { agent: *agent, zone }).collect();
-        let order = |(id, (registration, home, incarnation)): (InstanceId, (Registration, AgentId, u64))| {
+        let order = |(id, (registration, home, incarnation)): (InstanceId, Claim)| {
             let assigned = (registration.observers as usize).min(candidates.len()).max(1);
             let order = Order::among(&id, &candidates, assigned + SPARE_PLACES);
-            Registered { registration: Arc::new(registration), home, incarnation, order }
+            Registered { registration, home, incarnation, order }
         };
         common.instances = registered.into_iter().map(order).collect();
         common
@@ -180,10 +180,13 @@ impl Engine {
     }
 }
 
-fn registration_in(owner: AgentId, record: &Record) -> Option<(InstanceId, (Registration, AgentId, u64))> {
+/// As whom an agent registers it, and as which copy.
+type Claim = (Arc<Registration>, AgentId, u64);
+
+fn registration_in(owner: AgentId, record: &Record) -> Option<(InstanceId, Claim)> {
     match record {
         Record::Instance { registration, incarnation } => {
-            Some((registration.instance.clone(), (registration.clone(), owner, *incarnation)))
+            Some((registration.instance.clone(), (Arc::clone(registration), owner, *incarnation)))
         }
         _ => None,
     }

@@ -133,7 +133,7 @@ impl Instance {
             service: registration.as_ref().map_or_else(ServiceName::agents, |known| known.service.clone()),
             home,
             incarnation,
-            check: registration.as_ref().map(|known| Arc::new(known.check.clone())),
+            check: registration.as_ref().map(|known| Arc::clone(&known.check)),
             registration,
             appeared: now.mono,
             appeared_wall: now.wall,
@@ -229,7 +229,7 @@ impl Engine {
                 // Words about it alone: who observes it goes on.
                 return self.touch(id);
             }
-            instance.check = Some(Arc::new(registration.check.clone()));
+            instance.check = Some(Arc::clone(&registration.check));
             instance.order = None;
         }
         // Another period, or a check switched on or off: observation begins anew.
@@ -241,7 +241,7 @@ impl Engine {
         instance.sabotage = self.sabotage;
         self.services.entry(instance.service.clone()).or_default().total += 1;
         let id = instance.id.clone();
-        self.instances.insert(id.clone(), instance);
+        self.instances.insert(id.clone(), Box::new(instance));
         self.unassigned.insert(id.clone());
         self.touch(&id);
         self.members_dirty |= id.host_of().is_none();

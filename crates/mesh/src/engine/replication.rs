@@ -279,7 +279,7 @@ impl Engine {
                 (RecordKey::Profile, None) => {}
                 (RecordKey::Instance(_), Some(Record::Instance { registration, incarnation })) => {
                     if registration.validate().is_empty() {
-                        self.adopt(Arc::new(registration), owner, incarnation);
+                        self.adopt(registration, owner, incarnation);
                     } else {
                         self.stats.packets_refused += 1;
                     }
@@ -308,7 +308,7 @@ impl Engine {
         let key = RecordKey::Instance(id.clone());
         let claim = |(owner, namespace): (AgentId, &Namespace)| match namespace.record(&key) {
             Some(Record::Instance { registration, incarnation }) if registration.validate().is_empty() => {
-                Some((owner, Arc::new(registration.clone()), *incarnation))
+                Some((owner, Arc::clone(registration), *incarnation))
             }
             _ => None,
         };

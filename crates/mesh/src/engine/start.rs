@@ -36,7 +36,7 @@ pub(super) struct Stored {
     agent: AgentId,
     boot: u32,
     /// Its own instances with their incarnations.
-    instances: Vec<(Registration, u64)>,
+    instances: Vec<(Arc<Registration>, u64)>,
     /// The others' records, by owner, with their credentials.
     owners: Vec<OwnerDelta>,
     certificates: Vec<Arc<Certificate>>,
@@ -259,7 +259,11 @@ impl Engine {
         self.register_with(registrations, &BTreeMap::new());
     }
 
-    fn register_with(&mut self, registrations: Vec<Registration>, stored: &BTreeMap<InstanceId, (Registration, u64)>) {
+    fn register_with(
+        &mut self,
+        registrations: Vec<Registration>,
+        stored: &BTreeMap<InstanceId, (Arc<Registration>, u64)>,
+    ) {
         let me = self.me();
         let wanted: BTreeSet<_> = registrations.iter().map(|registration| registration.instance.clone()).collect();
         let mine: Vec<_> =
@@ -275,14 +279,19 @@ impl Engine {
                 continue;
             }
             let incarnation = self.incarnation_of(&registration, stored);
-            self.log.write(Record::Instance { registration: registration.clone(), incarnation });
-            self.adopt(Arc::new(registration), me, incarnation);
+            let registration = Arc::new(registration);
+            self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
+            self.adopt(registration, me, incarnation);
         }
         self.persist_soon();
     }
 
     /// The same copy keeps its incarnation; another address or check is another copy.
-    fn incarnation_of(&self, registration: &Registration, stored: &BTreeMap<InstanceId, (Registration, u64)>) -> u64 {
+    fn incarnation_of(
+        &self,
+        registration: &Registration,
+        stored: &BTreeMap<InstanceId, (Arc<Registration>, u64)>,
+    ) -> u64 {
         let same =
             |known: &Registration| known.address == registration.address && known.check.kind == registration.check.kind;
         let key = RecordKey::Instance(registration.instance.clone());
@@ -314,7 +323,7 @@ impl Engine {
         let own: Vec<_> = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
         for (registration, incarnation) in own {
             let incarnation = self.fresh_incarnation(incarnation);
-            self.log.write(Record::Instance { registration: (*registration).clone(), incarnation });
+            self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
             self.adopt(registration, me, incarnation);
         }
         self.persist_soon();
@@ -349,7 +358,7 @@ impl Engine {
 
     pub(super) fn stored(&self) -> Stored {
         let own = self.instances.values().filter(|i| i.home == self.me());
-        let instances = own.filter_map(|i| Some(((*i.registration.clone()?).clone(), i.incarnation))).collect();
+        let instances = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
         let owner = |(owner, namespace): (&AgentId, &Arc<crate::namespace::Namespace>)| {
             let credential = Some(self.agents.get(owner)?.credential.clone());
             let batches: Vec<Arc<Batch>> = namespace.batches().cloned().collect();

@@ -369,7 +369,8 @@ impl Engine {
     fn impaired(&self) -> bool {
         let remote =
             |instance: &&Instance| !instance.is_host() && instance.home != self.me() && self.heard(instance.home);
-        let watched: Vec<_> = self.instances.values().filter(|i| i.watch.is_some()).filter(remote).collect();
+        let watched: Vec<_> =
+            self.instances.values().map(Box::as_ref).filter(|i| i.watch.is_some()).filter(remote).collect();
         let hosts: BTreeSet<_> = watched.iter().map(|instance| instance.home).collect();
         let silent = watched.iter().filter(|i| i.watch.as_ref().is_some_and(|watch| watch.failures > 0)).count();
         watched.len() >= IMPAIRED_MIN_INSTANCES
@@ -399,7 +400,7 @@ impl Engine {
     /// cannot tell: in a mesh cut in two everyone would say so of hundreds.
     fn is_quiet(&self, id: &InstanceId) -> bool {
         let quiet = |host: &Instance| host.is_host() && host.decided() != Verdict::Down && !host.is_superseded();
-        self.instances.get(id).is_some_and(quiet)
+        self.instances.get(id).is_some_and(|host| quiet(host))
             && self.log.record(&quorate_wire::RecordKey::Observed(id.clone())).is_none()
     }
 

@@ -6,6 +6,7 @@ use quorate_core::{
     AgentId, Cause, Check, InstanceId, Mono, Now, Outcome, Phase, Registration, ServiceName, UnixMs, Verdict, Zone,
     hash,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 const ME: AgentId = AgentId(7);
@@ -31,7 +32,7 @@ fn config() -> EngineConfig {
         instance: InstanceId::new("web@me").unwrap(),
         service: ServiceName::new("web").unwrap(),
         address: "127.0.0.1:80".into(),
-        check: Check { timeout: Duration::from_millis(500), ..check },
+        check: Check { timeout: Duration::from_millis(500), ..check }.into(),
         observers: 5,
         placement: Default::default(),
     };
@@ -199,7 +200,7 @@ fn another_behaviour_is_named_where_it_begins() {
     let (_, bytes) = recorded_run(5_000, straight);
     let (mut reader, mut header) = format::Reader::open(&bytes).unwrap();
     let format::Base::Start { config, .. } = &mut header.base;
-    config.registrations[0].check.period = Duration::from_millis(1_300);
+    Arc::make_mut(&mut config.registrations[0].check).period = Duration::from_millis(1_300);
     let mut other = format::mark();
     let mut chain = 0;
     format::put_frame(&mut other, &mut chain, &quorate_wire::encode_value(&header));

@@ -86,7 +86,7 @@ pub fn registration(name: &str) -> Registration {
         instance: InstanceId::new(name).unwrap(),
         service: ServiceName::new(name.split('@').next().unwrap()).unwrap(),
         address: "10.0.0.1:80".into(),
-        check,
+        check: check.into(),
         observers: 5,
         placement: Default::default(),
     }

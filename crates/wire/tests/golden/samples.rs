@@ -64,7 +64,7 @@ pub fn records() -> Vec<Record> {
         instance: instance(),
         service: ServiceName::new("web").expect("a name"),
         address: "[::1]:8080".to_owned(),
-        check: Check::default(),
+        check: Check::default().into(),
         observers: 5,
         placement: Default::default(),
     };
@@ -80,7 +80,7 @@ pub fn records() -> Vec<Record> {
         |vote| Observation { vote, detail: "Connection error: refused".to_owned(), since: UnixMs(1_700_000_000_000) };
     vec![
         Record::Profile(profile.into()),
-        Record::Instance { registration, incarnation: 1 },
+        Record::Instance { registration: registration.into(), incarnation: 1 },
         Record::Observed { instance: instance(), incarnation: 1, observation: observation(fail()) },
         Record::Observed {
             instance: instance(),
