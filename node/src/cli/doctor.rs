@@ -1,7 +1,6 @@
 //! `quorate doctor`: goes through what must be right for a mesh to be relied on, and says what to do about the rest.
 
-use super::client::Client;
-use super::question::print;
+use super::question::{Format, Source, print, yaml};
 use super::span;
 use super::style::{self, Ink, clean};
 use crate::answers::{AgentAnswer, HealthAnswer, MembersAnswer, Membership, ProbeAnswer, VotesAnswer};
@@ -13,12 +12,11 @@ use std::process::ExitCode;
 /// What to ask.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes:\n  0  nothing is wrong; there may be warnings\n  1  something is wrong\n  2  usage"
+    after_help = "With -o name: only the examinations that did not end well.\n\nExit codes:\n  0  nothing is wrong; there may be warnings\n  1  something is wrong\n  2  usage"
 )]
 pub struct Args {
-    /// The agent's API
-    #[arg(long, value_name = "HOST:PORT", env = "QUORATE_ADDR", default_value = "127.0.0.1:7701", value_parser = Client::new)]
-    addr: Client,
+    #[command(flatten)]
+    source: Source,
 }
 
 /// Fewer days left than this deserve a warning.
@@ -50,7 +48,7 @@ struct Answers {
 /// # Errors
 /// When the agent does not answer at all.
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let client = &args.addr;
+    let client = &args.source.addr;
     let (_, ready) = client.text("/readyz").await?;
     let answers = Answers {
         agent: client.ask("/v1/agent").await?.answer,
@@ -61,9 +59,39 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         metrics: client.text("/metrics").await?.1,
     };
     let findings = examine(&answers);
-    print(&style::render(&text(&findings), style::colour_wanted()))?;
+    print(&match args.source.output {
+        Format::Table | Format::Wide => style::render(&text(&findings), style::colour_wanted()),
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&told(&findings))?),
+        Format::Yaml => yaml(&serde_json::to_string(&told(&findings))?)?,
+        Format::Name => told(&findings)
+            .iter()
+            .filter(|told| told.remedy.is_some())
+            .map(|told| format!("{}\n", told.check))
+            .collect(),
+    })?;
     let wrong = findings.iter().any(|(_, finding)| matches!(finding, Wrong(..)));
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// One finding for programs.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+struct Told<'a> {
+    check: &'static str,
+    status: &'static str,
+    finding: &'a str,
+    remedy: Option<&'static str>,
+}
+
+fn told<'a>(findings: &'a [(&'static str, Finding)]) -> Vec<Told<'a>> {
+    let told = |(check, finding): &'a (&'static str, Finding)| {
+        let (status, finding, remedy) = match finding {
+            Well(words) => ("ok", words, None),
+            Warning(words, remedy) => ("warning", words, Some(*remedy)),
+            Wrong(words, remedy) => ("failed", words, Some(*remedy)),
+        };
+        Told { check, status, finding, remedy }
+    };
+    findings.iter().map(told).collect()
 }
 
 fn text(findings: &[(&'static str, Finding)]) -> String {
@@ -240,5 +268,9 @@ mod tests {
         let findings = [("quorum", Well("3 of 3".to_owned())), ("members", Wrong("b out of reach".to_owned(), "look"))];
         let expected = "[ok]   quorum: 3 of 3\n[FAIL] members: b out of reach\n       look\n";
         assert_eq!(style::render(&text(&findings), false), expected);
+        let [well, wrong] = &told(&findings)[..] else { panic!("two findings") };
+        assert_eq!(*well, Told { check: "quorum", status: "ok", finding: "3 of 3", remedy: None });
+        let members = Told { check: "members", status: "failed", finding: "b out of reach", remedy: Some("look") };
+        assert_eq!(*wrong, members);
     }
 }
