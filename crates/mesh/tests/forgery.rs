@@ -63,6 +63,19 @@ fn only_a_genuine_quorum_of_failing_votes_is_believed() {
     }
 }
 
+/// Its quorum stands without it; but nobody is told that an agent signed that does not exist.
+#[test]
+fn an_invented_signer_is_not_shown() {
+    let mut world = World::formed(5);
+    let signers = [(1, 1, FAIL), (3, 3, FAIL), (4, 4, FAIL), (99, 99, FAIL)];
+    let packet = certificate(&mut world, 5, Verdict::Down, &signers);
+    inject(&mut world, 5, 1, &packet);
+    let held = world.view(1).instances[&web(2)].clone();
+    assert_eq!(held.decided, Verdict::Down);
+    let shown: Vec<u64> = held.certificate.as_ref().unwrap().endorsements.iter().map(|e| e.agent.0).collect();
+    assert_eq!(shown, [1, 3, 4]);
+}
+
 #[test]
 fn no_member_writes_anothers_records() {
     let mut world = World::formed(3);

@@ -213,6 +213,17 @@ impl Engine {
         self.agents.contains_key(&agent) || self.gone.contains_key(&agent)
     }
 
+    /// The certificate as it can be shown: without signatures of agents that nobody here has ever met. They may be genuine, of members forgotten long
+    /// ago, or added by whoever passed it on; its quorum does not need them, and who compares certificates must not miss them.
+    pub(super) fn verified_part(&self, certificate: &Arc<Certificate>) -> Arc<Certificate> {
+        if certificate.endorsements.iter().all(|e| self.knew(e.agent)) {
+            return Arc::clone(certificate);
+        }
+        let mut shown = Certificate::clone(certificate);
+        shown.endorsements.retain(|e| self.knew(e.agent));
+        Arc::new(shown)
+    }
+
     /// Is the certificate signed by fewer than a quorum of agents that count today? Then those who join cannot rely on it, and it is to be
     /// decided anew.
     pub(super) fn is_thin(&self, instance: &Instance, certificate: &Certificate) -> bool {
@@ -258,7 +269,7 @@ impl Engine {
         }
         if from != to {
             let folded_under = self.folded_under(home, &id, to);
-            let signers = certificate.endorsements.iter().map(|e| e.agent).collect();
+            let signers = certificate.endorsements.iter().map(|e| e.agent).filter(|agent| self.knew(*agent)).collect();
             let from = if id.host_of().is_some() && from == Verdict::Starting { Verdict::Up } else { from };
             let (term, class, decided_at) = (certificate.decision.term, certificate.class, certificate.decided_at);
             self.note_change(VerdictChange {
