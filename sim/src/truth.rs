@@ -233,9 +233,18 @@ impl Truth {
             && self.too_few(at, |other| other == agent && self.awake(agent, at) || self.linked(agent, other, at))
     }
 
-    /// Is that so at every moment from `from` to `to`?
+    /// Is that so at every moment from `from` to `to`, even if all count that it can reach in the course of one roll call? While one cut gives way
+    /// to another, some answer its first question and others its second.
     pub fn minority_throughout(&self, agent: usize, from: SimTime, to: SimTime) -> bool {
-        self.moments(from, to).into_iter().all(|at| self.minority(agent, at))
+        let moments = self.moments(from, to);
+        moments.iter().all(|at| {
+            let began = at.minus(self.scenario.timing.roll_call_wait * 3 / 2).max(from);
+            let mut during = vec![began];
+            during.extend(moments.iter().filter(|moment| (began..=*at).contains(moment)));
+            let reached = |other: usize| during.iter().any(|moment| self.linked(agent, other, *moment));
+            self.minority(agent, *at)
+                && self.too_few(*at, |other| other == agent && self.awake(agent, *at) || reached(other))
+        })
     }
 
     /// Is `agent` in a part of the mesh, connected over any number of hops, that holds no more than half of the roster?

@@ -43,6 +43,20 @@ fn a_side_of_two_in_five_is_a_minority_only_while_it_is_cut_off() {
 }
 
 #[test]
+fn who_answers_in_the_course_of_a_roll_call_counts_though_cuts_take_turns() {
+    let cut = |other: &str, from: &str, to: &str| {
+        format!("[[faults]]\nkind = \"partition\"\ngroups = [[4], [{other}]]\nfrom = \"{from}\"\nto = \"{to}\"\n")
+    };
+    // First 3 alone is within reach, then 0 alone: two in five at any moment, three within a roll call.
+    let turns = format!("summary = \"t\"\n{}{}", cut("0, 1, 2", "20s", "30s"), cut("1, 2, 3", "30s", "40s"));
+    let mut truth = Truth::new(Scenario::new("t", &Plan::parse(&turns).unwrap(), 1).unwrap());
+    (0..5).for_each(|agent| truth.started(agent));
+    assert!(truth.minority(4, at(29)) && truth.minority(4, at(30)));
+    assert!(truth.minority_throughout(4, at(21), at(29)) && truth.minority_throughout(4, at(31), at(39)));
+    assert!(!truth.minority_throughout(4, at(29), at(31)));
+}
+
+#[test]
 fn nobody_is_surely_a_minority_while_the_mesh_forms() {
     assert!(!split().minority(3, at(5)));
 }

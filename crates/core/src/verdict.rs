@@ -169,13 +169,20 @@ impl Certificate {
     /// the same ones keep the same one. A `down` yields to anything else of its own term: when in doubt, nobody is taken out of service.
     #[must_use]
     pub fn rank(&self) -> (u64, u64, u8, u64) {
+        self.rank_by(|_| true)
+    }
+
+    /// The same, of those signers alone that count.
+    #[must_use]
+    pub fn rank_by(&self, counts: impl Fn(AgentId) -> bool) -> (u64, u64, u8, u64) {
         let standing = match self.decision.verdict {
             Verdict::Up => 3,
             Verdict::Degraded => 2,
             Verdict::Partial => 1,
             _ => 0,
         };
-        let signers = self.endorsements.iter().map(|e| e.agent.0).fold(0, u64::wrapping_add);
+        let signers = self.endorsements.iter().map(|e| e.agent).filter(|agent| counts(*agent));
+        let signers = signers.fold(0, |sum: u64, agent| sum.wrapping_add(agent.0));
         (self.decision.incarnation, self.decision.term, standing, signers)
     }
 

@@ -5,12 +5,16 @@ use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::Verdict;
 use quorate_mesh::{Glance, InstanceView};
+use std::time::Duration;
 
 /// Looked at in every fifth survey: once a second.
 const EVERY_NS: u64 = 1_000_000_000;
 
 /// An agent that has just come back to the larger side is still being told what it missed.
 const SETTLED_MS: u64 = 5_000;
+
+/// How densely the past is looked at: paths that come and go must not be missed each time, whatever their cycle.
+const STEP: Duration = Duration::from_millis(97);
 
 /// The invariant.
 pub struct Unwatched;
@@ -61,12 +65,11 @@ fn gone(truth: &Truth, agent: usize, instance: &InstanceView, from: SimTime) -> 
         watchers.iter().any(|other| *other == agent || part.get(*other).is_some_and(|reached| *reached))
     };
     let mut at = truth.now;
-    // Reach changes rarely: a look every second of the window is enough for a bound of many.
     while at > from {
         if reach(at) {
             return false;
         }
-        at = at.minus(std::time::Duration::from_secs(1)).max(from);
+        at = at.minus(STEP).max(from);
     }
     !watchers.is_empty() && !reach(from)
 }
@@ -92,5 +95,20 @@ mod tests {
         watched.verdict = Verdict::Unknown;
         let honest = bench.mesh_view(0, true, &[watched]);
         assert_eq!(bench.survey(&mut Unwatched, &[&honest]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn observers_heard_now_and_then_are_within_reach() {
+        let cycle = "cycle = { on = \"1247ms\", off = \"768ms\" }\n";
+        let fault =
+            "[[faults]]\nkind = \"partition\"\ngroups = [[0, 1, 2], [3, 4]]\nfrom = \"17653ms\"\nto = \"60s\"\n";
+        let mut bench = Bench::new(&format!("{fault}{cycle}"));
+        let mut watched = bench.instance_view("web@0", Verdict::Up, 1, None);
+        watched.observers.retain(|observer| bench.number(observer.agent) >= 3);
+        let view = bench.mesh_view(0, true, &[watched]);
+        for second in 40..60 {
+            bench.at(second);
+            assert_eq!(bench.survey(&mut Unwatched, &[&view]), Vec::<String>::new(), "{second}");
+        }
     }
 }

@@ -115,9 +115,9 @@ impl Engine {
             self.keep_orphan(id, certificate);
             return;
         };
-        let held = instance.certificate.as_ref().map(|held| held.rank());
+        let held = instance.certificate.as_ref().map(|held| self.worth(held));
         let news = certificate.decision.incarnation == instance.incarnation
-            && held.is_none_or(|rank| rank < certificate.rank());
+            && held.is_none_or(|held| held < self.worth(&certificate));
         if !news && !self.takes_any_term(&id, &certificate) {
             return;
         }
@@ -163,7 +163,7 @@ impl Engine {
         let held =
             self.instances.get(&certificate.decision.instance).and_then(|instance| instance.certificate.as_ref());
         held.is_some_and(|held| {
-            held.decision.incarnation == certificate.decision.incarnation && held.rank() >= certificate.rank()
+            held.decision.incarnation == certificate.decision.incarnation && self.worth(held) >= self.worth(certificate)
         }) && !self.defective(Defect::LowerTermTaken)
     }
 
@@ -211,6 +211,11 @@ impl Engine {
     /// A signer must have been admitted; whether it has left since does not matter.
     fn knew(&self, agent: AgentId) -> bool {
         self.agents.contains_key(&agent) || self.gone.contains_key(&agent)
+    }
+
+    /// Its rank by the signers that can be verified: padded with others it does not replace what is held.
+    fn worth(&self, certificate: &Certificate) -> (u64, u64, u8, u64) {
+        certificate.rank_by(|agent| self.knew(agent))
     }
 
     /// The certificate as it can be shown: without signatures of agents that nobody here has ever met. They may be genuine, of members forgotten long
