@@ -115,15 +115,13 @@ impl Engine {
             self.keep_orphan(id, certificate);
             return;
         };
-        let held = instance.certificate.as_ref().map(|held| self.worth(held));
-        let news = certificate.decision.incarnation == instance.incarnation
-            && held.is_none_or(|held| held < self.worth(&certificate));
+        let news = certificate.decision.incarnation == instance.incarnation && !self.outranks(instance, &certificate);
         if !news && !self.takes_any_term(&id, &certificate) {
             return;
         }
         // An old `down` must not come back to life where a later verdict has been forgotten. One that was too thin may have become enough since: its
         // signers were strangers then.
-        let old = held.is_none() && certificate.decision.term < instance.signer.certified;
+        let old = instance.certificate.is_none() && certificate.decision.term < instance.signer.certified;
         let overtaken = old && certificate.decision.verdict == Verdict::Down;
         let signers = self.plausible_signers(instance);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
@@ -160,10 +158,10 @@ impl Engine {
 
     /// Is what is held of the same incarnation no worse? Most news is told many times over.
     fn holds_as_good(&self, certificate: &Certificate) -> bool {
-        let held =
-            self.instances.get(&certificate.decision.instance).and_then(|instance| instance.certificate.as_ref());
+        let held = self.instances.get(&certificate.decision.instance);
         held.is_some_and(|held| {
-            held.decision.incarnation == certificate.decision.incarnation && self.worth(held) >= self.worth(certificate)
+            let same = |known: &Arc<Certificate>| known.decision.incarnation == certificate.decision.incarnation;
+            held.certificate.as_ref().is_some_and(same) && self.outranks(held, certificate)
         }) && !self.defective(Defect::LowerTermTaken)
     }
 
@@ -213,20 +211,9 @@ impl Engine {
         self.agents.contains_key(&agent) || self.gone.contains_key(&agent)
     }
 
-    /// Its rank by the signers that can be verified: padded with others it does not replace what is held.
-    fn worth(&self, certificate: &Certificate) -> (u64, u64, u8, u64) {
-        certificate.rank_by(|agent| self.knew(agent))
-    }
-
-    /// The certificate as it can be shown: without signatures of agents that nobody here has ever met. They may be genuine, of members forgotten long
-    /// ago, or added by whoever passed it on; its quorum does not need them, and who compares certificates must not miss them.
-    pub(super) fn verified_part(&self, certificate: &Arc<Certificate>) -> Arc<Certificate> {
-        if certificate.endorsements.iter().all(|e| self.knew(e.agent)) {
-            return Arc::clone(certificate);
-        }
-        let mut shown = Certificate::clone(certificate);
-        shown.endorsements.retain(|e| self.knew(e.agent));
-        Arc::new(shown)
+    /// Is what is held of an instance ranked no lower, by the signers that could be verified? What is padded with others replaces nothing.
+    fn outranks(&self, held: &Instance, certificate: &Certificate) -> bool {
+        held.shown_rank() >= Some(certificate.rank_by(|agent| self.knew(agent)))
     }
 
     /// Is the certificate signed by fewer than a quorum of agents that count today? Then those who join cannot rely on it, and it is to be
@@ -239,7 +226,10 @@ impl Engine {
     fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {
         let id = certificate.decision.instance.clone();
         let (now, lease) = (self.now.mono, self.lease_clock());
+        let unverified: Vec<_> =
+            certificate.endorsements.iter().map(|e| e.agent).filter(|agent| !self.knew(*agent)).collect();
         let Some(instance) = self.instances.get_mut(&id) else { return };
+        instance.unverified.clone_from(&unverified);
         let (from, to) = (instance.decided(), certificate.decision.verdict);
         instance.signer.certify(certificate.decision.term);
         let replaced = instance.certificate.replace(Arc::clone(&certificate));
@@ -274,7 +264,8 @@ impl Engine {
         }
         if from != to {
             let folded_under = self.folded_under(home, &id, to);
-            let signers = certificate.endorsements.iter().map(|e| e.agent).filter(|agent| self.knew(*agent)).collect();
+            let signers =
+                certificate.endorsements.iter().map(|e| e.agent).filter(|agent| !unverified.contains(agent)).collect();
             let from = if id.host_of().is_some() && from == Verdict::Starting { Verdict::Up } else { from };
             let (term, class, decided_at) = (certificate.decision.term, certificate.class, certificate.decided_at);
             self.note_change(VerdictChange {

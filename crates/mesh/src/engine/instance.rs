@@ -41,6 +41,9 @@ pub(crate) struct Instance {
     pub certificate: Option<Arc<Certificate>>,
     /// A hash of its encoding.
     pub certificate_digest: u64,
+    /// Signers whom nobody here had met when it was taken: members forgotten long ago, or names added by whoever passed it on. Its quorum does not need
+    /// them, and they are not shown; but it is kept whole, so that those who compare certificates have the same.
+    pub unverified: Vec<AgentId>,
     /// When this agent learnt of the certificate.
     pub learnt: Mono,
     pub signer: Signer,
@@ -144,6 +147,7 @@ impl Instance {
             votes: BTreeMap::new(),
             certificate: None,
             certificate_digest: 0,
+            unverified: Vec::new(),
             learnt: Mono(0),
             signer: Signer::default(),
             proposal: None,
@@ -157,6 +161,20 @@ impl Instance {
 
     pub fn decided(&self) -> Verdict {
         self.certificate.as_ref().map_or(Verdict::Starting, |certificate| certificate.decision.verdict)
+    }
+
+    /// The certificate without the signatures that could not be verified.
+    pub fn shown_certificate(&self) -> Option<Arc<Certificate>> {
+        let mut shown = self.certificate.clone()?;
+        if !self.unverified.is_empty() {
+            Arc::make_mut(&mut shown).endorsements.retain(|e| !self.unverified.contains(&e.agent));
+        }
+        Some(shown)
+    }
+
+    /// The rank of that.
+    pub fn shown_rank(&self) -> Option<(u64, u64, u8, u64)> {
+        Some(self.certificate.as_ref()?.rank_by(|agent| !self.unverified.contains(&agent)))
     }
 
     pub fn term(&self) -> u64 {

@@ -245,7 +245,7 @@ impl Engine {
             assigned: instance.assigned,
             quorum: instance.quorum() as u32,
             observers: self.observer_views(instance),
-            certificate: instance.certificate.as_ref().map(|held| self.verified_part(held)),
+            certificate: instance.shown_certificate(),
         }
     }
 
