@@ -35,7 +35,11 @@ impl World {
         let founders = self.truth.scenario.founders.clone();
         founders.iter().for_each(|agent| self.start(*agent, Disk::Keep));
         let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
-        let mesh = Formation::new(processes.filter_map(|process| process.node.acquaintance()).collect());
+        let mut mesh = Formation::new(processes.filter_map(|process| process.node.acquaintance()).collect());
+        if self.truth.scenario.settled {
+            let processes = self.hosts.iter_mut().filter_map(|host| host.process.as_mut());
+            mesh = Formation::settled(processes.filter_map(|process| process.node.testify(&mesh)).collect());
+        }
         for agent in founders.iter().copied() {
             if let Some(process) = &mut self.hosts[agent].process {
                 process.node.form(&mesh);

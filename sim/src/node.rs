@@ -2,7 +2,7 @@
 
 use quorate_core::{Mono, Now};
 use quorate_mesh::{
-    Acquaintance, Defect, Engine, EngineConfig, Formation, Glance, Input, Keys, MeshView, Output, StartError,
+    Acquaintance, Defect, Engine, EngineConfig, Formation, Glance, Input, Keys, MeshView, Output, StartError, Testimony,
 };
 
 /// One agent's behaviour. See the engine for what each method promises.
@@ -23,6 +23,10 @@ pub trait Node {
     fn view(&mut self) -> MeshView;
     /// The agent as others of a formed mesh know it.
     fn acquaintance(&self) -> Option<Acquaintance>;
+    /// Makes it an observer that has long found up whatever it will observe in a mesh.
+    fn testify(&mut self, _: &Formation) -> Option<Testimony> {
+        None
+    }
     /// Makes it one of a formed mesh.
     fn form(&mut self, all: &Formation);
 }
@@ -58,6 +62,10 @@ impl Node for Engine {
 
     fn acquaintance(&self) -> Option<Acquaintance> {
         Some(Self::acquaintance(self))
+    }
+
+    fn testify(&mut self, mesh: &Formation) -> Option<Testimony> {
+        Some(Self::testify(self, mesh))
     }
 
     fn form(&mut self, all: &Formation) {

@@ -164,6 +164,8 @@ pub struct Scenario {
     pub formed_by: SimTime,
     /// Did all of them begin as members, instead of joining?
     pub formed: bool,
+    /// And every instance was up long before the run.
+    pub settled: bool,
     /// Cuts, each one way.
     pub cuts: Vec<Cut>,
     /// Harm to packets, short of cuts.
@@ -238,7 +240,8 @@ impl Scenario {
             timing: plan.timing.timing(),
             founders: Vec::new(),
             formed_by: plan.mesh.start.formed_by(),
-            formed: plan.mesh.start == Start::Formed,
+            formed: plan.mesh.start.is_formed(),
+            settled: plan.mesh.start == Start::Settled,
             cuts: Vec::new(),
             harms: Vec::new(),
             throttles: Vec::new(),
@@ -348,7 +351,7 @@ impl Scenario {
                 self.actions.push((SimTime::from_ms(delay), Action::Start(index)));
             }
         }
-        if plan.mesh.start == Start::Formed {
+        if plan.mesh.start.is_formed() {
             self.actions.push((SimTime::START, Action::Form));
         }
     }

@@ -5,7 +5,12 @@ use crate::library;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::runner::{self, Manner, Shard, Sweep};
+use crate::scenario::Scenario;
 use crate::swarm::Profile;
+use crate::time::SimTime;
+use crate::trace::Trace;
+use crate::trace::recording::Recording;
+use crate::world::{World, view_of};
 
 fn run(name: &str, plan: &Plan, seed: u64) -> Report {
     runner::run(name, plan, seed, Manner::default()).unwrap().0
@@ -58,7 +63,11 @@ clean_plans! {
     cold_join: "cold-join", [1, 2];
     lossy: "lossy", [1, 2];
     slow_network: "slow-network", [1, 2];
+    one_agent: "one-agent", [1, 2];
     two_agents: "two-agents", [1, 2];
+    few_observers: "few-observers", [1, 2];
+    lost_observers: "lost-observers", [1, 2, 3];
+    lost_zone: "lost-zone", [1, 2];
     lost_majority: "lost-majority", [1, 2];
     heal_50: "heal-50", [1];
     ring: "ring", [1, 2];
@@ -168,4 +177,49 @@ restart_at = "18s"
     let (first, second) = (run("formed", &quiet, 1), run("formed", &quiet, 2));
     assert!(first.convergence_s.is_some_and(|took| took < 3.0), "{}", first.text());
     assert_ne!(first.trace_hash, second.trace_hash);
+}
+
+#[test]
+fn in_a_settled_mesh_nothing_is_left_to_say() {
+    let plan = |fault: &str| {
+        Plan::parse(&format!(
+            "summary = \"t\"\nduration = \"30s\"\n[mesh]\nagents = 12\nzones = 3\nstart = \"settled\"\n\
+             [[services]]\nname = \"web\"\nhomes = [0, 5, 7]\n[[services]]\nname = \"own\"\nhomes = [1]\nhome_only = true\n{fault}"
+        ))
+        .unwrap()
+    };
+    let quiet = run("settled", &plan(""), 1);
+    assert!(quiet.clean(), "{}", quiet.text());
+    let empty = run("empty", &Plan { services: Vec::new(), ..plan("") }, 1);
+    let ratio = quiet.bytes_per_agent_per_s / empty.bytes_per_agent_per_s;
+    assert!(ratio < 1.2, "{ratio}: the one instance that only its home sees is all that is told of");
+    let dead = "[[faults]]\nkind = \"target\"\ninstance = \"web@5\"\nmode = \"dead\"\nfrom = \"8s\"\n";
+    let report = run("settled", &plan(dead), 1);
+    assert!(report.clean() && report.detections.len() == 12, "{}", report.text());
+}
+
+/// Whoever they are, that four of an instance's five observers vanish at once costs no more than the time to see that they have.
+#[test]
+fn four_of_five_observers_lost_are_replaced() {
+    for seed in [1, 2, 3] {
+        let text = "summary = \"t\"\nduration = \"60s\"\n[mesh]\nagents = 12\nstart = \"settled\"\n\
+                    [[services]]\nname = \"web\"\nhomes = [0]\n";
+        let id = quorate_core::InstanceId::new("web@0").unwrap();
+        let scenario = Scenario::new("t", &Plan::parse(text).unwrap(), seed).unwrap();
+        let trace = Trace::new(&scenario, Recording::default());
+        let mut world = World::new(scenario, Manner::default().starter, trace);
+        world.advance(SimTime::from_ms(3_000), |_| false);
+        let observers: Vec<usize> = {
+            let view = view_of(&world.hosts[0]).unwrap();
+            let agents = view.instances[&id].observers.iter().map(|observer| observer.agent);
+            agents.filter_map(|agent| world.truth.scenario.agent(agent)).filter(|agent| *agent != 0).collect()
+        };
+        let crash = |agent: &usize| format!("[[faults]]\nkind = \"crash\"\nagent = {agent}\nat = \"10s\"\n");
+        let crashes: String = observers.iter().take(4).map(crash).collect();
+        let dead = "[[faults]]\nkind = \"target\"\ninstance = \"web@0\"\nmode = \"dead\"\nfrom = \"25s\"\n";
+        let report = run("t", &Plan::parse(&format!("{text}{crashes}{dead}")).unwrap(), seed);
+        assert!(report.clean(), "{}", report.text());
+        let slowest = report.detections.iter().copied().fold(0.0, f64::max);
+        assert!(slowest < 5.0 && !report.detections.is_empty(), "{}", report.text());
+    }
 }

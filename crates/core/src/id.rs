@@ -68,43 +68,29 @@ fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal, $rule:literal, $extra:literal) => {
-        $(#[$doc])*
-        ///
-        /// Cheap to clone.
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(Arc<str>);
+/// Is `text` a name of at most `max` bytes, of letters, digits and what else is allowed?
+fn checked<'a>(
+    what: &'static str,
+    text: &'a str,
+    max: usize,
+    rule: &'static str,
+    extra: &[u8],
+) -> Result<&'a str, NameError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || extra.contains(&b);
+    let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'[');
+    if first && text.len() <= max && text.bytes().all(allowed) {
+        Ok(text)
+    } else {
+        Err(NameError { what, text: clip(text), rule })
+    }
+}
 
-        impl $type {
-            /// The longest name allowed, in bytes.
-            pub const MAX_BYTES: usize = $max;
-
-            /// Checks `text` and takes it as a name.
-            ///
-            /// # Errors
-            /// When it is empty, too long, or holds a character outside the rule.
-            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
-                let text = text.as_ref();
-                let allowed = |b: u8| b.is_ascii_alphanumeric() || $extra.contains(&b);
-                let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'[');
-                if first && text.len() <= $max && text.bytes().all(allowed) {
-                    Ok(Self(text.into()))
-                } else {
-                    Err(NameError { what: $what, text: clip(text), rule: $rule })
-                }
-            }
-
-            /// The name as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
+/// Names are written and read as text.
+macro_rules! as_text {
+    ($type:ident, $what:literal) => {
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
@@ -117,7 +103,7 @@ macro_rules! name {
 
         impl Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -141,13 +127,40 @@ macro_rules! name {
     };
 }
 
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal, $rule:literal, $extra:literal) => {
+        $(#[$doc])*
+        ///
+        /// Cheap to clone.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// The longest name allowed, in bytes.
+            pub const MAX_BYTES: usize = $max;
+
+            /// Checks `text` and takes it as a name.
+            ///
+            /// # Errors
+            /// When it is empty, too long, or holds a character outside the rule.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+                checked($what, text.as_ref(), $max, $rule, $extra).map(|text| Self(text.into()))
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        as_text!($type, $what);
+    };
+}
+
 name!(
     /// The name of a service, such as `web`.
     ServiceName, "service name", 63, "1 to 63 letters, digits, `-`, `_` or `.`, beginning with a letter or digit", b"-_."
-);
-name!(
-    /// The name of one running copy of a service, unique in the mesh, such as `web@10.0.0.1:8080`.
-    InstanceId, "instance id", 128, "1 to 128 letters, digits or `-_.:@[]`, beginning with a letter or digit", b"-_.:@[]"
 );
 name!(
     /// A failure domain: a rack, a room, a region. Observers of one instance are spread over zones.
@@ -157,30 +170,114 @@ name!(
 /// The built-in service of which every agent's host is an instance.
 pub const AGENT_SERVICE: &str = "quorate-agent";
 
+/// The name of one running copy of a service, unique in the mesh, such as `web@10.0.0.1:8080`.
+///
+/// Cheap to clone. Those that stand for hosts are made and compared without touching the heap: an engine does so all the time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InstanceId(Name);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    /// An agent's host. Whatever has such a name is here, and never below.
+    Host(AgentId, [u8; HOST_BYTES]),
+    Given(Arc<str>),
+}
+
+/// What the names of hosts begin with.
+const HOST_PREFIX: &str = "quorate-agent@";
+const HOST_BYTES: usize = HOST_PREFIX.len() + 16;
+
+as_text!(InstanceId, "instance id");
+
 impl InstanceId {
+    /// The longest name allowed, in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks `text` and takes it as a name.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or holds a character outside the rule.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+        let text = text.as_ref();
+        if let Some(agent) = host_named(text) {
+            return Ok(Self::host(agent));
+        }
+        const RULE: &str = "1 to 128 letters, digits or `-_.:@[]`, beginning with a letter or digit";
+        checked("instance id", text, Self::MAX_BYTES, RULE, b"-_.:@[]").map(|text| Self(Name::Given(text.into())))
+    }
+
     /// The instance that stands for an agent's host: `quorate-agent@<agent id>`.
     #[must_use]
     pub fn host(agent: AgentId) -> Self {
-        // Asked for so often that formatting would be felt.
-        let mut name = String::with_capacity(AGENT_SERVICE.len() + 17);
-        name.push_str(AGENT_SERVICE);
-        name.push('@');
-        let digits = (0..16).rev().map(|place| (agent.0 >> (4 * place)) as u32 & 0xf);
-        name.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
-        Self(name.into())
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut name = [0; HOST_BYTES];
+        let (prefix, digits) = name.split_at_mut(HOST_PREFIX.len());
+        prefix.copy_from_slice(HOST_PREFIX.as_bytes());
+        for (place, digit) in digits.iter_mut().enumerate() {
+            *digit = DIGITS[(agent.0 >> (60 - 4 * place)) as usize & 0xf];
+        }
+        Self(Name::Host(agent, name))
     }
 
     /// The agent whose host this instance stands for, if it is one.
     #[must_use]
     pub fn host_of(&self) -> Option<AgentId> {
-        self.0.strip_prefix(AGENT_SERVICE)?.strip_prefix('@')?.parse().ok()
+        match &self.0 {
+            Name::Host(agent, _) => Some(*agent),
+            Name::Given(_) => None,
+        }
+    }
+
+    /// Would people take it for the name of a host?
+    #[must_use]
+    pub fn resembles_host(&self) -> bool {
+        self.as_str().strip_prefix(HOST_PREFIX).is_some_and(|digits| digits.parse::<AgentId>().is_ok())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::Host(_, name) => str::from_utf8(name).unwrap_or(HOST_PREFIX),
+            Name::Given(name) => name,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Name::Host(_, name) => name,
+            Name::Given(name) => name.as_bytes(),
+        }
     }
 
     /// A portable hash of the name.
     #[must_use]
     pub fn hash64(&self) -> u64 {
-        crate::hash::bytes(self.0.as_bytes())
+        crate::hash::bytes(self.as_bytes())
     }
+}
+
+/// As their names are ordered.
+impl Ord for InstanceId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (&self.0, &other.0) {
+            // Digits of one length are ordered as the numbers are.
+            (Name::Host(a, _), Name::Host(b, _)) => a.cmp(b),
+            _ => self.as_bytes().cmp(other.as_bytes()),
+        }
+    }
+}
+
+impl PartialOrd for InstanceId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn host_named(text: &str) -> Option<AgentId> {
+    // Capital digits make another name.
+    let agent = text.strip_prefix(HOST_PREFIX)?.parse().ok()?;
+    (InstanceId::host(agent).as_bytes() == text.as_bytes()).then_some(agent)
 }
 
 impl ServiceName {
@@ -219,5 +316,22 @@ mod tests {
         assert_eq!(host.host_of(), Some(agent));
         assert_eq!(InstanceId::new("quorate-agent@x").unwrap().host_of(), None);
         assert!("+0000000000000ab".parse::<AgentId>().is_err());
+        assert_eq!(InstanceId::new("quorate-agent@00000000000000ab").unwrap(), host);
+        let capital = InstanceId::new("quorate-agent@00000000000000AB").unwrap();
+        assert_eq!((capital.as_str(), capital.host_of()), ("quorate-agent@00000000000000AB", None));
+        assert!(capital.resembles_host() && host.resembles_host() && capital != host);
+    }
+
+    #[test]
+    fn instances_are_ordered_as_their_names() {
+        let given =
+            ["a", "quorate-agent@", "quorate-agent@00000000000000AB", "quorate-agent@0000000000000fff0", "web@1"];
+        let hosts = [0, 0xab, 0xfff, u64::MAX].map(|agent| InstanceId::host(AgentId(agent)));
+        let mut all: Vec<_> = given.map(|name| InstanceId::new(name).unwrap()).into_iter().chain(hosts).collect();
+        all.sort();
+        let mut names: Vec<_> = all.iter().map(|id| id.as_str().to_owned()).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        names.dedup();
+        assert_eq!(names.len(), 9);
     }
 }

@@ -47,7 +47,7 @@ impl Registration {
             let message = format!("{} is not allowed; use 1 to {}", self.observers, quorum::MAX_OBSERVERS);
             errors.push(CheckError { key: "observers", message });
         }
-        if self.service == ServiceName::agents() || self.instance.host_of().is_some() {
+        if self.service == ServiceName::agents() || self.instance.resembles_host() {
             let message = "the name is taken by the built-in service of hosts".to_owned();
             errors.push(CheckError { key: "name", message });
         }

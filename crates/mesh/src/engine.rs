@@ -27,7 +27,7 @@ use crate::namespace::{Namespace, OwnLog};
 use crate::sabotage::Sabotage;
 use crate::swim::Swim;
 use crate::view::Stats;
-pub use forming::{Acquaintance, Formation};
+pub use forming::{Acquaintance, Formation, Testimony};
 use instance::Instance;
 use quorate_core::verdict::{Certificate, Decision};
 use quorate_core::{AgentId, InstanceId, Mono, Now, Roster, ServiceName, UnixMs};
@@ -207,6 +207,8 @@ pub struct Engine {
     members_dirty: bool,
     /// Who is suspect in the published picture, and since when.
     shown_suspects: BTreeMap<AgentId, Mono>,
+    /// When suspects were last looked for.
+    suspects_seen: Mono,
     pictures: publishing::Pictures,
     views_dirty: BTreeSet<InstanceId>,
 }

@@ -24,7 +24,7 @@ pub use breakers::{
     OverrideView,
 };
 pub use config::{EngineConfig, Timing};
-pub use engine::{Acquaintance, Engine, Formation};
+pub use engine::{Acquaintance, Engine, Formation, Testimony};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Defect;
 /// Versions of the packet format that this build speaks, for the handshake.

@@ -32,6 +32,7 @@ use settings::config;
 
 pub(crate) use codec::SwimId;
 pub(crate) use settings::log10_thousandths;
+pub(crate) use tables::HeldFailed;
 
 use crate::config::Timing;
 use crate::sabotage::{Defect, Sabotage};

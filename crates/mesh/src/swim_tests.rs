@@ -96,7 +96,14 @@ fn a_failed_member_is_told() {
 fn a_table_never_declares_failed_whom_we_hold_alive() {
     let mut swim = swim(1, &[2, 3]);
     let held_failed = swim.merge(Mono(S), &[mark(2, first(1), 0, 2), mark(3, first(1), 0, 0)], &BTreeSet::new());
-    assert_eq!(held_failed, [(AgentId(2), first(1))]);
+    let held = |failed| HeldFailed { agent: AgentId(2), failed, alive: first(1) };
+    assert_eq!(held_failed, [held(first(1))]);
+    // It went on under a later identity, and failed under that: we have missed both.
+    assert_eq!(swim.merge(Mono(S), &[mark(2, first(1) + 1, 0, 2)], &BTreeSet::new()), [held(first(1) + 1)]);
+    assert!(swim.is_active(AgentId(2)));
+    // What failed before the identity that is held alive says nothing of it.
+    swim.merge(Mono(S), &[mark(2, first(1) + 2, 0, 0)], &BTreeSet::new());
+    assert_eq!(swim.merge(Mono(S), &[mark(2, first(1) + 1, 0, 2)], &BTreeSet::new()), []);
     assert!(swim.is_active(AgentId(2)));
 }
 

@@ -16,7 +16,7 @@ use crate::node::Node;
 use craft::Hand;
 use liar::Lie;
 use quorate_core::{AgentId, Mono, Now};
-use quorate_mesh::{Acquaintance, Formation, Glance, Input, MeshView, Output};
+use quorate_mesh::{Acquaintance, Formation, Glance, Input, MeshView, Output, Testimony};
 use quorate_wire::{MAX_DATAGRAM_BYTES, MAX_PACKET_BYTES, Packet};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -199,6 +199,10 @@ impl Node for Faulty {
 
     fn acquaintance(&self) -> Option<Acquaintance> {
         self.engine.acquaintance()
+    }
+
+    fn testify(&mut self, mesh: &Formation) -> Option<Testimony> {
+        self.engine.testify(mesh)
     }
 
     fn form(&mut self, all: &Formation) {

@@ -51,7 +51,7 @@ pub fn world(name: &str, plan: &Plan, seed: u64, who: Who) -> anyhow::Result<Wor
     let agents = scenario.agents.len();
     let trace = Trace::new(&scenario, Recording::default());
     let mut world = World::new(scenario, starter, trace);
-    world.ledger = Some(Ledger::new(agents, plan.mesh.start == Start::Formed));
+    world.ledger = Some(Ledger::new(agents, plan.mesh.start.is_formed()));
     world.watched = who == Who::Quorate && agents <= WATCHED_UP_TO;
     Ok(world)
 }

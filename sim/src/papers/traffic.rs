@@ -3,7 +3,7 @@
 use super::runs::{Who, at, formed, world};
 use super::table::{Row, Section, none, number, shown, words};
 use super::{Settings, stopwatch};
-use crate::plan::{Plan, ServicePlan};
+use crate::plan::{MeshPlan, Plan, ServicePlan, Start};
 use crate::time::Span;
 
 /// On the command line.
@@ -33,7 +33,7 @@ fn plan(agents: usize, instances: usize) -> Plan {
     Plan {
         summary: format!("A quiet mesh with {instances} healthy instances."),
         duration: Span::secs(FROM_S + WINDOW_S),
-        mesh: formed(agents),
+        mesh: MeshPlan { start: Start::Settled, ..formed(agents) },
         services: (0..instances / agents).map(service).collect(),
         ..Plan::default()
     }

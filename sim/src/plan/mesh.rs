@@ -32,6 +32,8 @@ pub enum Start {
     Joining,
     /// All start at once and have known each other for long.
     Formed,
+    /// The same, and every instance has been up for long.
+    Settled,
 }
 
 impl Default for MeshPlan {
@@ -45,8 +47,13 @@ impl Start {
     pub fn formed_by(self) -> SimTime {
         match self {
             Self::Joining => SimTime::from_ms(15_000),
-            Self::Formed => SimTime::from_ms(5_000),
+            Self::Formed | Self::Settled => SimTime::from_ms(5_000),
         }
+    }
+
+    /// Do all know each other from the beginning?
+    pub fn is_formed(self) -> bool {
+        self != Self::Joining
     }
 }
 

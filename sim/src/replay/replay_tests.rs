@@ -178,6 +178,10 @@ impl Node for Stepped {
         Some(Engine::acquaintance(&self.0))
     }
 
+    fn testify(&mut self, mesh: &Formation) -> Option<Testimony> {
+        Some(Engine::testify(&mut self.0, mesh))
+    }
+
     fn form(&mut self, all: &Formation) {
         Engine::form(&mut self.0, all);
     }

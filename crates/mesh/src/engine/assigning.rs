@@ -8,6 +8,7 @@ use quorate_core::assignment::{self, Candidate};
 use quorate_core::{AgentId, InstanceId, Verdict, Zone, quorum};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Places of the rendezvous order kept beyond the observers assigned, so that a few failures need no new order; enough to tell who may have
 /// signed while nobody has failed.
@@ -18,7 +19,7 @@ const MANY: usize = 32;
 /// The first places of an instance's rendezvous order.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
-    places: Vec<AgentId>,
+    places: Arc<Vec<AgentId>>,
     /// How many places are kept, if there are so many candidates.
     limit: usize,
 }
@@ -26,7 +27,11 @@ pub(crate) struct Order {
 impl Order {
     /// The first `limit` places among these agents.
     pub fn among(instance: &InstanceId, candidates: &[Candidate<'_>], limit: usize) -> Self {
-        Self { places: assignment::order(instance.hash64(), candidates, limit), limit }
+        Self { places: Arc::new(assignment::order(instance.hash64(), candidates, limit)), limit }
+    }
+
+    pub fn places(&self) -> &[AgentId] {
+        &self.places
     }
 }
 
@@ -100,7 +105,7 @@ impl Engine {
             for agent in came.iter().filter(|agent| !(host && **agent == instance.home)) {
                 let Some(zone_here) = zone(*agent) else { continue };
                 let newcomer = Candidate { agent: *agent, zone: zone_here };
-                if assignment::enter(id.hash64(), &mut order.places, order.limit, newcomer, zone) {
+                if assignment::enter(id.hash64(), Arc::make_mut(&mut order.places), order.limit, newcomer, zone) {
                     self.unassigned.insert(id.clone());
                 }
             }
@@ -113,7 +118,7 @@ impl Engine {
             instance.home == agent
                 || instance.order.as_ref().is_none_or(|order| order.places.contains(&agent))
                 || instance.observers.contains(&agent)
-                || instance.votes.contains_key(&agent)
+                || instance.votes.get(agent).is_some()
         };
         let all = self.instances.values().map(Box::as_ref);
         let ids: Vec<_> = all.filter(concerned).map(|instance| instance.id.clone()).collect();
@@ -189,7 +194,7 @@ impl Engine {
         loop {
             let instance = self.instances.get(id)?;
             if instance.order.as_ref().is_none_or(|order| order.limit < limit) {
-                let order = Order { places: self.order_of(instance, limit), limit };
+                let order = Order { places: Arc::new(self.order_of(instance, limit)), limit };
                 self.instances.get_mut(id)?.order = Some(order);
             }
             let places = &self.instances.get(id)?.order.as_ref()?.places;

@@ -357,7 +357,7 @@ impl Engine {
                     (true, _) => instance.watch.as_ref().is_some_and(|watch| !watch.vote.abstains()),
                     (false, _) => instance
                         .votes
-                        .get(agent)
+                        .get(**agent)
                         .is_some_and(|(inc, o)| *inc == instance.incarnation && !o.vote.abstains()),
                 }
         };

@@ -111,7 +111,7 @@ impl Engine {
         let due = self.now.mono + self.config.timing.rank_delay * place as u32;
         let term = instance.signer.certified.max(instance.term()).saturating_add(1);
         instance.proposal =
-            Some(Proposal { verdict, term, endorsements: BTreeMap::new(), dissent: BTreeMap::new(), due });
+            Some(Box::new(Proposal { verdict, term, endorsements: BTreeMap::new(), dissent: BTreeMap::new(), due }));
         self.proposals_due.insert((due, id.clone()));
     }
 
@@ -285,7 +285,7 @@ impl Engine {
             && !self.is_thin(instance, certificate)
     }
 
-    fn sign(&mut self, decision: &Decision, vote: Vote) -> Reply {
+    pub(super) fn sign(&mut self, decision: &Decision, vote: Vote) -> Reply {
         let (now, signed_at) = (self.lease_clock(), self.now.wall);
         let Some(instance) = self.instances.get_mut(&decision.instance) else { return Reply::Unknown };
         if let Err(refusal) = instance.signer.may_sign(decision.term, decision.verdict, now) {

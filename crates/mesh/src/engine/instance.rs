@@ -35,9 +35,9 @@ pub(crate) struct Instance {
     /// Who observes now: the assigned with the failed ones replaced, and the home agent.
     pub observers: Vec<AgentId>,
     /// This agent's own observation, if it is one of them.
-    pub watch: Option<Watch>,
+    pub watch: Option<Box<Watch>>,
     /// What the others say.
-    pub votes: BTreeMap<AgentId, (u64, Observation)>,
+    pub votes: Votes,
     pub certificate: Option<Arc<Certificate>>,
     /// A hash of its encoding.
     pub certificate_digest: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Instance {
     /// When this agent learnt of the certificate.
     pub learnt: Mono,
     pub signer: Signer,
-    pub proposal: Option<Proposal>,
+    pub proposal: Option<Box<Proposal>>,
     /// Until when the class is the one read at the decision: not every observer has probed since.
     pub ripe_at: Mono,
     /// When the verdict changed, as this agent learnt it.
@@ -57,6 +57,57 @@ pub(crate) struct Instance {
     pub unheard: bool,
     /// What is broken on purpose; nothing outside the simulator.
     pub sabotage: Sabotage,
+}
+
+/// What the others say, by agent: the incarnation it speaks of, and what it saw. A handful for each of many instances on every agent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Votes(Vec<(AgentId, (u64, Observation))>);
+
+impl Votes {
+    fn find(&self, agent: AgentId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&agent, |(voter, _)| *voter)
+    }
+
+    pub fn get(&self, agent: AgentId) -> Option<&(u64, Observation)> {
+        self.0.get(self.find(agent).ok()?).map(|(_, vote)| vote)
+    }
+
+    pub fn insert(&mut self, agent: AgentId, incarnation: u64, observation: Observation) {
+        let vote = (agent, (incarnation, observation));
+        match self.find(agent) {
+            Ok(place) => self.0[place] = vote,
+            Err(place) => {
+                self.0.reserve_exact(1);
+                self.0.insert(place, vote);
+            }
+        }
+    }
+
+    /// False when it had none.
+    pub fn remove(&mut self, agent: AgentId) -> bool {
+        let found = self.find(agent);
+        found.is_ok_and(|place| {
+            self.0.remove(place);
+            true
+        })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (AgentId, &(u64, Observation))> {
+        self.0.iter().map(|(agent, vote)| (*agent, vote))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Given in the order of the agents.
+impl FromIterator<(AgentId, (u64, Observation))> for Votes {
+    fn from_iter<I: IntoIterator<Item = (AgentId, (u64, Observation))>>(votes: I) -> Self {
+        let mut votes: Vec<_> = votes.into_iter().collect();
+        votes.shrink_to_fit();
+        Self(votes)
+    }
 }
 
 /// This agent's own observation of an instance.
@@ -144,7 +195,7 @@ impl Instance {
             assigned: 1,
             observers: Vec::new(),
             watch: None,
-            votes: BTreeMap::new(),
+            votes: Votes::default(),
             certificate: None,
             certificate_digest: 0,
             unverified: Vec::new(),
@@ -299,7 +350,7 @@ impl Engine {
     /// Collects what the other agents' records say of the instance.
     pub(super) fn gather_votes(&mut self, id: &InstanceId) {
         let key = quorate_wire::RecordKey::Observed(id.clone());
-        let votes: BTreeMap<_, _> = self
+        let votes: Votes = self
             .namespaces
             .iter()
             .filter_map(|(owner, namespace)| match namespace.record(&key)? {
@@ -326,7 +377,7 @@ impl Engine {
         if agent == self.me() {
             return instance.watch.as_ref().map(|watch| watch.vote);
         }
-        let (incarnation, observation) = instance.votes.get(&agent)?;
+        let (incarnation, observation) = instance.votes.get(agent)?;
         (*incarnation == instance.incarnation && self.heard(agent)).then_some(observation.vote)
     }
 

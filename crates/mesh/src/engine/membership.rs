@@ -20,6 +20,10 @@ const LEAVE_TIME: Duration = Duration::from_millis(600);
 const LEAVE_PATIENCE: Duration = Duration::from_secs(4);
 /// A new member is stored this soon; those that join together are stored together.
 const ROSTER_PERSIST: Duration = Duration::from_millis(100);
+/// The picture of who is suspect is at most this much older than the last input: the whole table is looked through.
+const SUSPECTS_SPACING: Duration = Duration::from_millis(100);
+/// Suspects asked at a regular comparison: all when there are few; when half of the mesh is gone, the others' suspicions settle it.
+const MAX_QUESTIONED: usize = 4;
 /// Members told of a leave directly.
 const MAX_LEAVE_TOLD: usize = 64;
 
@@ -49,20 +53,22 @@ impl Engine {
         }
     }
 
-    /// Someone speaks whom this agent has suspected for longer than a refutation takes: it has not heard so, or its refutation was lost. If it answers,
-    /// too, it is told again. After a partition, or when the mesh is quiet, nothing else may ask it before the suspicion runs out.
+    /// Asks someone whom this agent has suspected for longer than a refutation takes, and who speaks, or may by now: it has not heard so, or its refutation
+    /// was lost. If it answers, it is told again. After a partition, or when the mesh is quiet, nothing else may ask it before the suspicion runs out.
     pub(super) fn question_suspect(&mut self, agent: AgentId) {
         let since = self.swim.suspects_since(agent);
         let long = since.is_some_and(|since| self.now.mono.since(since) >= super::replication::REFUTATION);
         if long && !self.pings.values().any(|(asked, _)| *asked == agent) {
-            self.ping_host(agent, false);
+            self.ping_host(agent, true);
         }
     }
 
-    /// Suspicion comes and goes without a word from the library: the picture is compared while there is reason to, or when `anyway`.
+    /// Suspicion comes and goes without a word from the library: the picture is compared now and then while there is reason to, or when `anyway`.
     pub(super) fn watch_suspects(&mut self, anyway: bool) {
         let reason = !self.shown_suspects.is_empty() || self.swim.doubts_any();
-        if anyway || (reason && self.swim.take_stirred()) {
+        let lately = self.now.mono.since(self.suspects_seen) < SUSPECTS_SPACING;
+        if anyway || (reason && !lately && self.swim.take_stirred()) {
+            self.suspects_seen = self.now.mono;
             let suspected = self.swim.suspected();
             if !suspected.iter().eq(self.shown_suspects.keys()) {
                 self.shown_suspects.retain(|agent, _| suspected.contains(agent));
@@ -75,11 +81,15 @@ impl Engine {
         }
     }
 
-    /// Tells those of whom rumour has it that they are suspect.
+    /// Tells those of whom rumour has it that they are suspect, and asks some of those whom this agent has itself suspected for long: what was said
+    /// to them may have been lost to a cut that is over, and whom nobody else suspects may stay so for most of a minute.
     pub(super) fn tell_suspects(&mut self) {
         for rumour in self.swim.rumours() {
             self.send(rumour.of, &Packet::Suspicions(vec![rumour]));
         }
+        let suspects: Vec<_> = self.swim.suspected().into_iter().collect();
+        let asked: Vec<_> = suspects.sample(&mut self.rng, MAX_QUESTIONED).copied().collect();
+        asked.into_iter().for_each(|agent| self.question_suspect(agent));
     }
 
     pub(super) fn link_up(&mut self, peer: AgentId, version: u8) {
@@ -282,7 +292,7 @@ impl Engine {
         for id in self
             .instances
             .iter_mut()
-            .filter_map(|(id, i)| i.votes.remove(&agent).map(|_| id.clone()))
+            .filter_map(|(id, i)| i.votes.remove(agent).then(|| id.clone()))
             .collect::<Vec<_>>()
         {
             self.touch(&id);

@@ -264,7 +264,7 @@ impl Engine {
         };
         let mut agents: Vec<_> = instance.observers.clone();
         let further = instance.votes.iter().filter(|(_, (incarnation, _))| *incarnation == instance.incarnation);
-        agents.extend(further.map(|(agent, _)| *agent).filter(|agent| !instance.observers.contains(agent)));
+        agents.extend(further.map(|(agent, _)| agent).filter(|agent| !instance.observers.contains(agent)));
         agents.iter().map(view).collect()
     }
 
@@ -275,7 +275,7 @@ impl Engine {
         }
         instance
             .votes
-            .get(&agent)
+            .get(agent)
             .filter(|(incarnation, _)| *incarnation == instance.incarnation)
             .map(|(_, o)| o.clone())
     }

@@ -6,6 +6,7 @@ use crate::api::EventKind;
 use crate::gossip::{News, Parcel};
 use crate::namespace::{Namespace, Taken};
 use crate::sabotage::Defect;
+use crate::swim::HeldFailed;
 use quorate_core::outcome::ProbeFailure;
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, InstanceId, Mono, Verdict};
@@ -105,10 +106,10 @@ impl Engine {
     pub(super) fn merge_members(&mut self, table: &[MemberMark]) {
         let held = self.swim.merge(self.now.mono, table, &self.links);
         let told: Vec<_> = held.sample(&mut self.rng, MAX_HELD_TOLD).copied().collect();
-        for (agent, counter) in told {
-            self.send(agent, &Packet::HeldFailed { counter });
+        for HeldFailed { agent, failed, .. } in told {
+            self.send(agent, &Packet::HeldFailed { counter: failed });
         }
-        for (agent, counter) in held {
+        for HeldFailed { agent, alive: counter, .. } in held {
             let host = self.instances.get(&InstanceId::host(agent));
             let down = host.is_some_and(|host| host.decided() == Verdict::Down);
             let (now, since) = (self.now.mono, self.shown_suspects.get(&agent));
@@ -326,13 +327,13 @@ impl Engine {
         match record {
             Some(Record::Observed { incarnation, observation, .. }) => {
                 let failing = observation.vote.fails();
-                instance.votes.insert(owner, (incarnation, observation));
+                instance.votes.insert(owner, incarnation, observation);
                 if let (true, Some(host)) = (failing, id.host_of()) {
                     self.doubt_host(host);
                 }
             }
             _ => {
-                instance.votes.remove(&owner);
+                instance.votes.remove(owner);
             }
         }
         self.touch(id);

@@ -82,7 +82,7 @@ impl Engine {
     fn taken_for_signed(&self, instance: &Instance, agent: AgentId, decision: &Decision) -> Option<Endorsement> {
         let vote = self.vote_of(instance, agent).filter(|vote| supports(*vote, decision.verdict))?;
         let own = || instance.watch.as_ref().map(|watch| watch.since);
-        let told = || instance.votes.get(&agent).map(|(_, observation)| observation.since);
+        let told = || instance.votes.get(agent).map(|(_, observation)| observation.since);
         let signed_at = if agent == self.me() { own() } else { told() }?;
         Some(Endorsement { agent, vote, signed_at, signature: Vec::new() })
     }

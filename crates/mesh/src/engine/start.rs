@@ -11,7 +11,7 @@ use crate::swim::{Swim, SwimId};
 use crate::view::Stats;
 use quorate_core::roster::Acceptor;
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, InstanceId, Now, Registration, Roster, hash};
+use quorate_core::{AgentId, InstanceId, Mono, Now, Registration, Roster, hash};
 use quorate_wire::{Batch, OwnerDelta, Record, RecordKey, RosterProof};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -180,6 +180,7 @@ impl Engine {
             view_dirty: true,
             members_dirty: true,
             shown_suspects: BTreeMap::new(),
+            suspects_seen: Mono(0),
             pictures: super::publishing::Pictures::default(),
             views_dirty: BTreeSet::new(),
             config,

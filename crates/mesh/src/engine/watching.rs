@@ -68,13 +68,28 @@ impl Engine {
         if disabled {
             watch.vote = Vote::Abstain(AbstainReason::Disabled);
         }
-        instance.watch = Some(watch);
+        instance.watch = Some(Box::new(watch));
         if disabled {
             self.publish_vote(id);
         } else {
             self.schedule.insert((due, id.clone()));
         }
         self.touch(id);
+    }
+
+    /// Begins to observe an instance that this agent has long found up: the next look comes in its turn, somewhere in the period.
+    pub(super) fn find_up(&mut self, id: &InstanceId) {
+        let (now, lease, me) = (self.now, self.lease_clock(), self.config.agent);
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(check) = instance.check.as_ref().filter(|check| check.enabled) else { return };
+        let period = u64::try_from(check.period.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let place = hash::mix(&[id.hash64(), me.0]) % period;
+        let due = now.mono + Duration::from_nanos(place);
+        let mut watch = Watch::new(now.wall, due);
+        (watch.vote, watch.successes, watch.last, watch.well_since) = (Vote::Pass, 1, Some((lease, true)), Some(lease));
+        instance.watch = Some(Box::new(watch));
+        self.schedule.insert((due, id.clone()));
+        self.publish_vote(id);
     }
 
     /// There is reason to doubt that an agent's host is alive: its observers ping it, at once and fast.

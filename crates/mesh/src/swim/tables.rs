@@ -8,6 +8,16 @@ use quorate_core::{AgentId, Mono, hash};
 use quorate_wire::MemberMark;
 use std::collections::BTreeSet;
 
+/// A member that a peer's table says is failed, and that we hold alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldFailed {
+    pub agent: AgentId,
+    /// Under this identity it is held failed.
+    pub failed: u64,
+    /// Under this one, which is no later, it is held alive here.
+    pub alive: u64,
+}
+
 /// Does `mark` tell nothing that `held` does not?
 fn covers(held: &MemberMark, mark: &MemberMark) -> bool {
     let older = mark.counter < held.counter && mark.state < 2;
@@ -46,8 +56,9 @@ impl Swim {
         others.fold(hashed(me, false), |all, member| all ^ hashed(*member.id(), member.state() == State::Down))
     }
 
-    /// Merges a peer's table by the safe rule. Returns those whom the peer holds failed under an identity that we hold alive.
-    pub fn merge(&mut self, now: Mono, table: &[MemberMark], links: &BTreeSet<AgentId>) -> Vec<(AgentId, u64)> {
+    /// Merges a peer's table by the safe rule. Returns those whom the peer holds failed under the identity that we hold alive, or under a later
+    /// one, of which we have missed that it lived at all.
+    pub fn merge(&mut self, now: Mono, table: &[MemberMark], links: &BTreeSet<AgentId>) -> Vec<HeldFailed> {
         let me = *self.foca.identity();
         let mut held_failed = Vec::new();
         let mut updates = Vec::new();
@@ -73,9 +84,8 @@ impl Swim {
             };
             let safe = !self.sabotage.is(Defect::NaiveMerge);
             if state == State::Down && !ours && self.active.contains_key(&mark.agent) && safe {
-                if self.active.get(&mark.agent) == Some(&mark.counter) {
-                    held_failed.push((mark.agent, mark.counter));
-                }
+                let held = self.active.get(&mark.agent).copied().filter(|held| *held <= mark.counter);
+                held_failed.extend(held.map(|alive| HeldFailed { agent: mark.agent, failed: mark.counter, alive }));
                 continue;
             }
             updates.push(Member::new(id, mark.incarnation, state));
