@@ -58,7 +58,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let line = Cli::parse();
+    let line = Cli::try_parse().unwrap_or_else(|error| {
+        // For a plug-in of other monitoring two is an alarm, and a slip of the pen is none.
+        let code =
+            if error.use_stderr() && std::env::args().any(|word| word == "--nagios") { 3 } else { error.exit_code() };
+        let _ = error.print();
+        std::process::exit(code)
+    });
     line.credentials.keep();
     let result = match line.command {
         Command::Init(args) => mesh_commands::init(args),

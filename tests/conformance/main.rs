@@ -63,8 +63,8 @@ fn each_row_is_there_once() {
         .map(|n| format!("P{n}"))
         .chain((1..=35).map(|n| format!("F{n}")))
         .chain((1..=5).map(|n| format!("M-T{n}")))
-        // Synthetic alerts (10), the board of queues (11) and actions (20) belong to alerts and recovery.
-        .chain((1..=19).filter(|n| !matches!(n, 10 | 11)).map(|n| format!("E{n}")))
+        // Synthetic alerts (10) and actions (20) belong to alerts and recovery.
+        .chain((1..=19).filter(|n| *n != 10).map(|n| format!("E{n}")))
         .chain((1..=3).map(|n| format!("G{n}")))
         // Notifications (16) and actions (22 to 24) come with alerts and recovery; CloudWatch (33) is a recipe that takes an account.
         .chain((1..=35).filter(|n| !matches!(n, 16 | 22..=24 | 33)).map(|n| format!("M{n}")))

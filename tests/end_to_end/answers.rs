@@ -1,7 +1,8 @@
 //! The shape of the answers: each says who answers and how far its word goes; errors say what to do.
 
-use quorate_tests::{AgentSetup, Host, Mesh, Target, folder, get, instance_id};
+use quorate_tests::{AgentSetup, Host, Mesh, Target, agent_binary, folder, get, instance_id, run};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// Are these fields there, whatever they hold?
@@ -93,4 +94,37 @@ fn errors_say_what_to_do() {
     let metrics = get(api, "/metrics").expect("metrics");
     assert_eq!(metrics.status, 200);
     assert!(metrics.body.contains("\n# TYPE "), "{:.300}", metrics.body);
+}
+
+#[test]
+fn a_plug_in_that_is_called_wrongly_raises_no_alarm() {
+    for (arguments, code) in [
+        (&["check", "--nagios"][..], 3),
+        (&["check", "web", "--nagios", "--adr", "127.0.0.1:1"], 3),
+        (&["check", "web", "--nagios", "--addr", "nonsense"], 3),
+        (&["check", "web", "--nagios", "--addr", "127.0.0.1:1"], 3),
+        (&["check", "--nagios", "--help"], 0),
+        (&["check"], 2),
+    ] {
+        let words = std::iter::once(agent_binary().into()).chain(arguments.iter().map(OsString::from));
+        let finished = run(words);
+        assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+    }
+}
+
+#[test]
+fn who_waits_is_not_put_off_by_a_busy_agent() {
+    let folder = folder();
+    let file = folder.path().join("token");
+    let mesh = Mesh::start(&[AgentSetup::new("alone", Host::loopback()).api("rate_limit = 1")], folder);
+    let agent = &mesh.agents[0];
+    std::fs::write(&file, agent.api_token(&["--scope", "read"])).expect("a file");
+    let words = ["wait", "web", "--for", "up", "--timeout", "2s", "--addr", &agent.api.to_string()];
+    let words = std::iter::once(agent_binary().into()).chain(words.iter().map(OsString::from));
+    let finished = run(words.chain(["--api-token-file".into(), file.into()]));
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(
+        finished.stderr.contains("web is not up after 2s; last: this client makes too many requests"),
+        "{finished:?}"
+    );
 }

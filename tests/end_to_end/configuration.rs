@@ -196,7 +196,7 @@ fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
 #[test]
 fn what_is_configured_is_shown_without_secrets() {
     let folder = folder();
-    let text = "[log]\nlevel = \"${SHOWN_LEVEL}\"\n[agent]\napi = \"127.0.0.1:7711\"\n";
+    let text = "[log]\nlevel = \"${SHOWN_LEVEL}\"\n[agent]\napi = \"127.0.0.1:7711\"\nname = \"${SHOWN_NAME:-a}$$b\"\n";
     std::fs::write(folder.path().join("a.toml"), text).expect("a file");
     std::fs::write(folder.path().join("b.yaml"), "probe:\n  max_concurrent: 7\n").expect("a file");
     let shown = |more: &[&str]| {
@@ -206,6 +206,7 @@ fn what_is_configured_is_shown_without_secrets() {
     };
     let plain = shown(&[]);
     assert!(plain.contains("level = \"${SHOWN_LEVEL}\"") && plain.contains("max_concurrent = 7"), "{plain}");
+    assert!(plain.contains("name = \"${SHOWN_NAME:-a}$$b\""), "as it is written, so that it can be used: {plain}");
     assert!(!plain.contains("max_per_host"), "{plain}");
     let resolved = shown(&["--resolved"]);
     assert!(resolved.contains("max_concurrent = 7") && resolved.contains("max_per_host = 20"), "{resolved}");

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `check ADDRESS SERVICE`, `watch ADDRESS SERVICE` (a line for each status), `list ADDRESS`; perhaps with a file of authorities and a token.
+/// `check ADDRESS SERVICE`, `watch ADDRESS SERVICE` (a line for each status), `list ADDRESS`, `reflect ADDRESS SYMBOL` (a line for the services,
+/// and one for the symbol); perhaps with a file of authorities and a token.
 const CLIENT: &str = r#"
 import grpc, sys
 method, address, service, ca, token = (sys.argv[1:] + [''] * 4)[:5]
@@ -31,6 +32,11 @@ try:
     if method == 'watch':
         for answer in channel.unary_stream(path, **raw)(question, metadata=metadata, wait_for_ready=True):
             print(word(answer), flush=True)
+    elif method == 'reflect':
+        path = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo'
+        questions = [b'\x3a\x00', b'\x22' + bytes([len(name)]) + name]
+        for answer in channel.stream_stream(path, **raw)(iter(questions), metadata=metadata, wait_for_ready=True, timeout=20):
+            print(answer)
     else:
         answer = channel.unary_unary(path, **raw)(question, metadata=metadata, wait_for_ready=True, timeout=20)
         print(word(answer) if method == 'check' else answer.hex())
@@ -94,6 +100,11 @@ fn any_agent_is_asked_for_any_service_by_grpc() {
     );
     let web = "0a090a0377656212020801";
     assert!(call(&python, &["list", &address]).contains(web), "`web` is in the list, and serves");
+
+    let told = call(&python, &["reflect", &address, "grpc.health.v1.Health"]);
+    let told: Vec<&str> = told.lines().collect();
+    assert!(told.len() == 2 && told[0].contains("grpc.health.v1.Health"), "{told:?}");
+    assert!(told[1].contains("grpc/health/v1/health.proto") && told[1].contains("HealthListResponse"), "{told:?}");
 
     let (seen, unknown) = (mesh.path().join("watch"), mesh.path().join("unknown"));
     let watch = Process::start("a watch", &words(&python, &["watch", &address, "web"]), &seen);

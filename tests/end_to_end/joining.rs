@@ -86,3 +86,23 @@ fn a_token_may_be_in_a_file_that_is_needed_once() {
     mesh.agents.push(agent);
     mesh.each("both see both", PATIENCE, |agent| complete(agent, 2));
 }
+
+#[test]
+fn an_agent_that_cannot_listen_has_not_joined() {
+    let mesh = Mesh::of(1);
+    let member = mesh.agents[0].mesh;
+    let token = mesh.agents[0].token(&["--uses", "1"]);
+    let mut newcomer = Agent::new(&AgentSetup::new("second", Host::loopback()), mesh.path());
+    let (api, udp) = (std::net::TcpListener::bind(newcomer.api).expect("its port"), newcomer.mesh);
+    let refused = newcomer.run_joining(member, &token);
+    assert!(refused.code != Some(0) && refused.stderr.contains("the API cannot listen on"), "{refused:?}");
+    drop(api);
+    let taken = std::net::UdpSocket::bind(udp).expect("its port");
+    let refused = newcomer.run_joining(member, &token);
+    assert!(refused.code != Some(0) && refused.stderr.contains("the mesh cannot listen on"), "{refused:?}");
+    drop(taken);
+    assert_eq!(mesh.agents[0].members().expect("the members").len(), 1, "nobody has come");
+    // The token's one use is left.
+    newcomer.start_joining(member, &token);
+    newcomer.await_ready();
+}

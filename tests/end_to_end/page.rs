@@ -1,6 +1,6 @@
 //! The status page in a real browser: it shows the mesh, follows it without being loaded again, and says when it cannot be relied on.
 
-use quorate_tests::{AgentSetup, Browser, Host, Mesh, Target, eventually, folder, instance_id};
+use quorate_tests::{AgentSetup, Browser, Host, Mesh, Target, eventually, folder, instance_id, send};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,6 +86,17 @@ fn the_page_follows_the_mesh() {
     shows(&mut browser, &["Overview", "1 down"]);
     assert_eq!(browser.evaluate(fits), Ok(true.into()), "wider than a phone");
     browser.screenshot(&picture("overview-phone-dark"));
+    let call = format!("/v1/breakers/web/{id}/permit");
+    assert_eq!(send(mesh.agents[0].api, "POST", &call, None, "").expect("an answer").status, 200);
+    browser.evaluate("location.hash = '#/breakers'").expect("another page");
+    shows(&mut browser, &["Breakers", "First seen by", "open", "verdict"]);
+    let blank = "[...document.querySelectorAll('.pill')].filter((pill) => pill.offsetWidth > 0 && pill.innerText === '').length";
+    assert_eq!(browser.evaluate(blank), Ok(0.into()), "what has nothing to say is not seen");
+    assert_eq!(browser.evaluate(fits), Ok(true.into()), "wider than a phone");
+    browser.screenshot(&picture("breakers-phone-dark"));
+    browser.evaluate("location.hash = '#/constructor'").expect("no page");
+    shows(&mut browser, &["Overview", "1 down"]);
+    assert_eq!(browser.evaluate("document.getElementById('banner').hidden"), Ok(true.into()), "the agent answers");
 
     mesh.agents[1].kill();
     mesh.agents[2].kill();

@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, OtherError, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 
 use crate::identity::Identity;
 use crate::mesh_id::agent_of_dns_name;
@@ -43,7 +47,8 @@ pub fn api_server_with(
 }
 
 /// The side of who asks an API. Believes certificates that chain to one of `roots` and bear the name asked for, and agents of a mesh whose
-/// root is among them, whatever name or address they were reached by: each of them answers for the whole mesh.
+/// root is among them, whatever name or address they were reached by: each of them answers for the whole mesh. A root that the server itself shows
+/// is believed too, if it bears the name: what `openssl req -x509` makes is an authority and a server's certificate in one.
 ///
 /// # Errors
 /// When none of `roots` can be used.
@@ -51,11 +56,11 @@ pub fn api_client(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, T
     let provider = Arc::new(default_provider());
     let meshes = roots.iter().filter_map(|root| Trust::new(root.clone()).ok()).collect();
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(roots);
+    store.add_parsable_certificates(roots.iter().cloned());
     let names = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider)).build();
     let names = names.map_err(|error| TlsError::General(error.to_string()))?;
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let verifier = Arc::new(ApiVerifier { names, meshes });
+    let verifier = Arc::new(ApiVerifier { names, meshes, roots });
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
     Ok(config)
@@ -65,6 +70,15 @@ pub fn api_client(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, T
 struct ApiVerifier {
     names: Arc<WebPkiServerVerifier>,
     meshes: Vec<Trust>,
+    roots: Vec<CertificateDer<'static>>,
+}
+
+impl ApiVerifier {
+    /// Is nothing wrong with the certificate but that it is one of the roots? Its time and its place in the chain were looked at, in this order.
+    fn is_root(&self, end_entity: &CertificateDer<'_>, error: &TlsError) -> bool {
+        let TlsError::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error else { return false };
+        cause.to_string() == "CaUsedAsEndEntity" && self.roots.iter().any(|root| root == end_entity)
+    }
 }
 
 impl ServerCertVerifier for ApiVerifier {
@@ -78,6 +92,10 @@ impl ServerCertVerifier for ApiVerifier {
     ) -> Result<ServerCertVerified, TlsError> {
         let by_name = self.names.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let Err(error) = by_name else { return by_name };
+        if self.is_root(end_entity, &error) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
         let admitted = self.meshes.iter().find_map(|mesh| mesh.check(end_entity, intermediates, now).ok());
         let Some(found) = admitted.map(|admitted| admitted.agent_id) else { return Err(error) };
         match agent_of_dns_name(&server_name.to_str()) {
@@ -165,5 +183,30 @@ mod tests {
         let client = || api_client(vec![root.clone()]).expect("a client");
         shake(server(), client(), "health.example").expect("its name");
         assert!(shake(server(), client(), "other.example").is_err());
+    }
+
+    #[test]
+    fn a_root_may_be_the_servers_own_certificate() {
+        let made = |not_after: Option<i32>| {
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let mut params = rcgen::CertificateParams::new(vec!["health.example".to_owned()]).expect("a name");
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            if let Some(year) = not_after {
+                params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            }
+            let root = params.self_signed(&key).expect("a certificate").der().clone();
+            let server = {
+                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+                api_server_with(vec![root.clone()], key).expect("a server")
+            };
+            (root, server)
+        };
+        let ((root, server), (other, stranger), (old, outdated)) = (made(None), made(None), made(Some(2001)));
+        let client = |root: &CertificateDer<'static>| api_client(vec![root.clone()]).expect("a client");
+        shake(server.clone(), client(&root), "health.example").expect("what is shown is what is believed");
+        assert!(shake(server.clone(), client(&root), "other.example").is_err(), "another name");
+        assert!(shake(server, client(&other), "health.example").is_err(), "another certificate");
+        assert!(shake(stranger, client(&root), "health.example").is_err(), "another certificate");
+        assert!(shake(outdated, client(&old), "health.example").is_err(), "its time is over");
     }
 }

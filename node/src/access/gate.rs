@@ -1,5 +1,6 @@
 //! Lets a request in or turns it away, by where it came from and by its token.
 
+use super::board::BoardKey;
 use super::rate::{Client, RateLimit};
 use super::scope::{Access, Scope};
 use super::token::ApiToken;
@@ -54,6 +55,8 @@ pub enum Denied {
     NotSecure,
     /// A browser sends what it remembers with any page's request; a change needs a token that was meant for it.
     NotBearer,
+    /// The board's user and password are needed, or are others than those that came.
+    Password,
     /// Too many requests; how long to wait.
     Rate(Duration),
 }
@@ -71,13 +74,20 @@ enum Brought {
 pub struct Gate {
     tokens: Tokens,
     rate: RateLimit,
+    board: Option<BoardKey>,
     begun: Instant,
 }
 
 impl Gate {
     /// Tokens of the data directory `dir`, and so many requests a minute of each client that is not on this host or brings a token.
     pub fn new(dir: &Path, requests_per_minute: u32) -> Self {
-        Self { tokens: Tokens::new(dir), rate: RateLimit::new(requests_per_minute), begun: Instant::now() }
+        Self { tokens: Tokens::new(dir), rate: RateLimit::new(requests_per_minute), board: None, begun: Instant::now() }
+    }
+
+    /// Asks for this at the queue board.
+    #[must_use]
+    pub fn with_board(self, board: Option<BoardKey>) -> Self {
+        Self { board, ..self }
     }
 
     /// Allows so many requests a minute from now on.
@@ -97,16 +107,20 @@ impl Gate {
         now_unix_ms: u64,
     ) -> Result<Caller, Denied> {
         let unnamed = address.map_or(Client::Others, Client::at);
+        let board = self.board.as_ref().filter(|_| access == Access::Board && channel != Channel::Open);
+        let knows = board.is_some_and(|board| basic(authorization).is_some_and(|pair| board.admits(&pair)));
         let (token, bearer) = match brought(authorization) {
+            Brought::Nothing | Brought::Unreadable if knows => {
+                self.rate_elsewhere(unnamed, channel)?;
+                return Ok(Caller::Anyone);
+            }
             Brought::Nothing => {
-                if channel != Channel::Local {
-                    self.rate(unnamed)?;
-                }
-                return without_token(access, channel);
+                self.rate_elsewhere(unnamed, channel)?;
+                return if board.is_some() { Err(Denied::Password) } else { without_token(access, channel) };
             }
             Brought::Unreadable => {
                 self.rate(unnamed)?;
-                return Err(Denied::Token(TokenFault::Invalid));
+                return Err(if board.is_some() { Denied::Password } else { Denied::Token(TokenFault::Invalid) });
             }
             Brought::Token(token, bearer) => (token, bearer),
         };
@@ -132,6 +146,11 @@ impl Gate {
         Ok(Caller::Token { id: token.id, name: entry.name.clone(), scope: found })
     }
 
+    /// Readers on this host are not held to a rate.
+    fn rate_elsewhere(&self, client: Client, channel: Channel) -> Result<(), Denied> {
+        if channel == Channel::Local { Ok(()) } else { self.rate(client) }
+    }
+
     fn rate(&self, client: Client) -> Result<(), Denied> {
         self.rate.take(client, self.begun.elapsed()).map_err(Denied::Rate)
     }
@@ -139,9 +158,9 @@ impl Gate {
 
 fn without_token(access: Access, channel: Channel) -> Result<Caller, Denied> {
     match (access, channel) {
-        (Access::Public, _) | (Access::Read | Access::Call(_), Channel::Local) => Ok(Caller::Anyone),
-        (Access::Read | Access::Call(_) | Access::Change(_), Channel::Open) => Err(Denied::NotSecure),
-        (Access::Read | Access::Call(_) | Access::Change(_), _) => Err(Denied::NoToken),
+        (Access::Public, _) | (Access::Read | Access::Board | Access::Call(_), Channel::Local) => Ok(Caller::Anyone),
+        (Access::Read | Access::Board | Access::Call(_) | Access::Change(_), Channel::Open) => Err(Denied::NotSecure),
+        (Access::Read | Access::Board | Access::Call(_) | Access::Change(_), _) => Err(Denied::NoToken),
     }
 }
 
@@ -153,12 +172,18 @@ fn brought(authorization: Option<&str>) -> Brought {
     let (token, bearer) = if scheme.eq_ignore_ascii_case("bearer") {
         (ApiToken::parse(rest), true)
     } else if scheme.eq_ignore_ascii_case("basic") {
-        let pair = BASE64.decode(rest.as_bytes()).ok().and_then(|pair| String::from_utf8(pair).ok());
+        let pair = basic(authorization).and_then(|pair| String::from_utf8(pair).ok());
         (pair.and_then(|pair| ApiToken::parse(pair.split_once(':')?.1)), false)
     } else {
         (None, false)
     };
     token.map_or(Brought::Unreadable, |token| Brought::Token(Box::new(token), bearer))
+}
+
+/// The pair of user and password in `Basic`.
+fn basic(authorization: Option<&str>) -> Option<Vec<u8>> {
+    let (scheme, rest) = authorization?.trim().split_once(' ')?;
+    BASE64.decode(rest.trim().as_bytes()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))
 }
 
 #[cfg(test)]
@@ -233,6 +258,31 @@ mod tests {
             let found = scene.ask(READ, Channel::Local, Some(bad));
             assert_eq!(found, Err(Denied::Token(TokenFault::Invalid)), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_board_asks_for_its_user_and_password_where_they_are_set() {
+        let mut scene = scene(Scope::Read, 0);
+        let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair.as_bytes()));
+        let (right, wrong) = (basic("ann:secret"), basic("ann:guess"));
+        assert_eq!(scene.ask(Access::Board, Channel::Local, None), Ok(false), "as any reader on this host");
+        assert_eq!(scene.ask(Access::Board, Channel::Secure, None), Err(Denied::NoToken));
+        assert_eq!(scene.ask(Access::Board, Channel::Local, Some(&right)), Err(Denied::Token(TokenFault::Invalid)));
+        scene.gate = scene.gate.with_board(Some(BoardKey::new("ann", "secret")));
+        for channel in [Channel::Local, Channel::Secure] {
+            assert_eq!(scene.ask(Access::Board, channel, None), Err(Denied::Password));
+            assert_eq!(scene.ask(Access::Board, channel, Some(&wrong)), Err(Denied::Password));
+            assert_eq!(scene.ask(Access::Board, channel, Some("nonsense")), Err(Denied::Password));
+            assert_eq!(scene.ask(Access::Board, channel, Some(&right)), Ok(false));
+            assert_eq!(scene.ask(Access::Board, channel, Some(&scene.bearer)), Ok(true), "a token is as good");
+            let elsewhere = scene.ask(READ, channel, Some(&right));
+            assert_eq!(elsewhere, Err(Denied::Token(TokenFault::Invalid)), "it opens nothing else");
+        }
+        assert!(scene.ask(Access::Board, Channel::Open, Some(&right)).is_err(), "not in the clear");
+        scene.gate.set_rate(2);
+        assert!((0..2).all(|_| scene.ask(Access::Board, Channel::Local, Some(&wrong)) == Err(Denied::Password)));
+        assert!(matches!(scene.ask(Access::Board, Channel::Local, Some(&wrong)), Err(Denied::Rate(_))), "guesses");
+        assert_eq!(scene.ask(Access::Board, Channel::Local, None), Err(Denied::Password));
     }
 
     #[test]

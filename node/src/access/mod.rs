@@ -1,6 +1,7 @@
 //! Who may ask the API for what: tokens with a scope, and how many requests they make.
 
 pub mod addresses;
+pub mod board;
 pub mod gate;
 pub mod rate;
 pub mod scope;

@@ -32,6 +32,8 @@ pub enum Access {
     Public,
     /// To be on this host, or a token.
     Read,
+    /// The same; or, where its operator has set them, the board's user and password, and then on this host too.
+    Board,
     /// To be on this host, or a token of this scope: what programs ask and tell beside each of their calls.
     Call(Scope),
     /// A token of this scope, from anywhere.
@@ -42,7 +44,7 @@ impl Access {
     /// The scope that a token needs; `on_this_host`: where no token is needed, any will do.
     pub fn scope(self, on_this_host: bool) -> Scope {
         match self {
-            Self::Public | Self::Read => Scope::Read,
+            Self::Public | Self::Read | Self::Board => Scope::Read,
             Self::Call(_) if on_this_host => Scope::Read,
             Self::Call(scope) | Self::Change(scope) => scope,
         }

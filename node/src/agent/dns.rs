@@ -127,6 +127,7 @@ fn word(code: ResponseCode) -> &'static str {
         ResponseCode::Refused => "refused",
         ResponseCode::NotImp => "notimp",
         ResponseCode::BADVERS => "badvers",
+        ResponseCode::ServFail => "servfail",
         _ => "formerr",
     }
 }
@@ -190,7 +191,13 @@ fn fill(view: &MeshView, answer: &mut Message, name: &Name, wanted: RecordType, 
         _ => false,
     };
     if !found {
-        answer.metadata.response_code = ResponseCode::NXDomain;
+        // An agent that has not caught up with the mesh may not know the service: who asks turns to another one, and keeps no false denial.
+        let caught_up = view.settled || !matches!(labels.as_slice(), [_, .., "service", "quorate"]);
+        answer.metadata.response_code = if caught_up { ResponseCode::NXDomain } else { ResponseCode::ServFail };
+        if !caught_up {
+            answer.metadata.authoritative = false;
+            return;
+        }
     }
     if answer.answers.is_empty() {
         answer.add_authorities(authority());
@@ -335,6 +342,16 @@ mod tests {
         }
         let zone = ask(&view, "quorate.", RecordType::SOA);
         assert!(data(&zone)[0].starts_with("ns.quorate. hostmaster.quorate. ") && zone.authorities.is_empty());
+        let early = MeshView { settled: false, ..mesh(&[("web@10.0.0.1:80", Verdict::Up)]) };
+        for (name, code) in [
+            ("web.shop.service.quorate.", ResponseCode::NoError),
+            ("nobody.service.quorate.", ResponseCode::ServFail),
+            ("x.quorate.", ResponseCode::NXDomain),
+        ] {
+            let found = ask(&early, name, RecordType::A);
+            assert_eq!(found.metadata.response_code, code, "{name}, before the agent has caught up");
+            assert_eq!(found.authorities.len(), usize::from(code == ResponseCode::NXDomain), "{name}");
+        }
         assert!(answer(&view, &[1], true, 0).is_none());
         let broken = answer(&view, &[7, 9, 1, 2, 3], true, 0).unwrap();
         assert_eq!((broken.metadata.id, broken.metadata.response_code), (0x0709, ResponseCode::FormErr));

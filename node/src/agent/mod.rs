@@ -1,5 +1,6 @@
 //! `quorate agent`: one agent, from its settings to its end.
 
+mod addresses;
 mod advertise;
 mod agent_check;
 pub mod audit;

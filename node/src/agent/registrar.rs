@@ -99,8 +99,8 @@ impl Registrar {
         self.lock().registrations()
     }
 
-    /// What each service with an instance here is held to: the strictest of what was stated, or the default.
-    pub fn objectives(&self) -> BTreeMap<ServiceName, Objective> {
+    /// What each service with an instance here is held to: the strictest of what was stated here, if anything was.
+    pub fn objectives(&self) -> BTreeMap<ServiceName, Option<Objective>> {
         self.lock().objectives()
     }
 
@@ -263,7 +263,7 @@ fn is_configured(configured: &Configured, id: &str) -> bool {
 }
 
 impl State {
-    fn objectives(&self) -> BTreeMap<ServiceName, Objective> {
+    fn objectives(&self) -> BTreeMap<ServiceName, Option<Objective>> {
         let registered = || self.kept.registered.values();
         let here = self.configured.registrations.iter().chain(registered().map(|one| &one.registration));
         let mut objectives: BTreeMap<_, _> = here.map(|registration| (registration.service.clone(), None)).collect();
@@ -272,7 +272,7 @@ impl State {
         {
             objectives.entry(service.clone()).and_modify(|known| *known = (*known).max(Some(objective)));
         }
-        objectives.into_iter().map(|(service, stated)| (service, stated.unwrap_or_default())).collect()
+        objectives
     }
 
     fn registrations(&self) -> Vec<Registration> {
@@ -358,7 +358,10 @@ mod tests {
         let mut file = configured(&["web@1"]);
         file.objectives.insert(ServiceName::new("web").unwrap(), objective("990000").unwrap());
         let registrar = Registrar::load(dir.path(), file).unwrap();
-        let held = |registrar: &Registrar| registrar.objectives().values().map(|one| one.ratio()).collect::<Vec<_>>();
+        let held = |registrar: &Registrar| {
+            let objectives = registrar.objectives();
+            objectives.values().map(|one| one.unwrap_or_default().ratio()).collect::<Vec<_>>()
+        };
         assert_eq!(held(&registrar), [0.99], "also below the default");
         for (stated, expected) in [(objective("999000"), 0.999), (objective("950000"), 0.99), (None, 0.99)] {
             let requested = Requested { objective: stated, ..requested("web@2") };

@@ -53,7 +53,7 @@ pub struct Reloader {
     parts: Parts,
     metrics: Arc<Metrics>,
     audit: Audit,
-    /// What is in use, and beside it what waits for a new start.
+    /// What is in use.
     document: Mutex<toml::Table>,
 }
 
@@ -102,7 +102,7 @@ impl Reloader {
         }
         self.parts.level.set(&log)?;
         self.parts.gate.set_rate(file.api_access.rate_limit);
-        known.clone_from(&file.document);
+        AT_ONCE.iter().for_each(|key| take_over(known, &file.document, key));
         let (at_once, restart): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|key| AT_ONCE.iter().any(|known| is_of(key, known)));
         applied.extend(at_once);
@@ -145,6 +145,26 @@ fn is_of(key: &str, section: &str) -> bool {
     key == section || key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// Has `known` say of one key what `now` says. What takes a new start stays as it was, so that it is named until then.
+fn take_over(known: &mut toml::Table, now: &toml::Table, key: &str) {
+    match key.split_once('.') {
+        Some((section, rest)) => {
+            let nothing = toml::Table::new();
+            let now = now.get(section).and_then(toml::Value::as_table).unwrap_or(&nothing);
+            let known = known.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let Some(known) = known.as_table_mut() {
+                take_over(known, now, rest);
+            }
+        }
+        None => {
+            match now.get(key) {
+                Some(value) => known.insert(key.to_owned(), value.clone()),
+                None => known.remove(key),
+            };
+        }
+    }
+}
+
 /// The keys that say something else than before.
 fn changed(before: &toml::Table, now: &toml::Table) -> Vec<String> {
     let (before, now) = (flattened(before), flattened(now));
@@ -158,11 +178,17 @@ mod tests {
 
     #[test]
     fn what_has_changed_is_named() {
-        let before = "[agent]\nzone = \"a\"\n[log]\nlevel = \"info\"\n[[service]]\nname = \"web\"\n".parse().unwrap();
+        let before: toml::Table =
+            "[agent]\nzone = \"a\"\n[log]\nlevel = \"info\"\n[[service]]\nname = \"web\"\n".parse().unwrap();
         let now =
             "[agent]\nzone = \"b\"\n[api]\nrate_limit = 5\n[log]\nlevel = \"info\"\n[[service]]\nname = \"shop\"\n";
         assert_eq!(changed(&before, &now.parse().unwrap()), ["agent.zone", "api.rate_limit", "service"]);
         assert!(changed(&before, &before).is_empty());
+        let (mut known, now): (toml::Table, toml::Table) = (before.clone(), now.parse().unwrap());
+        AT_ONCE.iter().for_each(|key| take_over(&mut known, &now, key));
+        assert_eq!(changed(&known, &now), ["agent.zone"], "told until there is a new start");
+        AT_ONCE.iter().for_each(|key| take_over(&mut known, &before, key));
+        assert!(changed(&known, &before).is_empty(), "{known}");
         assert!(is_of("service", "service") && is_of("log.level", "log.level") && !is_of("services", "service"));
     }
 }

@@ -1,6 +1,6 @@
 //! The order in which an agent starts: lock, identity, addresses, engine, transport, API, loop.
 
-use super::advertise;
+use super::addresses::{Addresses, Sockets};
 use super::agent_check;
 use super::audit::Audit;
 use super::by_hand::ByHand;
@@ -22,11 +22,12 @@ use super::registrar::Registrar;
 use super::reload::{Parts, Reloader};
 use super::stop::{self, LeaveForGood};
 use super::store::Store;
+use crate::access::board::BoardKey;
 use crate::access::{Channel, Gate};
 use crate::api::server::Entrance;
 use crate::api::tls::{Certificates, Source};
 use crate::api::{self, About, Control, Service, Threads};
-use crate::config::{Configured, Flags, Settings};
+use crate::config::{Configured, Flags, QUEUE_BOARD_PASSWORD, Settings};
 use crate::export::{self, Teller};
 use crate::history::History;
 use crate::logging::LogLevel;
@@ -37,7 +38,7 @@ use quorate_mesh::recording::Recorded;
 use quorate_mesh::{Command, EngineConfig, Output, Timing};
 use quorate_probe::Prober;
 use quorate_transport::{DataDirLock, Identity, Transport, TransportConfig};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -55,8 +56,12 @@ pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads:
     let store = Store::new(&settings.data_dir);
     store.migrate()?;
     export::check(settings.statsd.as_ref(), settings.otlp.as_ref())?;
+    // Whatever may be wrong on this host is found before the mesh is told of a member.
+    let (sockets, files) = (Sockets::open(&settings).await?, certificate_files(&settings)?);
+    let board = board(&settings)?;
     let entry = entry::enter(&settings, flags.token.as_deref(), &store).await?;
-    let addresses = Addresses::find(&settings, &entry).await?;
+    let addresses = Addresses::find(sockets, &entry).await?;
+    let certificates = certificates(&settings, &entry.identity, files)?;
     if store.address() != Some(addresses.advertised) {
         store.write_address(addresses.advertised).context("the agent's address could not be stored")?;
     }
@@ -74,7 +79,7 @@ pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads:
         addresses,
         (engine, pending, recorder),
         (store, clock, metrics, registrar),
-        (flags, level, leave, threads),
+        (flags, level, leave, threads, Doors { certificates, board }),
     )?;
     Ok(stop::wait(running, signals, leaves).await)
 }
@@ -93,67 +98,12 @@ pub struct Running {
     pub store: Store,
 }
 
-/// Where the agent listens, and what it tells others.
-struct Addresses {
-    listen: SocketAddr,
-    advertised: SocketAddr,
-    api: TcpListener,
-    api_address: SocketAddr,
-    api_tls: Option<TcpListener>,
-    api_health: Option<TcpListener>,
-    agent_check: Option<TcpListener>,
-    dns: Option<(UdpSocket, TcpListener)>,
-}
-
-impl Addresses {
-    /// Where others ask this agent: over TLS if it lets them, else where its own host does.
-    fn told(&self) -> String {
-        match self.api_tls.as_ref().and_then(|listener| listener.local_addr().ok()) {
-            Some(tls) if tls.ip().is_unspecified() => {
-                format!("https://{}", SocketAddr::new(self.advertised.ip(), tls.port()))
-            }
-            Some(tls) => format!("https://{tls}"),
-            None => self.api_address.to_string(),
-        }
-    }
-
-    async fn find(settings: &Settings, entry: &Entry) -> anyhow::Result<Self> {
-        let mut listen = settings.listen;
-        if listen.port() == 0 {
-            // The engine must know the port before the transport opens it.
-            listen.set_port(UdpSocket::bind(listen).and_then(|socket| socket.local_addr()).context("--listen")?.port());
-        }
-        let peers: Vec<_> = entry.contacts.iter().map(|(_, address)| *address).collect();
-        let advertised = advertise::address(settings.advertise.as_deref(), listen, &peers).await?;
-        let api = TcpListener::bind(settings.api).with_context(|| {
-            format!(
-                "the API cannot listen on {}; choose another address with --api, or stop what runs there",
-                settings.api
-            )
-        })?;
-        let api_address = api.local_addr().context("--api")?;
-        let bind = |key: &str, address: Option<SocketAddr>| {
-            let listener = address.map(|address| {
-                TcpListener::bind(address).with_context(|| format!("{key}: nothing can listen on {address}"))
-            });
-            listener.transpose()
-        };
-        let api_tls = bind("api.tls_listen", settings.api_access.tls_listen)?;
-        let api_health = bind("api.health_listen", settings.api_access.health_listen)?;
-        let agent_check = bind("api.agent_check", settings.agent_check.as_ref().map(|check| check.address))?;
-        let dns = settings.dns.as_ref().map(|dns| bind_both(dns.address)).transpose()?;
-        Ok(Self { listen, advertised, api, api_address, api_tls, api_health, agent_check, dns })
-    }
-}
-
-/// One address for both, and one port even when any will do.
-fn bind_both(address: SocketAddr) -> anyhow::Result<(UdpSocket, TcpListener)> {
-    let failed = || format!("dns.listen: the name server cannot listen on {address}");
-    let streams = TcpListener::bind(address).with_context(failed)?;
-    let datagrams = UdpSocket::bind(streams.local_addr().with_context(failed)?).with_context(failed)?;
-    streams.set_nonblocking(true)?;
-    datagrams.set_nonblocking(true)?;
-    Ok((datagrams, streams))
+/// How the API is entered.
+struct Doors {
+    /// What it shows by TLS.
+    certificates: Option<Arc<Certificates>>,
+    /// What the page of the queues asks for.
+    board: Option<BoardKey>,
 }
 
 /// Starts the engine. What it wants stored is stored at once: its boot counter must not be used before.
@@ -203,13 +153,14 @@ fn assemble(
     addresses: Addresses,
     (mut engine, pending, recorder): (Recorded, Vec<Output>, Option<Recorder>),
     (store, clock, metrics, registrar): (Store, Clock, Arc<Metrics>, Arc<Registrar>),
-    (flags, level, leave, threads): (Flags, LogLevel, mpsc::Sender<LeaveForGood>, Threads),
+    (flags, level, leave, threads, doors): (Flags, LogLevel, mpsc::Sender<LeaveForGood>, Threads, Doors),
 ) -> anyhow::Result<Running> {
+    let Doors { certificates, board } = doors;
     let identity = entry.identity.clone();
     let boot = engine.boot();
     let (transport, incoming) = Transport::bind(TransportConfig::new(
         identity.clone(),
-        addresses.listen,
+        addresses.sockets.listen,
         boot,
         quorate_mesh::WIRE_VERSIONS.into(),
     ))?;
@@ -248,10 +199,9 @@ fn assemble(
     let callers = Arc::new(Callers::new(clock, Arc::clone(&published), rand::random(), asks.clone())?);
     let network = transport.clone();
     let pushes = Pushes::new(Arc::clone(&prober), Arc::clone(&published), asks.clone(), Some(store.clone()));
-    let certificates = certificates(&settings, &identity)?;
     let audit =
         Audit::open(&settings.data_dir, settings.environment.clone()).context("the audit log cannot be written")?;
-    let gate = Arc::new(Gate::new(&settings.data_dir, settings.api_access.rate_limit));
+    let gate = Arc::new(Gate::new(&settings.data_dir, settings.api_access.rate_limit).with_board(board));
     let parts = Parts {
         flags,
         document: settings.document.clone(),
@@ -295,19 +245,20 @@ fn assemble(
     let wanted = export::start(outputs, teller, Arc::new(move || read.read(families)), Arc::clone(&metrics))?;
     let _ = spans.set(wanted.clone());
     service.trace(wanted);
-    api::serve(addresses.api, service.clone(), Entrance::Clear(Channel::Local), &threads)?;
-    if let Some(listener) = addresses.api_health {
+    let Addresses { sockets, advertised } = addresses;
+    api::serve(sockets.api, service.clone(), Entrance::Clear(Channel::Local), &threads)?;
+    if let Some(listener) = sockets.api_health {
         api::serve(listener, service.clone(), Entrance::Clear(Channel::Open), &threads)?;
     }
-    if let (Some(listener), Some(certificates)) = (addresses.api_tls, certificates) {
+    if let (Some(listener), Some(certificates)) = (sockets.api_tls, certificates) {
         api::serve(listener, service, Entrance::Tls(certificates), &threads)?;
     }
     reloader.on_signal()?;
-    if let (Some((datagrams, streams)), Some(whom)) = (addresses.dns, settings.dns) {
+    if let (Some((datagrams, streams)), Some(whom)) = (sockets.dns, settings.dns) {
         let server = NameServer { whom, published: Arc::clone(&published), metrics: Arc::clone(&metrics) };
         server.run(tokio::net::UdpSocket::from_std(datagrams)?, tokio::net::TcpListener::from_std(streams)?);
     }
-    if let (Some(listener), Some(whom)) = (addresses.agent_check, settings.agent_check) {
+    if let (Some(listener), Some(whom)) = (sockets.agent_check, settings.agent_check) {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tokio::spawn(agent_check::run(listener, whom, Arc::clone(&published), Arc::clone(&metrics)));
@@ -333,10 +284,10 @@ fn assemble(
     };
     let (agent, mesh) = (AgentId(identity.agent_id()), identity.mesh_id());
     tracing::info!(
-        %agent, %mesh, boot, listen = %addresses.listen, address = %addresses.advertised, api = %addresses.api_address, "agent started"
+        %agent, %mesh, boot, listen = %sockets.listen, address = %advertised, api = %sockets.api_address, "agent started"
     );
     tokio::spawn(callers.tell());
-    tokio::spawn(greet(entry, settings.join, addresses.listen, transport.clone(), asks.clone()));
+    tokio::spawn(greet(entry, settings.join, sockets.listen, transport.clone(), asks.clone()));
     Ok(Running { drive: tokio::spawn(drive.run()), asks, published, transport, store })
 }
 
@@ -353,16 +304,30 @@ fn history(settings: &Settings, metrics: &Arc<Metrics>) -> Option<Arc<History>> 
     }
 }
 
+/// Whom the page of the queues lets in.
+fn board(settings: &Settings) -> anyhow::Result<Option<BoardKey>> {
+    let Some(board) = &settings.queue_board else { return Ok(None) };
+    let password = board.password(std::env::var(QUEUE_BOARD_PASSWORD).ok())?;
+    Ok(Some(BoardKey::new(&board.user, &password)))
+}
+
+/// The operator's certificate of the API, if one is named: it can be looked at before there is an identity.
+fn certificate_files(settings: &Settings) -> anyhow::Result<Option<Certificates>> {
+    let files = settings.api_access.tls_files.clone().filter(|_| settings.api_access.tls_listen.is_some());
+    files.map(|(certificate, key)| Certificates::load(Source::Files { certificate, key })).transpose()
+}
+
 /// What the API shows to those who come by TLS.
-fn certificates(settings: &Settings, identity: &Identity) -> anyhow::Result<Option<Arc<Certificates>>> {
+fn certificates(
+    settings: &Settings,
+    identity: &Identity,
+    files: Option<Certificates>,
+) -> anyhow::Result<Option<Arc<Certificates>>> {
     if settings.api_access.tls_listen.is_none() {
         return Ok(None);
     }
-    let source = match settings.api_access.tls_files.clone() {
-        Some((certificate, key)) => Source::Files { certificate, key },
-        None => Source::Mesh(identity.clone()),
-    };
-    Ok(Some(Arc::new(Certificates::load(source)?)))
+    let shown = files.map_or_else(|| Certificates::load(Source::Mesh(identity.clone())), Ok)?;
+    Ok(Some(Arc::new(shown)))
 }
 
 /// Does the mesh have other members? It has whom this agent was told of, and whoever admitted it.
@@ -391,8 +356,8 @@ fn about(settings: &Settings, identity: &Identity, addresses: &Addresses, boot: 
         zone: settings.zone.clone(),
         boot,
         address: addresses.advertised,
-        listen: addresses.listen.to_string(),
-        api: addresses.api_address.to_string(),
+        listen: addresses.sockets.listen.to_string(),
+        api: addresses.sockets.api_address.to_string(),
         agent_check: settings.agent_check.as_ref().map(|check| check.address.to_string()),
         names: settings.dns.as_ref().map(|dns| dns.address.to_string()),
         outputs: export::used(settings.statsd.as_ref(), settings.otlp.as_ref()),

@@ -14,6 +14,9 @@ pub struct RegisterRequest {
     pub service: String,
     /// `HOST:PORT` or `HOST`; the agent's own address and the check's port when absent.
     pub address: Option<String>,
+    /// Where it is; in its home agent's zone when absent.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,58}$"))]
+    pub zone: Option<String>,
     /// How it is probed, with the keys of `[service.check]`.
     #[serde(default)]
     pub check: Map<String, Value>,

@@ -41,8 +41,8 @@ pub struct ReportAnswer {
     pub sample_count: u64,
     /// The uptime of the last hour, day, week, month and quarter, by `1h`, `24h`, `7d`, `30d`, `90d`; null where nothing is known.
     pub uptime_windows: BTreeMap<String, Option<f64>>,
-    /// What the service is held to; null where the answering agent is home to none of its instances.
-    pub slo: Option<SloAnswer>,
+    /// What the service is held to.
+    pub slo: SloAnswer,
     /// Each instance.
     pub instances: Vec<InstanceReport>,
     /// Its probes over time, oldest first: buckets of five minutes, or of an hour when the time is longer than two days.

@@ -2,17 +2,29 @@
 
 use super::instances::SERVICE;
 use super::parameters::Parameters;
+use super::refusal::{Fault, Refusal};
 use super::{Picture, Service};
 use crate::answers::TargetGroup;
+use crate::config::place::zone_of;
 use axum::Json;
 use axum::extract::State;
 use quorate_mesh::{InstanceView, MemberState, MemberView, MeshView};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// The agents, or with `service` the instances of that service.
-pub async fn prometheus(State(service): State<Service>, parameters: Parameters) -> Json<Vec<TargetGroup>> {
+/// The agents, or with `service` the instances of that service. Prometheus keeps the targets it has while it is refused new ones.
+///
+/// # Errors
+/// When the agent does not know all of them yet.
+pub async fn prometheus(
+    State(service): State<Service>,
+    parameters: Parameters,
+) -> Result<Json<Vec<TargetGroup>>, Refusal> {
     let Picture { view, answer, .. } = service.picture();
+    if !view.settled {
+        let detail = "this agent has not caught up with the mesh yet, and does not know everyone in it";
+        return Err(Refusal::new(Fault::NotReady, detail, "ask again, or ask another agent"));
+    }
     let groups = match parameters.text(SERVICE.name) {
         Some(name) => {
             let instances = view.instances.values().filter(|instance| instance.service.as_str() == name);
@@ -23,7 +35,7 @@ pub async fn prometheus(State(service): State<Service>, parameters: Parameters) 
             staying.filter_map(|member| of_member(member, &view, &answer.mesh)).collect()
         }
     };
-    Json(groups)
+    Ok(Json(groups))
 }
 
 fn of_instance(instance: &InstanceView, mesh: &str) -> TargetGroup {
@@ -31,7 +43,7 @@ fn of_instance(instance: &InstanceView, mesh: &str) -> TargetGroup {
         ("__meta_quorate_mesh", mesh.to_owned()),
         ("__meta_quorate_service", instance.service.to_string()),
         ("__meta_quorate_instance", instance.instance.to_string()),
-        ("__meta_quorate_zone", instance.zone.to_string()),
+        ("__meta_quorate_zone", zone_of(instance).to_string()),
         ("__meta_quorate_home", instance.home_name.clone()),
         ("__meta_quorate_verdict", instance.verdict.to_string()),
     ];
@@ -74,6 +86,16 @@ fn group<const N: usize>(target: String, labels: [(&str, String); N]) -> TargetG
 mod tests {
     use super::*;
     use crate::api::fixture;
+
+    #[tokio::test]
+    async fn nobody_is_told_of_half_a_mesh() {
+        let fixture = fixture::start(MeshView { settled: false, ..fixture::view() });
+        let refused = fixture::ask(fixture.api, "GET /v1/sd/prometheus", &[]).await;
+        assert_eq!(refused.status, 503, "{}", refused.body);
+        let fixture = fixture::start(fixture::view());
+        let told: Vec<TargetGroup> = fixture::get(fixture.api, "/v1/sd/prometheus", 200).await;
+        assert!(!told.is_empty());
+    }
 
     #[test]
     fn who_can_be_reached() {

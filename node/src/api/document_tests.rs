@@ -105,6 +105,7 @@ const CASES: &[Case] = &[
     ("/api/health", 400, "/api/health?format=odd", &[]),
     ("/ready", 200, "/ready", &[]),
     ("/health/ready", 200, "/health/ready", &[]),
+    ("/ops/queues", 200, "/ops/queues", &[]),
     ("/ops/status", 200, "/ops/status", &[]),
     ("/health/queues", 200, "/health/queues", &[]),
     ("/health/queues/{queue}", 200, "/health/queues/probes", &[]),
@@ -187,6 +188,7 @@ const LIFT: &str = "DELETE /v1/breakers/{service}/{instance}/override";
 
 /// What needs an agent in a certain state.
 const ELSEWHERE: &[(&str, u16)] = &[
+    ("/v1/sd/prometheus", 503),
     ("/v1/events", 503),
     ("/readyz", 503),
     ("/readyz/{check}", 503),

@@ -43,7 +43,7 @@ pub const INDEX: Parameter = Parameter {
 pub const WAIT: Parameter = Parameter {
     name: "wait",
     kind: Kind::Wait,
-    help: "With `index`: answer after this time anyway; 30s unless said otherwise, at most 50s.",
+    help: "With `index`: answer after this time anyway; 30s unless said otherwise. Longer than 50s is 50s.",
 };
 
 /// Waits until the picture is another than the one the reader knows. A lower index is one of an earlier run, so it waits for nothing.

@@ -5,7 +5,7 @@ use super::limits::{Limit, MAX_EVENT_STREAMS, MAX_PAGE};
 use super::operation::{ASK, Method, Operation};
 use super::refusal::{Fault, Refusal};
 use super::server::Peer;
-use super::{Service, guard};
+use super::{Service, grpc_reflection, guard};
 use crate::access::{Access, Caller, Channel, Denied};
 use crate::answers::ErrorAnswer;
 use axum::Extension;
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Largest question; a name has 63 characters at most.
-const MAX_QUESTION_BYTES: usize = 4 * 1024;
+pub const MAX_QUESTION_BYTES: usize = 4 * 1024;
 /// What a watch sees of this agent itself does not always come with a new picture.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Statuses that wait for a slow reader of a watch.
@@ -37,7 +37,7 @@ const AHEAD: usize = 1;
 const MEDIA: &str = "application/grpc";
 
 /// The status that says that all is well.
-const OK: u16 = 0;
+pub const OK: u16 = 0;
 const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
 const NOT_FOUND: u16 = 5;
@@ -74,6 +74,8 @@ pub const OPERATIONS: &[Operation] = &[
         handler: || post(list),
         ..ASK
     },
+    grpc_reflection::V1,
+    grpc_reflection::V1_ALPHA,
 ];
 
 /// Is the request a call of gRPC?
@@ -172,7 +174,11 @@ async fn asked(request: Request, caller: &Caller, peer: &Peer) -> Result<String,
     }
 }
 
-fn call(request: &Request) -> Result<(), Refusal> {
+/// Is the request one of gRPC?
+///
+/// # Errors
+/// When it is not.
+pub fn call(request: &Request) -> Result<(), Refusal> {
     if is_call(request.headers()) && request.version() == Version::HTTP_2 {
         return Ok(());
     }
@@ -211,7 +217,8 @@ fn answered(message: Vec<u8>) -> Response {
     response(Body::new(StreamBody::new(tokio_stream::iter(frames))))
 }
 
-fn response(body: Body) -> Response {
+/// The beginning of an answer.
+pub fn response(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA));
     response

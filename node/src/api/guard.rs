@@ -177,6 +177,11 @@ pub fn denied(why: Denied) -> Refusal {
             "a change takes its token as `Authorization: Bearer`, not as a password",
             "send it as `Authorization: Bearer TOKEN`",
         ),
+        Denied::Password => Refusal::new(
+            Fault::Unauthorized,
+            "the queue board asks for its user and its password",
+            "send those of `[queue_board]` as `Authorization: Basic`",
+        ),
         Denied::Rate(after) => {
             let detail = format!("this client makes too many requests; the next may come in {} s", after.as_secs());
             Refusal::new(

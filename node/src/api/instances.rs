@@ -14,6 +14,7 @@ use crate::answers::{
     CertificateAnswer, CheckAnswer, EndorsementAnswer, InstanceAnswer, InstanceSummary, InstancesAnswer, LocalProbe,
     ObserverAnswer,
 };
+use crate::config::place::zone_of;
 use crate::spelling::nearest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -63,7 +64,7 @@ pub fn admits(parameters: &Parameters, instance: &InstanceView) -> bool {
     let home = |wanted: &str| wanted == instance.home_name || wanted == instance.home.to_string();
     (parameters.flag(HOSTS.name) || parameters.has(SERVICE.name) || !is_host(instance))
         && parameters.admits(SERVICE.name, instance.service.as_str())
-        && parameters.admits(ZONE.name, instance.zone.as_str())
+        && parameters.admits(ZONE.name, zone_of(instance).as_str())
         && parameters.admits(VERDICT.name, instance.verdict.as_str())
         && parameters.text(HOME.name).is_none_or(home)
         && (!parameters.flag(STALE.name) || instance.stale_since.is_some())
@@ -147,7 +148,7 @@ pub fn summary(instance: &InstanceView, now: UnixMs) -> InstanceSummary {
         service: instance.service.clone(),
         home: instance.home,
         home_name: instance.home_name.clone(),
-        zone: instance.zone.clone(),
+        zone: zone_of(instance).into_owned(),
         address: instance.address.clone(),
         check: instance.check.to_owned(),
         enabled: instance.registration.as_ref().is_none_or(|registration| registration.check.enabled),

@@ -171,6 +171,8 @@ mod tests {
     use crate::agent::clock::wall;
     use crate::answers::{ErrorAnswer, ReportAnswer};
     use quorate_core::{Cause, Outcome, Phase, Timings};
+    use quorate_mesh::{InstanceView, MeshView};
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn timed(outcome: Outcome, ms: u64) -> Outcome {
@@ -253,15 +255,26 @@ mod tests {
         assert!(hours.contains("\"report_period_hours\":2,"), "a whole number, as the guide has it: {hours}");
     }
 
+    /// The same mesh, with these tags of one instance.
+    fn placed(mut view: MeshView, instance: &str, tags: &[&str]) -> MeshView {
+        let instances = Arc::make_mut(&mut view.instances);
+        let (_, found) = instances.iter_mut().find(|(id, _)| id.as_str() == instance).unwrap();
+        let mut changed = InstanceView::clone(found);
+        let registration = changed.registration.as_mut().map(Arc::make_mut).unwrap();
+        registration.placement.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        *found = Arc::new(changed);
+        view
+    }
+
     #[tokio::test]
     async fn a_service_is_held_to_its_objective() {
-        let fixture = start(view());
+        let fixture = start(placed(view(), "db@10.0.0.2:5432", &["blue", "slo.objective=0.99"]));
         let budget = async |service: &str| {
-            let answer: ReportAnswer = get(fixture.api, &format!("/v1/reports/{service}"), 200).await;
-            answer.slo.map(|slo| (slo.objective, slo.error_budget_remaining.map(|left| (left * 1e6).round() / 1e6)))
+            let slo = get::<ReportAnswer>(fixture.api, &format!("/v1/reports/{service}"), 200).await.slo;
+            (slo.objective, slo.error_budget_remaining.map(|left| (left * 1e6).round() / 1e6))
         };
-        assert_eq!(budget("web").await, Some((0.995, None)), "nothing is known yet");
-        assert_eq!(budget("db").await, None, "others are home to it, and have its objective");
+        assert_eq!(budget("web").await, (0.995, None), "nothing is known yet");
+        assert_eq!(budget("db").await, (0.99, None), "as others say who are home to it");
         let body = r#"{"service":"web","slo":{"objective":0.9}}"#;
         let token = format!("Authorization: Bearer {}", fixture.token(Scope::Register));
         let done =
@@ -270,7 +283,7 @@ mod tests {
         let now = wall();
         fixture.history.observe(&view(), UnixMs(now.0 - 10 * MINUTE_MS));
         fixture.history.write(now);
-        assert_eq!(budget("web").await, Some((0.9, Some(-4.0))), "one of two is down, five times what may be");
+        assert_eq!(budget("web").await, (0.9, Some(-4.0)), "one of two is down, five times what may be");
         let page = ask(fixture.api, "GET /metrics", &[]).await.body;
         assert!(page.contains("\nquorate_service_objective_ratio{service=\"web\"} 0.9\n"), "{page}");
     }

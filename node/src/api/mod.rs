@@ -10,6 +10,7 @@ mod events;
 pub mod failures;
 mod freshness;
 mod grpc;
+mod grpc_reflection;
 mod guard;
 mod health;
 mod health_forms;
@@ -29,6 +30,7 @@ mod pick;
 pub mod probed;
 mod probing;
 mod pushing;
+mod queue_board;
 mod refusal;
 mod registering;
 mod reports;
@@ -54,7 +56,7 @@ use crate::agent::registrar::Registrar;
 use crate::agent::reload::Reloader;
 use crate::agent::stop::LeaveForGood;
 use crate::answers::ViewAnswer;
-use crate::config::MetricNames;
+use crate::config::{MetricNames, Objective};
 use crate::export::Output;
 use crate::export::spans::Spans;
 use crate::history::History;
@@ -64,13 +66,14 @@ use axum::middleware;
 use kept::Kept;
 use limits::{MAX_CONNECTIONS, MAX_EVENT_STREAMS, MAX_WAITING};
 use operation::Operation;
-use quorate_core::{UnixMs, Zone};
+use quorate_core::{ServiceName, UnixMs, Zone};
 use quorate_mesh::MeshView;
 use quorate_probe::Prober;
 use quorate_transport::TransportMetrics;
 use refusal::Refusal;
 use request_id::RequestIds;
 use server::{Bounds, Entrance};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -216,7 +219,7 @@ impl Service {
             view_age: inner.published.age(),
             local: &inner.local,
             callers: &inner.callers,
-            objectives: inner.control.registrar.objectives(),
+            objectives: objectives(inner.control.registrar.objectives(), &view),
             transport: (inner.counters)(),
             probes: inner.prober.stats(),
             pools: integrations::usage(self).into_iter().map(|(pool, used)| (pool, used.usage_ratio)).collect(),
@@ -245,6 +248,13 @@ impl Service {
         };
         Picture { view, answer, now: crate::agent::clock::wall() }
     }
+}
+
+/// What the services with an instance here are held to: the strictest of what any of their homes states, or the default.
+fn objectives(stated: BTreeMap<ServiceName, Option<Objective>>, view: &MeshView) -> BTreeMap<ServiceName, Objective> {
+    let told = Objective::all_told(view);
+    let held = |service: &ServiceName, here: Option<Objective>| here.max(told.get(service).copied());
+    stated.into_iter().map(|(service, here)| (service.clone(), held(&service, here).unwrap_or_default())).collect()
 }
 
 /// One picture for one answer.

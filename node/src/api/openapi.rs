@@ -47,6 +47,8 @@ pub fn document() -> Value {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": { "token": {
                 "type": "http", "scheme": "bearer", "description": "A token of `quorate token create --scope SCOPE`.",
+            }, "board": {
+                "type": "http", "scheme": "basic", "description": "The user and the password of `[queue_board]`.",
             } },
             "responses": { "Problem": {
                 "description": "Any other error",
@@ -86,6 +88,7 @@ fn security(access: Access) -> Value {
     match access {
         Access::Public => json!([]),
         Access::Read => json!([{}, { "token": ["read"] }]),
+        Access::Board => json!([{}, { "token": ["read"] }, { "board": [] }]),
         Access::Call(scope) => json!([{}, { "token": [scope.as_str()] }]),
         Access::Change(scope) => json!([{ "token": [scope.as_str()] }]),
     }

@@ -49,8 +49,12 @@ const PROBES: &str = "probes";
 
 /// Every queue.
 pub async fn queues(State(service): State<Service>) -> Json<QueuesAnswer> {
-    let queues = [(PROBES.to_owned(), probes(&service))];
-    Json(QueuesAnswer { timestamp: time(service.picture().now), queues: queues.into() })
+    Json(QueuesAnswer { timestamp: time(service.picture().now), queues: all_queues(&service) })
+}
+
+/// Every queue by its name.
+pub fn all_queues(service: &Service) -> BTreeMap<String, QueueAnswer> {
+    [(PROBES.to_owned(), probes(service))].into()
 }
 
 /// One queue.

@@ -8,8 +8,8 @@ pub use super::operation::{Answer, Operation};
 use super::refusal::Fault;
 use super::{
     breaker_operations, changes, counting, discovery, events, failures, grpc, health, health_forms, instances,
-    integrations, kubernetes, measurements, members, openapi, operating, probing, pushing, registering, reports,
-    status_page, this_agent, votes,
+    integrations, kubernetes, measurements, members, openapi, operating, probing, pushing, queue_board, registering,
+    reports, status_page, this_agent, votes,
 };
 use crate::access::{Access, Scope};
 use crate::answers::schema::INSTANCE_PATTERN;
@@ -248,7 +248,7 @@ pub const OPERATIONS: &[Operation] = &[
         parameters: &[&SERVICE],
         freshness: Freshness::Momentary,
         answers: &[json::<Vec<TargetGroup>>(200, "One group per target")],
-        faults: &[],
+        faults: &[Fault::NotReady],
         handler: || get(discovery::prometheus),
         ..ASK
     },
@@ -307,6 +307,7 @@ pub const OPERATIONS: &[Operation] = &[
         handler: || get(operating::queue),
         ..READY
     },
+    queue_board::QUEUE_BOARD,
     CACHES,
     Operation { path: "/health/catalog/cache", name: "catalog_cache", ..CACHES },
     integrations::INTEGRATIONS,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// What a zone's name looks like.
 pub const ZONE_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
-/// What a duration looks like; at most [`MAX_WAIT`].
-pub const WAIT_PATTERN: &str = "^(([1-9]|[1-4][0-9]|50)s|([1-9][0-9]{0,3}|[1-4][0-9]{4}|50000)ms)$";
+/// What a duration looks like. One that is longer than [`MAX_WAIT`] stands for that: readers who would wait for an hour wait again.
+pub const WAIT_PATTERN: &str = "^(0|(0|[1-9][0-9]{0,8})(ms|s|m|h))$";
 
 /// One parameter in the query.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub enum Kind {
     Flag,
     /// A whole number between these.
     Count(u64, u64),
-    /// A duration such as `30s`, at most [`MAX_WAIT`].
+    /// A duration such as `30s`; of a longer one than [`MAX_WAIT`] so much.
     Wait,
     /// A zone's name.
     Zone,
@@ -189,8 +189,8 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
             _ => Err(format!("use a whole number from {least} to {most}")),
         },
         Kind::Wait => match span(text) {
-            Some(wait) if wait <= MAX_WAIT => Ok(Value::Wait(wait)),
-            _ => Err(format!("use a duration such as 30s or 500ms, at most {}", humantime::format_duration(MAX_WAIT))),
+            Some(wait) => Ok(Value::Wait(wait.min(MAX_WAIT))),
+            None => Err("use a duration such as 30s, 500ms or 1m".to_owned()),
         },
         Kind::Names => match text.split(',').find(|name| name.chars().count() > MAX_NAME_CHARS) {
             Some(_) => Err(format!("a name has at most {MAX_NAME_CHARS} characters")),
@@ -205,14 +205,17 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Whole seconds or milliseconds, as [`WAIT_PATTERN`] says.
+/// As [`WAIT_PATTERN`] says.
 fn span(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let plain = digits.bytes().all(|c| c.is_ascii_digit()) && !digits.starts_with('0');
-    let count: u64 = digits.parse().ok().filter(|_| plain)?;
+    let plain = digits.bytes().all(|c| c.is_ascii_digit()) && digits.len() <= 9;
+    let count: u64 = digits.parse().ok().filter(|_| plain && (digits == "0" || !digits.starts_with('0')))?;
     match &text[digits.len()..] {
+        "h" => Some(Duration::from_secs(count * 3600)),
+        "m" => Some(Duration::from_secs(count * 60)),
         "s" => Some(Duration::from_secs(count)),
         "ms" => Some(Duration::from_millis(count)),
+        "" if count == 0 => Some(Duration::ZERO),
         _ => None,
     }
 }
@@ -273,6 +276,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_longer_than_is_allowed() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("0s", 0),
+            ("1m", 50),
+            ("1h", 50),
+            ("999999999h", 50),
+            ("51s", 50),
+            ("50001ms", 50),
+            ("7000ms", 7),
+        ] {
+            let read = read(&format!("wait={text}"), true).unwrap();
+            assert_eq!(read.wait("wait"), Some(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_said() {
         for (query, words) in [
             ("nmae=1", "nmae is not a known parameter"),
@@ -281,12 +301,14 @@ mod tests {
             ("limit=0", "1 to 10"),
             ("limit=-1", "1 to 10"),
             ("hosts=maybe", "true or false"),
-            ("wait=51s", "at most 50s"),
             ("wait=30", "such as 30s"),
-            ("wait=0", "such as 30s"),
+            ("wait=", "such as 30s"),
+            ("wait=-1s", "such as 30s"),
+            ("wait=1.5s", "such as 30s"),
+            ("wait=1d", "such as 30s"),
             ("wait=%2B5s", "such as 30s"),
             ("wait=050s", "such as 30s"),
-            ("wait=50001ms", "at most 50s"),
+            ("wait=1000000000ms", "such as 30s"),
             ("state=up,left", "use up, down"),
         ] {
             let error = read(query, true).unwrap_err();

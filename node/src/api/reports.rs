@@ -5,6 +5,7 @@ use super::refusal::{Fault, Refusal};
 use super::words::time;
 use super::{Picture, Service, health};
 use crate::answers::{IncidentAnswer, InstanceReport, ObserverReport, ReportAnswer, SampleAnswer, SloAnswer, Status};
+use crate::config::Objective;
 use crate::history::History;
 use crate::history::bucket::Bucket;
 use crate::history::timeline::{Uptime, incidents, ratio, uptime};
@@ -147,6 +148,11 @@ pub fn instances(service: &Service, name: &str) -> Result<(ServiceName, Vec<Inst
     }
 }
 
+/// What the service is held to: the strictest of what this agent or any home of its instances states, or the default.
+fn objective(here: Option<Objective>, view: &MeshView, app: &ServiceName) -> Objective {
+    here.max(Objective::all_told(view).get(app).copied()).unwrap_or_default()
+}
+
 fn make(
     service: &Service,
     history: &History,
@@ -196,10 +202,11 @@ fn make(
         .map(|(word, hours)| Ok(((*word).to_owned(), window(history, ids, now, *hours)?.percent())))
         .collect();
     let windows = windows?;
-    let slo = service.0.control.registrar.objectives().get(&app).map(|objective| SloAnswer {
+    let objective = objective(service.0.control.registrar.objectives().get(&app).copied().flatten(), &view, &app);
+    let slo = SloAnswer {
         objective: objective.ratio(),
         error_budget_remaining: windows["30d"].map(|percent| objective.budget_left(percent)),
-    });
+    };
     Ok(ReportAnswer {
         app_name: app,
         slo,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 /// What to check.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes:\n  0  up or degraded\n  1  anything else, or no answer\n  2  usage\n\
-                  With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN")]
+                  With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, wrong usage too")]
 pub struct Args {
     /// The service
     service: String,

@@ -66,8 +66,8 @@ async fn held(args: &Args, count: usize) -> anyhow::Result<String> {
     let since = path_part(args.since.as_deref().unwrap_or("0"));
     let reply =
         args.source.addr.ask::<EventsAnswer>(&format!("/v1/events?format=json&since={since}&limit={count}")).await?;
-    for event in reply.answer.events {
-        print_event(&serde_json::to_string(&event)?, args.source.output)?;
+    for event in reply.answer.events.iter().filter(|_| args.last != Some(0)) {
+        print_event(&serde_json::to_string(event)?, args.source.output)?;
     }
     Ok(reply.answer.last)
 }

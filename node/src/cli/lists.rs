@@ -110,7 +110,8 @@ impl Question for Instances {
         if answer.instances.is_empty() {
             return self.text(answer);
         }
-        let headings = [&INSTANCE_HEADINGS[..], &["ZONE", "ADDRESS", "CHECK", "TERM", "QUORUM"]].concat();
+        let headings =
+            [&INSTANCE_HEADINGS[..], &["ZONE", "ADDRESS", "CHECK", "TERM", "QUORUM", "WEIGHT", "TAGS"]].concat();
         let rows = answer.instances.iter().map(|instance| {
             let mut row = instance_row(instance);
             row.push(cell(instance.zone.as_str()));
@@ -118,9 +119,11 @@ impl Question for Instances {
             row.push(cell(&instance.check));
             row.push(instance.term.to_string());
             row.push(format!("{}/{}", instance.quorum, instance.assigned));
+            row.push(instance.weight.to_string());
+            row.push(cell(&instance.tags.join(",")));
             row
         });
-        layout(&headings, &[INSTANCE_HEADINGS.len() + 3], rows.collect())
+        layout(&headings, &[INSTANCE_HEADINGS.len() + 3, INSTANCE_HEADINGS.len() + 5], rows.collect())
     }
 
     fn text(&self, answer: &InstancesAnswer) -> String {

@@ -102,7 +102,11 @@ async fn keep_asking<Q: Question>(question: &Q, source: &Source) -> anyhow::Resu
                 let now = Some(standing(question.view(&reply.answer)));
                 let text = page(question, &reply, source.output)?;
                 // On a terminal ages move too; elsewhere only news is worth a line.
-                let news = if redraw { text != printed } else { now != mark };
+                let news = match source.output {
+                    Format::Name => text != printed || mark.is_none(),
+                    _ if redraw => text != printed,
+                    _ => now != mark,
+                };
                 if news {
                     let screen = if redraw { format!("\x1b[H\x1b[2J{text}") } else { text.clone() };
                     print(&screen)?;

@@ -90,13 +90,11 @@ fn text(answer: &ReportAnswer) -> String {
         format!("{word} {}", percent(value))
     });
     let _ = writeln!(text, "  uptime     {}   ({})", percent(answer.uptime_percent), windows.join(", "));
-    if let Some(slo) = &answer.slo {
-        let left = slo.error_budget_remaining.map_or_else(
-            || "no data".to_owned(),
-            |left| format!("{:.1} % left of the error budget of 30 days", (left * 1000.0).floor() / 10.0),
-        );
-        let _ = writeln!(text, "  objective  {} %   ({left})", (slo.objective * 1e8).round() / 1e6);
-    }
+    let left = answer.slo.error_budget_remaining.map_or_else(
+        || "no data".to_owned(),
+        |left| format!("{:.1} % left of the error budget of 30 days", (left * 1000.0).floor() / 10.0),
+    );
+    let _ = writeln!(text, "  objective  {} %   ({left})", (answer.slo.objective * 1e8).round() / 1e6);
     let _ = writeln!(
         text,
         "  probes     {} by {}, {} failed",

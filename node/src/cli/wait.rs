@@ -75,7 +75,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     return Ok(ExitCode::SUCCESS);
                 }
             }
-            Ok(Err(AskError::Refused(code, _))) if code.as_u16() == 404 => {
+            // It is not there yet, or the agent is busy or has not caught up.
+            Ok(Err(AskError::Refused(code, error))) if matches!(code.as_u16(), 404 | 408 | 429 | 503) => {
+                if code.as_u16() != 404 {
+                    last = error.detail;
+                }
                 known = None;
                 sleep(PAUSE.min(left)).await;
             }

@@ -80,7 +80,7 @@ fn show(path: Option<&Path>, resolved: bool) -> anyhow::Result<ExitCode> {
     let wrong = |errors: super::errors::ConfigErrors| usage(errors.to_string());
     let texts = path.map_or_else(|| Ok(Texts::default()), Texts::read).map_err(wrong)?.environment(std::env::vars());
     // Not what the variables hold.
-    let said = as_table(&texts.document(|name| Some(format!("${{{name}}}"))).map_err(wrong)?);
+    let said = as_table(&texts.literal().map_err(wrong)?);
     let mut shown = if resolved { defaults() } else { Table::new() };
     // Two names for one setting: the default goes with the one that is said.
     if said.get("agent").is_some_and(|agent| agent.get("api").is_some()) {

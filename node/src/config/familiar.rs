@@ -1,5 +1,5 @@
 //! Variables of the environment by the names that other programs gave them, for whoever moves from these: `LOGGING_LEVEL`, `LOG_JSON`,
-//! `LOG_TO_FILE`, `LOGGING_LOCATION`. Our own names say the same, and one of both is enough.
+//! `LOG_TO_FILE`, `LOGGING_LOCATION`, `QUEUE_BOARD_BASIC_AUTH_ENABLED` and `_USER`. Our own names say the same, and one of both is enough.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,10 +18,12 @@ pub struct Said {
 
 /// Reads them all.
 pub fn read(variables: &BTreeMap<String, String>) -> Vec<Said> {
-    let readers: [(&str, &[&str], Reader); 3] = [
+    let readers: [(&str, &[&str], Reader); 5] = [
         ("LOGGING_LEVEL", &["QUORATE_LOG", "QUORATE__LOG__LEVEL"], level),
         ("LOG_JSON", &["QUORATE_LOG_FORMAT", "QUORATE__LOG__FORMAT"], format),
         ("LOG_TO_FILE", &["QUORATE__LOG__FILE"], file),
+        ("QUEUE_BOARD_BASIC_AUTH_ENABLED", &["QUORATE__QUEUE_BOARD__BASIC_AUTH_ENABLED"], board_asks),
+        ("QUEUE_BOARD_BASIC_AUTH_USER", &["QUORATE__QUEUE_BOARD__BASIC_AUTH_USER"], board_user),
     ];
     let mut said = Vec::new();
     for (name, ours, reader) in readers {
@@ -71,6 +73,14 @@ fn file(text: &str, variables: &BTreeMap<String, String>) -> Result<Option<Strin
     Ok(Some(format!("log.file = {}", toml::Value::from(path.display().to_string()))))
 }
 
+fn board_asks(text: &str, _: &BTreeMap<String, String>) -> Result<Option<String>, String> {
+    Ok(Some(format!("queue_board.basic_auth_enabled = {}", truth(text)?)))
+}
+
+fn board_user(text: &str, _: &BTreeMap<String, String>) -> Result<Option<String>, String> {
+    Ok(Some(format!("queue_board.basic_auth_user = {}", toml::Value::from(text))))
+}
+
 fn truth(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -101,6 +111,9 @@ mod tests {
             ["log.level = \"warn\"", "log.format = \"json\""]
         );
         assert_eq!(said(&[("LOG_JSON", "0"), ("LOGGING_LEVEL", "")]), ["log.format = \"text\""]);
+        let board = [("QUEUE_BOARD_BASIC_AUTH_ENABLED", "true"), ("QUEUE_BOARD_BASIC_AUTH_USER", "ann")];
+        let lines = ["queue_board.basic_auth_enabled = true", "queue_board.basic_auth_user = \"ann\""];
+        assert_eq!(said(&board), lines);
         assert_eq!(said(&[("LOG_TO_FILE", "1")]), ["log.file = \"quorate.log\""]);
         assert_eq!(said(&[("LOG_TO_FILE", "no"), ("LOGGING_LOCATION", "/var/log/x")]), none);
         assert_eq!(said(&[("LOGGING_LOCATION", "/var/log/x")]), none, "files are asked for by the other one");

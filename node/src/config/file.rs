@@ -6,6 +6,7 @@ use super::errors::ConfigErrors;
 use super::exports;
 use super::keys::{AGENT, DNS, HISTORY, PROBE, RECORD, ROOT};
 use super::log;
+use super::queue_board;
 use super::reader::{Faults, Section, Targets};
 use super::services;
 use super::settings::{FileSettings, RecordSettings, check_advertised, check_environment, check_join, check_name};
@@ -51,6 +52,7 @@ fn settings(texts: &Texts, document: &DeTable<'_>) -> Result<FileSettings, Confi
     settings.metrics = exports::metrics(&root, &mut faults);
     settings.statsd = exports::statsd(&root, &mut faults);
     settings.otlp = exports::otlp(&root, &mut faults);
+    settings.queue_board = queue_board::read(&root, &mut faults);
     settings.history_bytes = history(&root, &mut faults);
     settings.services = services::read(&root, &mut faults);
     let programs = settings.services.iter().filter_map(|service| service.program.clone());

@@ -55,6 +55,7 @@ pub const ROOT: SectionKeys = SectionKeys {
         key("metrics"),
         key("statsd"),
         key("otlp"),
+        key("queue_board"),
         key("service"),
     ],
 };
@@ -141,6 +142,12 @@ pub const OTLP: SectionKeys = SectionKeys {
     keys: &[key("endpoint"), key("metrics"), key("traces"), key("interval"), key("token_file"), key("ca_file")],
 };
 
+/// `[queue_board]`
+pub const QUEUE_BOARD: SectionKeys = SectionKeys {
+    path: "queue_board",
+    keys: &[key("basic_auth_enabled"), key("basic_auth_user"), key("basic_auth_password_file")],
+};
+
 /// `[[service]]`
 pub const SERVICE: SectionKeys = SectionKeys {
     path: "service",
@@ -151,8 +158,10 @@ pub const SERVICE: SectionKeys = SectionKeys {
 pub const SLO: SectionKeys = SectionKeys { path: "service.slo", keys: &[key("objective")] };
 
 /// `[[service.instance]]`
-pub const INSTANCE: SectionKeys =
-    SectionKeys { path: "service.instance", keys: &[key("address"), key("id"), key("weight"), key("tags")] };
+pub const INSTANCE: SectionKeys = SectionKeys {
+    path: "service.instance",
+    keys: &[key("address"), key("id"), key("zone"), key("weight"), key("tags")],
+};
 
 /// `[service.check]`
 pub const CHECK: SectionKeys = SectionKeys {
@@ -380,8 +389,24 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
 }
 
 const SECTIONS: &[&SectionKeys] = &[
-    &AGENT, &API, &PROBE, &LOG, &RECORD, &HISTORY, &DNS, &METRICS, &STATSD, &OTLP, &SERVICE, &SLO, &INSTANCE, &CHECK,
-    &DETECTION, &ASSERT, &STEP,
+    &AGENT,
+    &API,
+    &PROBE,
+    &LOG,
+    &RECORD,
+    &HISTORY,
+    &DNS,
+    &METRICS,
+    &STATSD,
+    &OTLP,
+    &QUEUE_BOARD,
+    &SERVICE,
+    &SLO,
+    &INSTANCE,
+    &CHECK,
+    &DETECTION,
+    &ASSERT,
+    &STEP,
 ];
 
 /// Every section below the top.

@@ -16,6 +16,8 @@ mod flags;
 mod keys;
 mod log;
 mod objective;
+pub mod place;
+mod queue_board;
 mod reader;
 pub mod request;
 mod schema;
@@ -32,6 +34,7 @@ pub use file::load;
 pub use flags::Flags;
 pub use log::check_level;
 pub use objective::Objective;
+pub use queue_board::PASSWORD as QUEUE_BOARD_PASSWORD;
 pub use request::Requested;
 pub use services::{Configured, MAX_INSTANCES};
 

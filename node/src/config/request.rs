@@ -23,7 +23,8 @@ pub struct Requested {
     pub ttl: Option<Duration>,
 }
 
-/// Reads `{"service", "address", "check", "slo", "observers", "weight", "tags", "ttl"}` for the instance `id`, on an agent with the address `own`.
+/// Reads `{"service", "address", "zone", "check", "slo", "observers", "weight", "tags", "ttl"}` for the instance `id`, on an agent with the
+/// address `own`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -37,9 +38,9 @@ pub fn read(id: &InstanceId, mut body: Map<String, Value>, own: IpAddr) -> Resul
         match key.as_str() {
             "service" => service.insert("name".to_owned(), value),
             "check" | "slo" | "observers" => service.insert(key, value),
-            "address" | "weight" | "tags" => instance.insert(key, value),
+            "address" | "zone" | "weight" | "tags" => instance.insert(key, value),
             other => {
-                let known = "service, address, check, slo, observers, weight, tags, ttl";
+                let known = "service, address, zone, check, slo, observers, weight, tags, ttl";
                 return Err(vec![format!("{other}: is not a known field; known are {known}")]);
             }
         };
@@ -88,16 +89,14 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_configuration() {
-        let body = json!({ "service": "web", "address": "10.0.0.2:81", "observers": 3, "weight": 50, "tags": ["blue"], "ttl": "30s", "slo": { "objective": 0.999 },
+        let body = json!({ "service": "web", "address": "10.0.0.2:81", "observers": 3, "weight": 50, "zone": "b", "tags": ["blue"], "ttl": "30s", "slo": { "objective": 0.999 },
                            "check": { "protocol": "tcp", "period": "10s", "timeout": 2 } });
         let Requested { registration, objective, ttl } = asked(body).unwrap();
         assert_eq!(objective.map(Objective::ratio), Some(0.999));
         assert_eq!((registration.instance.as_str(), registration.address.as_str()), ("web@a", "10.0.0.2:81"));
         assert_eq!((registration.check.period.as_secs(), registration.observers), (10, 3));
-        assert_eq!(
-            (registration.placement.weight, registration.placement.tags.as_slice()),
-            (50, &["blue".to_owned()][..])
-        );
+        let tags = ["blue", "slo.objective=0.999", "zone=b"].map(str::to_owned);
+        assert_eq!((registration.placement.weight, registration.placement.tags.as_slice()), (50, &tags[..]));
         assert_eq!(ttl, Some(Duration::from_secs(30)));
         let least = asked(json!({ "service": "web" })).unwrap();
         assert_eq!((least.registration.address.as_str(), least.objective, least.ttl), ("10.0.0.1:8000", None, None));
@@ -120,7 +119,8 @@ mod tests {
             assert!(said.iter().any(|line| line.starts_with(part)), "{part}: {said:?}");
         }
         assert!(asked(json!({})).unwrap_err()[0].starts_with("service: is missing"));
-        assert!(asked(json!({ "service": "web", "zone": "x" })).unwrap_err()[0].contains("not a known field"));
+        assert!(asked(json!({ "service": "web", "region": "x" })).unwrap_err()[0].contains("not a known field"));
+        assert!(asked(json!({ "service": "web", "zone": "a b" })).unwrap_err()[0].starts_with("zone: "));
         assert!(asked(json!({ "service": "web", "ttl": "2d" })).unwrap_err()[0].contains("24h"));
         assert!(asked(json!({ "service": "web", "check": { "path": null } })).is_err());
         let variable = asked(json!({ "service": "web", "check": { "path": "/${PATH}$$" } })).unwrap();

@@ -2,11 +2,13 @@
 
 use super::check::{self, ReadCheck};
 use super::detection;
+use super::file::parsed;
 use super::keys::{CHECK, INSTANCE, SERVICE};
 use super::objective::{self, Objective};
+use super::place;
 use super::reader::{Faults, Section};
 use quorate_core::registration::host_and_port;
-use quorate_core::{Check, InstanceId, Placement, Registration, ServiceName, quorum};
+use quorate_core::{Check, InstanceId, Placement, Registration, ServiceName, Zone, quorum};
 use quorate_probe::Program;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -61,6 +63,8 @@ pub struct Instance {
     pub port: u16,
     /// Its name; `<service>@<host:port>` when absent.
     pub id: Option<InstanceId>,
+    /// Where it is, if not in the agent's own zone.
+    pub zone: Option<Zone>,
     /// What is told about it beside its health.
     pub placement: Placement,
 }
@@ -83,13 +87,20 @@ impl Service {
             Some(id) => id.clone(),
             None => InstanceId::new(format!("{}@{address}", self.name)).map_err(|error| error.to_string())?,
         };
+        let mut placement = instance.placement.clone();
+        if let Some(zone) = &instance.zone {
+            place::tell(zone, &mut placement);
+        }
+        if let Some(objective) = self.objective {
+            objective.tell(&mut placement);
+        }
         Ok(Registration {
             instance: id,
             service: self.name.clone(),
             address,
             check: Arc::clone(&self.check),
             observers: self.observers,
-            placement: instance.placement.clone(),
+            placement,
         })
     }
 }
@@ -165,7 +176,9 @@ fn read_name(section: &Section<'_>, taken: &mut Taken, faults: &mut Faults) -> O
 }
 
 fn read_instance(section: &Section<'_>, default_port: u16, faults: &mut Faults) -> Instance {
-    let mut instance = Instance { host: None, port: default_port, id: None, placement: Placement::default() };
+    let mut instance =
+        Instance { host: None, port: default_port, id: None, zone: None, placement: Placement::default() };
+    instance.zone = read_zone(section, faults);
     if let Some(address) = section.take::<String>("address", faults) {
         match split(&address.value) {
             Some((host, _)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) => {
@@ -202,6 +215,16 @@ fn read_instance(section: &Section<'_>, default_port: u16, faults: &mut Faults) 
     instance
 }
 
+/// It must fit into a tag.
+fn read_zone(section: &Section<'_>, faults: &mut Faults) -> Option<Zone> {
+    let most = Placement::MAX_TAG_BYTES - place::TAG.len();
+    parsed(section, "zone", faults, |text| match Zone::new(text) {
+        Ok(zone) if text.len() <= most => Ok(zone),
+        Ok(_) => Err(format!("{text:?} is too long; at most {most} bytes")),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
 /// `host`, `host:port`, an IPv6 address with brackets and a port, or without both.
 fn split(address: &str) -> Option<(String, Option<u16>)> {
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
@@ -230,7 +253,12 @@ fn examine(
             return faults.add(at, key, format!("makes no instance id ({message}); give it one with `id`"));
         }
     };
-    for error in registration.validate() {
+    let told_besides = usize::from(service.objective.is_some()) + usize::from(instance.zone.is_some());
+    let has_room = instance.placement.tags.len() + told_besides <= Placement::MAX_TAGS;
+    for mut error in registration.validate() {
+        if error.key == "tags" && told_besides > 0 && !has_room {
+            error.message = format!("{}, and `slo.objective` and `zone` are told by one each", error.message);
+        }
         let (at, key) = match error.key {
             "address" => of_instance.place("address"),
             "weight" => of_instance.place("weight"),

@@ -3,6 +3,7 @@
 use super::api::{ApiSettings, Restricted, in_the_clear};
 use super::exports::{MetricNames, OtlpSettings, StatsdSettings};
 use super::flags::Flags;
+use super::queue_board::QueueBoardSettings;
 use super::services::Service;
 use crate::usage::usage;
 use anyhow::Context;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub statsd: Option<StatsdSettings>,
     /// Metrics and traces by OTLP, likewise.
     pub otlp: Option<OtlpSettings>,
+    /// Whom the page of the queues lets in, if it asks.
+    pub queue_board: Option<QueueBoardSettings>,
     /// How large the history may become, if one is kept.
     pub history_bytes: Option<u64>,
     /// The recording of the engine's inputs, if there is to be one.
@@ -232,6 +235,8 @@ pub struct FileSettings {
     pub statsd: Option<StatsdSettings>,
     /// `[otlp]`
     pub otlp: Option<OtlpSettings>,
+    /// `[queue_board]`
+    pub queue_board: Option<QueueBoardSettings>,
     /// `[history]`
     pub history_bytes: Option<u64>,
     /// `[record]`
@@ -301,6 +306,7 @@ impl Settings {
             metrics: file.metrics,
             statsd: file.statsd,
             otlp: file.otlp,
+            queue_board: file.queue_board,
             history_bytes: file.history_bytes,
             record: file.record,
             services: file.services,

@@ -3,7 +3,7 @@
 
 const TONE = {
   up: "good", pass: "good", alive: "good", starting: "fair", degraded: "fair", partial: "fair", unknown: "fair", warn: "fair",
-  suspect: "fair", abstain: "fair", down: "bad", fail: "bad", failed: "bad",
+  suspect: "fair", abstain: "fair", down: "bad", fail: "bad", failed: "bad", closed: "good", half_open: "fair", open: "bad",
 };
 const MARK = { pass: "✓", warn: "!", fail: "✗", abstain: "–", silent: "?" };
 // A picture that its agent has not confirmed for this long is called out.
@@ -149,6 +149,18 @@ const pages = {
       split, table("Members", ["Name", "State", "For", "Host", "Roster", "Zone", "Address", "Instances", "Version", "Agent"], rows)];
   },
 
+  async breakers() {
+    const answer = await ask("/v1/breakers");
+    const why = (b) => (b.override ? `${b.override.mode} by ${b.override.owner} until ${moment(b.override.ends)}: ${b.override.reason}`
+      : [b.cause, b.zone && `zone ${b.zone}`, b.spared && "spared"].filter(Boolean).join(", "));
+    const rows = answer.breakers.map((b) => [
+      link(["service", b.service], b.service), instanceLink(b.instance), pill(b.state), b.since ? moment(b.since) : "", wide(why(b)),
+      b.first_name ?? b.first ?? "", number(b.callers), number(b.trying.length), number(b.attempts),
+    ]);
+    return ["Breakers", el("p", { class: "quiet" }, "Those that callers on this host use, that are open for many, or on which a person gave a word."),
+      table("Breakers", ["Service", "Instance", "State", "Since", "Why", "First seen by", "Callers", "Trying", "Attempts"], rows)];
+  },
+
   async instance(id) {
     const i = await ask(`/v1/instances/${encodeURIComponent(id)}`);
     const facts = el("dl", null, [
@@ -244,7 +256,7 @@ let drawing = 0;
 async function draw() {
   const turn = ++drawing;
   const [name, argument] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
-  const page = pages[name === "" || name === "main" ? "overview" : name] ?? pages.overview;
+  const page = Object.hasOwn(pages, name) ? pages[name] : pages.overview;
   for (const entry of document.querySelectorAll("nav a")) {
     const here = entry.getAttribute("href").replace("#/", "") === name;
     if (here) entry.setAttribute("aria-current", "page");
@@ -300,6 +312,7 @@ function listen() {
   const take = (message) => {
     const event = JSON.parse(message.data);
     if (event.type === "reset") events = [];
+    else if (events.some((known) => known.id === event.id)) return;
     events.unshift(event);
     events.length = Math.min(events.length, EVENTS_SHOWN);
     if (/^#\/(events|instance)/.test(location.hash)) soon();
@@ -307,6 +320,10 @@ function listen() {
   for (const type of ["reset", "verdicts", "member", "registered", "withdrawn", "vote", "failure", "quorate", "roster", "breaker", "override", "stalled", "identity_conflict"]) {
     stream.addEventListener(type, take);
   }
+  // A browser opens a broken stream again, but gives up where it was refused one.
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+  });
 }
 
 let due = null;

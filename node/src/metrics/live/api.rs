@@ -66,6 +66,7 @@ impl Metrics {
         }
         match denied {
             Some(Denied::Token(fault)) => self.auth_failures.with_label_values(&[fault.as_str()]).inc(),
+            Some(Denied::Password) if with_token => self.auth_failures.with_label_values(&["invalid"]).inc(),
             Some(Denied::Rate(_)) => count(&self.ratelimit_rejected),
             _ => {}
         }
