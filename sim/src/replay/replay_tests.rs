@@ -11,7 +11,9 @@ use crate::world::World;
 use crate::{library, runner};
 use quorate_core::{Mono, Now, UnixMs};
 use quorate_mesh::recording::{Recorded, Replay, Summary};
-use quorate_mesh::{Acquaintance, Engine, EngineConfig, Formation, Glance, Input, Keys, MeshView, Output, StartError};
+use quorate_mesh::{
+    Acquaintance, Engine, EngineConfig, Formation, Glance, Input, Keys, MeshView, Output, StartError, Testimony,
+};
 use std::cell::RefCell;
 use std::time::Duration;
 

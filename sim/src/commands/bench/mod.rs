@@ -46,7 +46,7 @@ const NOTES: &str = "\
 Each run is a process of its own, so that its memory can be told. Cases:
   swarm   twenty agents, ten simulated minutes with drawn faults, one seed
   form    the first five seconds of a formed mesh with twenty instances, none of which has a verdict yet
-  steady  the same mesh from its tenth second on, when nothing happens any more
+  steady  the same mesh when they have had their verdicts for long, from its tenth second on
   half    the same from its start, cut in two halves from 5 s to half of the time
   bare-steady, bare-half   the same meshes as plain foca, in a loop without links, trace and checks
   loop    a hundred agents that only send and answer: what an event costs by itself
@@ -213,12 +213,13 @@ fn elsewhere(case: Case, agents: usize, quick: bool) -> anyhow::Result<Measured>
 
 fn measure(case: Case, agents: usize, quick: bool) -> anyhow::Result<Measured> {
     let seconds = if quick { 10 } else { 60 };
-    let mesh = |half| mesh_plan(agents, seconds, half);
+    let mesh = |start, half| mesh_plan(agents, seconds, start, half);
     let plan = match case {
         Case::Swarm => Plan { duration: Span::secs(10 * seconds), ..swarm::plan(Profile::Swarm, 1, Some(agents)) },
         Case::Loop => idle_plan(agents, seconds)?,
-        Case::Form | Case::Steady | Case::BareSteady => mesh(false)?,
-        Case::Half | Case::BareHalf => mesh(true)?,
+        Case::Form => mesh("formed", false)?,
+        Case::Steady | Case::BareSteady => mesh("settled", false)?,
+        Case::Half | Case::BareHalf => mesh("settled", true)?,
     };
     let starter: Box<AnyStarter> = if case == Case::Loop { Box::new(idle::idle) } else { Manner::default().starter };
     let began = stopwatch();
@@ -251,7 +252,7 @@ fn between(plan: &Plan, from_s: u64, to_s: u64) -> anyhow::Result<(f64, u64, Dur
     Ok(((to_s - from_s) as f64, world.tally.inputs - before, began.elapsed()))
 }
 
-fn mesh_plan(agents: usize, seconds: u64, half: bool) -> anyhow::Result<Plan> {
+fn mesh_plan(agents: usize, seconds: u64, start: &str, half: bool) -> anyhow::Result<Plan> {
     let homes: Vec<usize> = (0..agents.min(20)).collect();
     let (one, other): (Vec<usize>, Vec<usize>) = (0..agents).partition(|agent| *agent < agents / 2);
     let fault = if half {
@@ -264,7 +265,7 @@ fn mesh_plan(agents: usize, seconds: u64, half: bool) -> anyhow::Result<Plan> {
         String::new()
     };
     Plan::parse(&format!(
-        "summary = \"bench\"\nduration = \"{seconds}s\"\n[mesh]\nagents = {agents}\nstart = \"formed\"\n\
+        "summary = \"bench\"\nduration = \"{seconds}s\"\n[mesh]\nagents = {agents}\nstart = \"{start}\"\n\
          [[services]]\nname = \"web\"\nhomes = {homes:?}\n{fault}"
     ))
 }
