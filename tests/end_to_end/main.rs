@@ -14,6 +14,7 @@ mod joining;
 mod kubernetes;
 mod leaving;
 mod logs;
+mod memory;
 mod minority;
 mod monitoring;
 mod names;

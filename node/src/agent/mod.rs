@@ -14,6 +14,7 @@ mod entry;
 pub mod event_log;
 pub mod failures;
 mod joins;
+mod memory;
 mod mesh_keys;
 pub mod probes;
 pub mod published;
@@ -39,6 +40,7 @@ use std::process::ExitCode;
 /// # Errors
 /// Why it could not start, with what to do.
 pub fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    memory::share_arenas();
     let file = match config::load(flags.config.as_deref()) {
         Ok(file) => file,
         Err(errors) => {
