@@ -1,37 +1,41 @@
 //! Reads `[service.detection]`: when outcomes become failure events.
 
 use super::keys::DETECTION;
-use super::reader::{Faults, FromToml, Section};
+use super::reader::{Fault, Faults, FromToml, Section, entries};
+use crate::spelling::nearest;
 use quorate_core::FailureType;
 use quorate_core::detection::{Rules, Severity};
+use toml::Spanned;
 use toml::de::DeValue;
 
 /// Severities by failure type.
 struct Severities(Vec<(FailureType, Severity)>);
 
 impl FromToml for Severities {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
-        const EXPECTED: &str = "must be a table such as { health_check_timeout = \"high\" }";
-        let table = value.as_table().ok_or_else(|| EXPECTED.to_owned())?;
-        let mut severities = Vec::new();
-        for (name, value) in table.iter() {
-            let (name, word) = (name.get_ref().as_ref(), String::from_toml(value.get_ref())?);
-            let failure = FailureType::ALL.iter().find(|failure| failure.as_str() == name);
-            let severity = Severity::ALL.iter().find(|severity| severity.as_str() == word);
-            let known = |all: Vec<&str>| format!("; use one of {}", all.join(", "));
-            match (failure, severity) {
-                (Some(failure), Some(severity)) => severities.push((*failure, *severity)),
-                (None, _) => {
-                    let all = known(FailureType::ALL.iter().map(|failure| failure.as_str()).collect());
-                    return Err(format!("knows no failure type `{name}`{all}"));
-                }
-                (_, None) => {
-                    let all = known(Severity::ALL.iter().map(|severity| severity.as_str()).collect());
-                    return Err(format!("knows no severity {word:?}{all}"));
-                }
-            }
+    fn from_toml(_: &DeValue<'_>) -> Result<Self, String> {
+        Err("is read entry by entry".to_owned())
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        entries(value, "a table such as { health_check_timeout = \"high\" }", fault, severity).map(Self)
+    }
+}
+
+fn severity(name: &str, value: &DeValue<'_>) -> Result<(FailureType, Severity), String> {
+    let word = String::from_toml(value).map_err(|why| format!("the severity of `{name}` {why}"))?;
+    let failures = || FailureType::ALL.iter().map(|failure| failure.as_str());
+    let failure = FailureType::ALL.iter().find(|failure| failure.as_str() == name);
+    let severity = Severity::ALL.iter().find(|severity| severity.as_str() == word);
+    match (failure, severity) {
+        (Some(failure), Some(severity)) => Ok((*failure, *severity)),
+        (None, _) => Err(match nearest(name, failures(), 1).first() {
+            Some(near) => format!("knows no failure type `{name}`; did you mean `{near}`?"),
+            None => format!("knows no failure type `{name}`; use one of {}", failures().collect::<Vec<_>>().join(", ")),
+        }),
+        (_, None) => {
+            let all: Vec<&str> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
+            Err(format!("knows no severity {word:?}; use one of {}", all.join(", ")))
         }
-        Ok(Self(severities))
     }
 }
 

@@ -113,15 +113,13 @@ impl<'a> Section<'a> {
     pub fn take<T: FromToml>(&self, name: &str, faults: &mut Faults) -> Option<Located<T>> {
         let (as_written, _, value) = self.values.get(name)?;
         let at = value.span().start;
-        let by_file = self.by_file.contains(name);
-        let read = if by_file { T::from_file(value.get_ref()) } else { T::from_toml(value.get_ref()) };
-        match read {
-            Ok(value) => Some(Located { value, at }),
-            Err(message) => {
-                faults.add(at, self.key(as_written), message);
-                None
-            }
-        }
+        let key = self.key(as_written);
+        let read = if self.by_file.contains(name) {
+            T::from_file(value.get_ref()).map_err(|message| faults.add(at, key, message)).ok()
+        } else {
+            T::each(value, &mut |at, message| faults.add(at, key.clone(), message))
+        };
+        read.map(|value| Located { value, at })
     }
 
     /// The table under a key.
@@ -171,10 +169,65 @@ pub fn not(expected: &str, found: &DeValue<'_>) -> String {
     format!("must be {expected}, not {kind}")
 }
 
+/// Takes a fault: where, and what.
+pub type Fault<'a> = dyn FnMut(usize, String) + 'a;
+
+/// The elements of a list that can be read; of the others, and of what is no list, the faults.
+fn elements<T>(
+    value: &Spanned<DeValue<'_>>,
+    expected: &str,
+    fault: &mut Fault<'_>,
+    read: impl Fn(&DeValue<'_>) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let Some(items) = value.get_ref().as_array() else {
+        fault(value.span().start, not(expected, value.get_ref()));
+        return None;
+    };
+    let read =
+        |item: &Spanned<DeValue<'_>>| read(item.get_ref()).map_err(|message| fault(item.span().start, message)).ok();
+    let read: Vec<T> = items.iter().filter_map(read).collect();
+    (!read.is_empty() || items.is_empty()).then_some(read)
+}
+
+/// The same of a table, whose entries have names.
+pub fn entries<T>(
+    value: &Spanned<DeValue<'_>>,
+    expected: &str,
+    fault: &mut Fault<'_>,
+    read: impl Fn(&str, &DeValue<'_>) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let Some(table) = value.get_ref().as_table() else {
+        fault(value.span().start, not(expected, value.get_ref()));
+        return None;
+    };
+    let mut all = Vec::new();
+    for (name, value) in table.iter() {
+        match read(name.get_ref(), value.get_ref()) {
+            Ok(entry) => all.push(entry),
+            Err(message) => fault(name.span().start, message),
+        }
+    }
+    (!all.is_empty() || table.is_empty()).then_some(all)
+}
+
+/// Of what is only read element by element.
+fn whole<T: FromToml>(value: &DeValue<'_>) -> Result<T, String> {
+    let mut first = None;
+    let read = T::each(&Spanned::new(0..0, value.clone()), &mut |_, message| {
+        first.get_or_insert(message);
+    });
+    first.map_or_else(|| read.ok_or_else(String::new), Err)
+}
+
 /// A type that a value of the file can become.
 pub trait FromToml: Sized {
     /// Reads it, or says what it must be.
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String>;
+
+    /// The same, with each of its faults at its place: what holds several things may have several.
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        Self::from_toml(value.get_ref()).map_err(|message| fault(value.span().start, message)).ok()
+    }
 
     /// Reads the name of the file that holds it, if it is a secret.
     fn from_file(_: &DeValue<'_>) -> Result<Self, String> {
@@ -196,8 +249,11 @@ impl FromToml for bool {
 
 impl FromToml for Vec<String> {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
-        let items = value.as_array().ok_or_else(|| not("a list of texts such as [\"a\", \"b\"]", value))?;
-        items.iter().map(|item| String::from_toml(item.get_ref())).collect()
+        whole(value)
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        elements(value, "a list of texts such as [\"a\", \"b\"]", fault, String::from_toml)
     }
 }
 
@@ -262,18 +318,19 @@ pub struct Headers(pub Vec<(String, Value)>);
 
 impl FromToml for Headers {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
-        let table = value.as_table().ok_or_else(|| not("a table such as { X-Key = \"value\" }", value))?;
-        let mut headers = Vec::new();
-        for (name, value) in table.iter() {
-            let read = match value.get_ref() {
-                DeValue::Table(_) => Secret::from_toml(value.get_ref()).map(Value::Secret),
+        whole(value)
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        let read = |name: &str, value: &DeValue<'_>| {
+            let read = match value {
+                DeValue::Table(_) => Secret::from_toml(value).map(Value::Secret),
                 DeValue::String(text) => Ok(Value::Plain(text.to_string())),
                 other => Err(not("a text in quotes", other)),
             };
-            let value = read.map_err(|why| format!("the value of {:?} {why}", name.get_ref()))?;
-            headers.push((name.get_ref().to_string(), value));
-        }
-        Ok(Self(headers))
+            read.map(|value| (name.to_owned(), value)).map_err(|why| format!("the value of {name:?} {why}"))
+        };
+        entries(value, "a table such as { X-Key = \"value\" }", fault, read).map(Self)
     }
 }
 
@@ -337,8 +394,11 @@ pub struct Strings(pub Vec<String>);
 
 impl FromToml for Strings {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
-        let items = value.as_array().ok_or_else(|| not("a list such as [\"/usr/bin/true\", \"argument\"]", value))?;
-        items.iter().map(|item| plain(item.get_ref())).collect::<Result<_, _>>().map(Self)
+        whole(value)
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        elements(value, "a list such as [\"/usr/bin/true\", \"argument\"]", fault, plain).map(Self)
     }
 }
 
@@ -348,17 +408,19 @@ pub struct Variables(pub BTreeMap<String, String>);
 
 impl FromToml for Variables {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
-        let table = value.as_table().ok_or_else(|| not("a table such as { NAME = \"value\" }", value))?;
-        let mut variables = BTreeMap::new();
-        for (name, value) in table.iter() {
-            let name = name.get_ref().to_string();
+        whole(value)
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        let read = |name: &str, value: &DeValue<'_>| {
             if name.is_empty() || name.contains(['=', '\0']) {
                 return Err(format!("holds {name:?}, which is not the name of a variable"));
             }
-            let value = plain(value.get_ref()).map_err(|why| format!("the value of {name:?} {why}"))?;
-            variables.insert(name, value);
-        }
-        Ok(Self(variables))
+            let value = plain(value).map_err(|why| format!("the value of {name:?} {why}"))?;
+            Ok((name.to_owned(), value))
+        };
+        let all = entries(value, "a table such as { NAME = \"value\" }", fault, read)?;
+        Some(Self(all.into_iter().collect()))
     }
 }
 
@@ -374,25 +436,43 @@ pub struct Targets(pub Vec<Allowed>);
 
 impl FromToml for Targets {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
-        let items = value.as_array().ok_or_else(|| not("a list such as [\"10.0.0.0/8\", \".internal\"]", value))?;
-        let read = |item: &Spanned<DeValue<'_>>| Allowed::parse(&String::from_toml(item.get_ref())?);
-        items.iter().map(read).collect::<Result<_, _>>().map(Self)
+        whole(value)
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
+        let read = |item: &DeValue<'_>| Allowed::parse(&String::from_toml(item)?);
+        elements(value, "a list such as [\"10.0.0.0/8\", \".internal\"]", fault, read).map(Self)
     }
 }
 
-/// The written items of a set of statuses.
+/// The written items of a set of codes, each with its place.
 #[derive(Debug, Clone)]
-pub struct StatusItems(pub Vec<String>);
+pub struct Codes(pub Vec<Located<String>>);
 
-impl FromToml for StatusItems {
+impl FromToml for Codes {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        whole(value)
+    }
+
+    fn each(value: &Spanned<DeValue<'_>>, fault: &mut Fault<'_>) -> Option<Self> {
         const EXPECTED: &str = "a list such as [200, \"2xx\", \"300-399\"]";
-        let items = value.as_array().ok_or_else(|| not(EXPECTED, value))?;
-        let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
-            DeValue::String(text) => Ok(text.to_string()),
-            DeValue::Integer(_) => i128::from_toml(item.get_ref()).map(|code| code.to_string()),
-            other => Err(format!("{}; use {EXPECTED}", not("codes, ranges and classes", other))),
+        let Some(items) = value.get_ref().as_array() else {
+            fault(value.span().start, not(EXPECTED, value.get_ref()));
+            return None;
         };
-        items.iter().map(text).collect::<Result<_, _>>().map(Self)
+        let mut codes = Vec::new();
+        for item in items {
+            let at = item.span().start;
+            let text = match item.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                DeValue::Integer(_) => i128::from_toml(item.get_ref()).map(|code| code.to_string()),
+                other => Err(format!("{}; use {EXPECTED}", not("codes, ranges and classes", other))),
+            };
+            match text {
+                Ok(value) => codes.push(Located { value, at }),
+                Err(message) => fault(at, message),
+            }
+        }
+        (!codes.is_empty() || items.is_empty()).then_some(Self(codes))
     }
 }

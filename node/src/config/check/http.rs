@@ -1,10 +1,13 @@
 //! Settings of HTTP and HTTPS checks.
 
 use super::super::keys::ASSERT;
-use super::super::reader::{Faults, Headers, Section, StatusItems};
+use super::super::reader::{Codes, Faults, Headers, Section};
 use super::{assertion, choice, set, set_some, tls};
 use quorate_core::check::{BasicAuth, Value};
 use quorate_core::{HttpCheck, HttpVersion, Method, Scheme, StatusSet};
+
+/// Fields that say how long a request is: not a check's to decide.
+const FRAMING: [&str; 2] = ["Content-Length", "Transfer-Encoding"];
 
 /// Reads them.
 pub(super) fn read(section: &Section<'_>, scheme: Scheme, faults: &mut Faults) -> HttpCheck {
@@ -26,24 +29,41 @@ pub(super) fn read(section: &Section<'_>, scheme: Scheme, faults: &mut Faults) -
         ("protected_status_codes", &mut http.protected_status),
         ("degraded_status_codes", &mut http.degraded_status),
     ] {
-        let Some(items) = section.take::<StatusItems>(key, faults) else { continue };
-        match StatusSet::parse(items.value.0.iter().map(String::as_str)) {
-            Ok(set) => *target = set,
-            Err(message) => faults.add(items.at, section.key(key), message),
+        let Some(items) = section.take::<Codes>(key, faults) else { continue };
+        let wrong = items.value.0.iter().filter_map(|item| Some((item.at, StatusSet::parse([&*item.value]).err()?)));
+        let wrong: Vec<(usize, String)> = wrong.collect();
+        if wrong.is_empty() {
+            match StatusSet::parse(items.value.0.iter().map(|item| item.value.as_str())) {
+                Ok(set) => *target = set,
+                Err(message) => faults.add(items.at, section.key(key), message),
+            }
         }
+        wrong.into_iter().for_each(|(at, message)| faults.add(at, section.key(key), message));
     }
     set(&mut http.version, choice(section, "http_version", HttpVersion::ALL, HttpVersion::as_str, faults));
     for assertion in section.tables("assert", &ASSERT, faults) {
         http.assertions.extend(assertion::read(&assertion, faults));
     }
     if let Some(headers) = section.take::<Headers>("headers", faults) {
+        for (name, _) in
+            headers.value.0.iter().filter(|(name, _)| FRAMING.iter().any(|of| of.eq_ignore_ascii_case(name)))
+        {
+            let message = format!("{name:?} follows from the body and is written by the probe itself; take it out");
+            faults.add(headers.at, section.key("headers"), message);
+        }
         http.headers = headers.value.0;
     }
     if let Some(auth) = section.take::<BasicAuth>("basic_auth", faults) {
         http.headers.push(("Authorization".to_owned(), Value::Basic(auth.value)));
     }
     set(&mut http.path, section.take("path", faults));
-    set_some(&mut http.host, section.take("host", faults));
+    http.host = section.take::<String>("host", faults).map(|host| {
+        if !host.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("{:?} holds what no host's name can; write HOST or HOST:PORT", host.value);
+            faults.add(host.at, section.key("host"), message);
+        }
+        host.value
+    });
     set_some(&mut http.body, section.take("body", faults));
     set(&mut http.follow_redirects, section.take("follow_redirects", faults));
     set(&mut http.max_redirects, section.take("max_redirects", faults));

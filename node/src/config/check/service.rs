@@ -1,6 +1,6 @@
 //! Settings of checks that speak one service's own protocol: Redis, PostgreSQL, DNS, gRPC, ICMP.
 
-use super::super::reader::{Faults, Headers, Section, StatusItems};
+use super::super::reader::{Codes, Faults, Headers, Located, Section};
 use super::exchange::one_of;
 use super::{choice, set, set_some, tls};
 use quorate_core::Expect;
@@ -65,18 +65,24 @@ pub(super) fn dns(section: &Section<'_>, faults: &mut Faults) -> DnsCheck {
     set(&mut dns.name, section.take("query_name", faults));
     set(&mut dns.record_type, choice(section, "query_type", RecordType::ALL, RecordType::as_str, faults));
     set(&mut dns.transport, choice(section, "transport", DnsTransport::ALL, DnsTransport::as_str, faults));
-    if let Some(items) = section.take::<StatusItems>("rcodes", faults) {
-        let code = |item: &String| {
+    if let Some(items) = section.take::<Codes>("rcodes", faults) {
+        let code = |item: &Located<String>| {
+            let item = &item.value;
             let named = RCODES.iter().find(|(name, _)| name.eq_ignore_ascii_case(item)).map(|(_, code)| *code);
             named.or_else(|| item.parse().ok().filter(|code| *code < 4096))
         };
-        let unknown: Vec<_> = items.value.0.iter().filter(|item| code(item).is_none()).collect();
-        for item in unknown {
-            let message =
-                format!("{item:?} is not a response code; use NOERROR, SERVFAIL, NXDOMAIN, REFUSED or a number");
-            faults.add(items.at, section.key("rcodes"), message);
+        for item in items.value.0.iter().filter(|item| code(item).is_none()) {
+            let message = format!(
+                "{:?} is not a response code; use NOERROR, SERVFAIL, NXDOMAIN, REFUSED or a number",
+                item.value
+            );
+            faults.add(item.at, section.key("rcodes"), message);
         }
-        dns.rcodes = items.value.0.iter().filter_map(code).collect();
+        let codes: Vec<u16> = items.value.0.iter().filter_map(code).collect();
+        // If none can be read, that has been told.
+        if !codes.is_empty() || items.value.0.is_empty() {
+            dns.rcodes = codes;
+        }
     }
     one_of(section, "expected_answer", "expected_answer_regex", faults);
     if let Some(text) = section.take::<String>("expected_answer", faults) {
