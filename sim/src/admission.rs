@@ -37,8 +37,13 @@ impl World {
         let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
         let mut mesh = Formation::new(processes.filter_map(|process| process.node.acquaintance()).collect());
         if self.truth.scenario.settled {
-            let processes = self.hosts.iter_mut().filter_map(|host| host.process.as_mut());
-            mesh = Formation::settled(processes.filter_map(|process| process.node.testify(&mesh)).collect());
+            let testimony = |agent: &usize| {
+                let testimony = self.hosts[*agent].process.as_mut()?.node.testify(&mesh);
+                // Those who check what agents show must have heard it.
+                self.drain(*agent, false);
+                testimony
+            };
+            mesh = Formation::settled(founders.iter().filter_map(testimony).collect());
         }
         for agent in founders.iter().copied() {
             if let Some(process) = &mut self.hosts[agent].process {

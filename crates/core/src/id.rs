@@ -173,10 +173,10 @@ pub const AGENT_SERVICE: &str = "quorate-agent";
 /// The name of one running copy of a service, unique in the mesh, such as `web@10.0.0.1:8080`.
 ///
 /// Cheap to clone. Those that stand for hosts are made and compared without touching the heap: an engine does so all the time.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct InstanceId(Name);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Name {
     /// An agent's host. Whatever has such a name is here, and never below.
     Host(AgentId, [u8; HOST_BYTES]),
@@ -254,6 +254,12 @@ impl InstanceId {
     #[must_use]
     pub fn hash64(&self) -> u64 {
         crate::hash::bytes(self.as_bytes())
+    }
+}
+
+impl fmt::Debug for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InstanceId").field(&self.as_str()).finish()
     }
 }
 
