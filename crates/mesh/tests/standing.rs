@@ -63,20 +63,18 @@ fn what_was_not_answered_during_a_short_cut_accuses_no_host() {
 /// What an agent told its suspects while it was cut off was lost. In a mesh of some size they may not speak to it for a minute.
 #[test]
 fn whoever_was_suspected_during_a_cut_is_asked_after_it() {
-    for cut_ms in [2_500, 3_000, 3_500] {
-        let mut world = World::formed(60);
-        let others: Vec<u64> = (2..=60).collect();
-        world.cut(&[1], &others);
-        world.run(cut_ms);
-        let suspects = |world: &mut World| {
-            world.view(1).members.values().filter(|member| member.state == MemberState::Suspect).count()
-        };
-        assert!(suspects(&mut world) > 0, "nobody was suspected within {cut_ms} ms");
-        world.heal();
-        // A refutation has 3 s, and a comparison comes every 5 s.
-        let took_ms = world.until(12_000, |world| suspects(world) == 0);
-        assert!(took_ms < 12_000, "somebody is suspect {took_ms} ms after a cut of {cut_ms} ms");
-    }
+    let mut world = World::formed(60);
+    let others: Vec<u64> = (2..=60).collect();
+    world.cut(&[1], &others);
+    world.run(3_000);
+    let suspects = |world: &mut World| {
+        world.view(1).members.values().filter(|member| member.state == MemberState::Suspect).count()
+    };
+    assert!(suspects(&mut world) > 0, "nobody was suspected");
+    world.heal();
+    // A refutation has 3 s, and a comparison comes every 5 s.
+    let took_ms = world.until(12_000, |world| suspects(world) == 0);
+    assert!(took_ms < 12_000, "somebody is suspect {took_ms} ms after the cut");
 }
 
 /// Whoever is asked twice may answer both ways, as one that is between two epochs does. It is one agent all the same.
