@@ -1,7 +1,7 @@
 //! How agents come to know each other: a joining agent asks a member, which first makes sure of its own standing, as the real agent does.
 
 use crate::draw::Purpose;
-use crate::plan::Disk;
+use crate::plan::{Disk, Start};
 use crate::queue::Rank;
 use crate::world::{Happening, World};
 use quorate_mesh::{Command, Formation, Input};
@@ -36,7 +36,7 @@ impl World {
         founders.iter().for_each(|agent| self.start(*agent, Disk::Keep));
         let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
         let mut mesh = Formation::new(processes.filter_map(|process| process.node.acquaintance()).collect());
-        if self.truth.scenario.settled {
+        if self.truth.scenario.start == Start::Settled {
             let testimony = |agent: &usize| {
                 let testimony = self.hosts[*agent].process.as_mut()?.node.testify(&mesh);
                 // Those who check what agents show must have heard it.

@@ -162,10 +162,8 @@ pub struct Scenario {
     pub founders: Vec<usize>,
     /// The mesh has formed by then.
     pub formed_by: SimTime,
-    /// Did all of them begin as members, instead of joining?
-    pub formed: bool,
-    /// And every instance was up long before the run.
-    pub settled: bool,
+    /// How the mesh comes to be.
+    pub start: Start,
     /// Cuts, each one way.
     pub cuts: Vec<Cut>,
     /// Harm to packets, short of cuts.
@@ -240,8 +238,7 @@ impl Scenario {
             timing: plan.timing.timing(),
             founders: Vec::new(),
             formed_by: plan.mesh.start.formed_by(),
-            formed: plan.mesh.start.is_formed(),
-            settled: plan.mesh.start == Start::Settled,
+            start: plan.mesh.start,
             cuts: Vec::new(),
             harms: Vec::new(),
             throttles: Vec::new(),

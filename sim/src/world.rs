@@ -178,7 +178,7 @@ impl World {
     pub fn run(&mut self) {
         let limit = self.limit();
         let scenario = &self.truth.scenario;
-        self.truth.rosters.begin(if scenario.formed {
+        self.truth.rosters.begin(if scenario.start.is_formed() {
             scenario.founders.iter().copied().collect()
         } else {
             [0].into()

@@ -179,7 +179,7 @@ pub struct InstanceId(Name);
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Name {
     /// An agent's host. Whatever has such a name is here, and never below.
-    Host(AgentId, [u8; HOST_BYTES]),
+    Host([u8; HOST_BYTES]),
     Given(Arc<str>),
 }
 
@@ -216,14 +216,14 @@ impl InstanceId {
         for (place, digit) in digits.iter_mut().enumerate() {
             *digit = DIGITS[(agent.0 >> (60 - 4 * place)) as usize & 0xf];
         }
-        Self(Name::Host(agent, name))
+        Self(Name::Host(name))
     }
 
     /// The agent whose host this instance stands for, if it is one.
     #[must_use]
     pub fn host_of(&self) -> Option<AgentId> {
         match &self.0 {
-            Name::Host(agent, _) => Some(*agent),
+            Name::Host(name) => Some(AgentId(name[HOST_PREFIX.len()..].iter().fold(0, with_digit))),
             Name::Given(_) => None,
         }
     }
@@ -238,14 +238,14 @@ impl InstanceId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Name::Host(_, name) => str::from_utf8(name).unwrap_or(HOST_PREFIX),
+            Name::Host(name) => str::from_utf8(name).unwrap_or(HOST_PREFIX),
             Name::Given(name) => name,
         }
     }
 
     fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Name::Host(_, name) => name,
+            Name::Host(name) => name,
             Name::Given(name) => name.as_bytes(),
         }
     }
@@ -266,11 +266,7 @@ impl fmt::Debug for InstanceId {
 /// As their names are ordered.
 impl Ord for InstanceId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        match (&self.0, &other.0) {
-            // Digits of one length are ordered as the numbers are.
-            (Name::Host(a, _), Name::Host(b, _)) => a.cmp(b),
-            _ => self.as_bytes().cmp(other.as_bytes()),
-        }
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -278,6 +274,12 @@ impl PartialOrd for InstanceId {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
+}
+
+/// A number with one more hexadecimal digit, of those that [`InstanceId::host`] writes.
+fn with_digit(number: u64, digit: &u8) -> u64 {
+    let value = if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+    number << 4 | u64::from(value)
 }
 
 fn host_named(text: &str) -> Option<AgentId> {
@@ -319,7 +321,9 @@ mod tests {
         let agent = AgentId(0xab);
         let host = InstanceId::host(agent);
         assert_eq!(host.as_str(), "quorate-agent@00000000000000ab");
-        assert_eq!(host.host_of(), Some(agent));
+        for agent in [agent, AgentId(0), AgentId(u64::MAX), AgentId(0x0123_4567_89ab_cdef)] {
+            assert_eq!(InstanceId::host(agent).host_of(), Some(agent));
+        }
         assert_eq!(InstanceId::new("quorate-agent@x").unwrap().host_of(), None);
         assert!("+0000000000000ab".parse::<AgentId>().is_err());
         assert_eq!(InstanceId::new("quorate-agent@00000000000000ab").unwrap(), host);
