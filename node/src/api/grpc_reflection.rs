@@ -17,7 +17,9 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -48,6 +50,8 @@ const NOT_FOUND: u64 = 5;
 const UNIMPLEMENTED: u64 = 12;
 /// Answers that wait for a slow reader.
 const AHEAD: usize = 1;
+/// Who asks nothing for so long has no more questions: nobody needs a token to ask, and streams are few.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Answers question after question until there are no more.
 async fn reflect(State(service): State<Service>, request: Request) -> Result<Response, Refusal> {
@@ -95,7 +99,7 @@ impl Questions {
                     return Some(message);
                 }
             }
-            self.held.extend_from_slice(&self.body.next().await?.ok()?);
+            self.held.extend_from_slice(&timeout(IDLE, self.body.next()).await.ok()??.ok()?);
         }
     }
 }

@@ -57,13 +57,10 @@ impl Engine {
             return;
         }
         let period = instance.registration.as_ref().map_or(Duration::ZERO, |registration| registration.check.period);
-        let spread = u64::try_from(period.min(FIRST_SPREAD).as_nanos()).unwrap_or(0);
-        let place = hash::mix(&[id.hash64(), self.config.agent.0]);
-        let due = now.mono + Duration::from_nanos(if spread == 0 { 0 } else { place % spread });
+        let due = now.mono + place_within(period.min(FIRST_SPREAD), id, self.config.agent);
         let mut watch = Watch::new(now.wall, due);
         // After the first look, which is soon, probes are spread over their whole period: many that began together do not stay together.
-        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        watch.regular = now.mono + Duration::from_nanos(if period == 0 { 0 } else { place % period });
+        watch.regular = now.mono + place_within(period, id, self.config.agent);
         let disabled = instance.registration.as_ref().is_some_and(|registration| !registration.check.enabled);
         if disabled {
             watch.vote = Vote::Abstain(AbstainReason::Disabled);
@@ -82,9 +79,7 @@ impl Engine {
         let (now, lease, me) = (self.now, self.lease_clock(), self.config.agent);
         let Some(instance) = self.instances.get_mut(id) else { return };
         let Some(check) = instance.check.as_ref().filter(|check| check.enabled) else { return };
-        let period = u64::try_from(check.period.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let place = hash::mix(&[id.hash64(), me.0]) % period;
-        let due = now.mono + Duration::from_nanos(place);
+        let due = now.mono + place_within(check.period, id, me);
         let mut watch = Watch::new(now.wall, due);
         (watch.vote, watch.successes, watch.last, watch.well_since) = (Vote::Pass, 1, Some((lease, true)), Some(lease));
         instance.watch = Some(Box::new(watch));
@@ -457,6 +452,12 @@ impl Engine {
                 && self.stalled_at.is_none_or(|stalled| at >= stalled)
         })
     }
+}
+
+/// The place of an observer's looks at an instance within `span`: spread by hash, the same at every start.
+fn place_within(span: Duration, id: &InstanceId, observer: AgentId) -> Duration {
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(hash::mix(&[id.hash64(), observer.0]) % nanos)
 }
 
 /// Silence may be the path's fault, and a name that was not found the resolver's; a far end that spoke, spoke.
