@@ -195,8 +195,8 @@ fn scrape(bench: &mut Bench) {
     // One agent is home to 4,096 instances at most.
     let agent = Agent::start_on_all(&named("a", 3_400));
     let others = ["b", "c"].map(|prefix| agent.another_aside(&named(prefix, 3_300)));
-    agent.await_instances(10_000);
     // Each is probed once as it comes; after that, seldom.
+    agent.await_up(10_000);
     std::thread::sleep(QUIET);
     let (mut times, mut bytes) = (Vec::new(), 0);
     let before = agent.processor_time();

@@ -65,7 +65,7 @@ pub struct Timing {
     pub host_ping_timeout: Duration,
     /// Host pings that must fail in a row.
     pub host_failures: u32,
-    /// A proposer asks again this often.
+    /// A proposer asks again after this time; when it has asked twice in vain after more each time, up to sixteen times as much.
     pub propose_interval: Duration,
     /// Each rank of observers waits this much longer before it proposes.
     pub rank_delay: Duration,

@@ -58,6 +58,8 @@ pub(crate) mod limits {
     pub const MAX_ORPHANS: usize = 10_000;
     /// Decisions in one packet.
     pub const MAX_DECISIONS: usize = 64;
+    /// Proposals that are made in one turn: each takes a signature.
+    pub const MAX_PROPOSALS_PER_TURN: usize = 256;
     /// Rounds of proposals, pings and roll calls remembered.
     pub const MAX_NONCES: usize = 10_000;
     /// Outputs waiting to be taken; beyond this, sends are dropped.
@@ -129,6 +131,8 @@ pub struct Engine {
 
     // Replication.
     log: OwnLog,
+    /// When the log is written next, if there is something to write.
+    next_flush: Mono,
     namespaces: BTreeMap<AgentId, Arc<Namespace>>,
     /// Records in them.
     records_copied: usize,
@@ -287,6 +291,7 @@ impl Engine {
             self.misses_someone().then_some(self.next_reconnect),
             Some(self.next_sync),
             self.gossip_due(),
+            self.log_due(),
             soonest(&self.schedule),
             soonest(&self.proposals_due),
             soonest(&self.ripening),
@@ -458,7 +463,7 @@ impl Engine {
         self.assign();
         self.evaluate_dirty();
         self.run_breakers();
-        self.flush_log();
+        self.flush_log_if_due();
         self.run_gossip();
         self.take_swim_outputs();
         self.watch_suspects(false);

@@ -13,6 +13,9 @@ const DATAGRAM_BYTES: usize = 1000;
 /// Bytes of news in one packet while there is more of it than a few datagrams hold; these go by stream.
 const STREAM_BYTES: usize = 32 * 1024;
 
+/// News considered for one packet: as many of the smallest as it holds.
+const MAX_CONSIDERED: usize = STREAM_BYTES / 32;
+
 /// With more bytes than this to tell, as when a large mesh starts at once, records are told only so often; the rest is for the repair, which
 /// brings many at a time.
 const FLOOD_BYTES: usize = 64 * 1024;
@@ -118,6 +121,7 @@ impl GossipQueue {
                 Ready::Certificate(Sealed::new(&certificate)),
             ),
             News::Batch(batch, credential) => {
+                self.drop_superseded(&batch);
                 let news = BatchNews { credential, batch: Sealed::new(&*batch) };
                 (Topic::Batch(batch.owner, batch.epoch, batch.seq), Ready::Batch(news))
             }
@@ -129,6 +133,17 @@ impl GossipQueue {
         let replaced = self.items.insert(topic, Item { news, bytes, left: times.max(1) });
         self.bytes = self.bytes + bytes - replaced.map_or(0, |item| item.bytes);
         true
+    }
+
+    /// Forgets what the owner no longer lists: a batch that holds nothing any more is not worth a word.
+    fn drop_superseded(&mut self, newer: &Batch) {
+        let all = Topic::Batch(newer.owner, 0, 0)..Topic::Batch(newer.owner, newer.epoch, newer.seq);
+        let superseded = |topic: &Topic| match topic {
+            Topic::Batch(_, epoch, seq) => *epoch < newer.epoch || newer.live.binary_search(seq).is_err(),
+            _ => false,
+        };
+        let dropped = self.items.extract_if(all, |topic, _| superseded(topic));
+        self.bytes -= dropped.map(|(_, item)| item.bytes).sum::<usize>();
     }
 
     /// The news for one member at one tick: the least told first, as much as fits into a packet, or one large piece alone.
@@ -146,9 +161,14 @@ impl GossipQueue {
             self.bytes -= done.map(|(_, item)| item.bytes).sum::<usize>();
             return parcel;
         }
-        let mut order: Vec<_> =
-            self.items.iter().map(|(topic, item)| (std::cmp::Reverse(item.left), item.bytes, topic.clone())).collect();
+        let items = self.items.iter();
+        let mut order: Vec<_> = items.map(|(topic, item)| (std::cmp::Reverse(item.left), item.bytes, topic)).collect();
+        if order.len() > MAX_CONSIDERED {
+            order.select_nth_unstable(MAX_CONSIDERED);
+            order.truncate(MAX_CONSIDERED);
+        }
         order.sort_unstable();
+        let order: Vec<_> = order.into_iter().map(|(left, bytes, topic)| (left, bytes, topic.clone())).collect();
         for (index, (_, bytes, topic)) in order.into_iter().enumerate() {
             if bytes > room && index > 0 {
                 continue;
@@ -166,5 +186,45 @@ impl GossipQueue {
             }
         }
         parcel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(owner: u64, epoch: u32, live: &[u32]) -> News {
+        let (seq, live) = (*live.last().unwrap(), live.to_vec());
+        let batch = Batch { owner: AgentId(owner), epoch, seq, live, records: Vec::new(), signature: Vec::new() };
+        News::Batch(Arc::new(batch), None)
+    }
+
+    fn told(queue: &GossipQueue) -> Vec<(u64, u32, u32)> {
+        let batch = |topic: &Topic| match topic {
+            Topic::Batch(owner, epoch, seq) => (owner.0, *epoch, *seq),
+            other => panic!("{other:?}"),
+        };
+        queue.items.keys().map(batch).collect()
+    }
+
+    #[test]
+    fn batches_that_hold_nothing_any_more_are_not_told() {
+        let mut queue = GossipQueue::default();
+        for news in [batch(1, 1, &[1]), batch(2, 1, &[1]), batch(1, 1, &[1, 2]), batch(1, 1, &[1, 2, 3])] {
+            assert!(queue.push(news, 4));
+        }
+        assert_eq!(told(&queue), [(1, 1, 1), (1, 1, 2), (1, 1, 3), (2, 1, 1)]);
+        queue.push(batch(1, 1, &[2, 4]), 4);
+        assert_eq!(told(&queue), [(1, 1, 2), (1, 1, 4), (2, 1, 1)]);
+        queue.push(batch(1, 2, &[1]), 4);
+        assert_eq!(told(&queue), [(1, 2, 1), (2, 1, 1)]);
+        // What comes late and is still listed by the newest does not push that out.
+        queue.push(batch(2, 1, &[1, 9]), 4);
+        queue.push(batch(2, 1, &[1, 5]), 4);
+        assert_eq!(told(&queue), [(1, 2, 1), (2, 1, 1), (2, 1, 5), (2, 1, 9)]);
+        for _ in 0..4 {
+            queue.parcel();
+        }
+        assert_eq!((queue.len(), queue.bytes), (0, 0));
     }
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// Most records one agent may have.
 pub(crate) const MAX_RECORDS: usize = 50_000;
+/// Of records that are so many times as many as the fresh ones, the fresh are looked for; else both are gone through side by side.
+const FEW: usize = 16;
 /// When more batches than this are live, the emptiest are written anew.
 const CLEAN_ABOVE: usize = 16;
 
@@ -117,19 +119,22 @@ impl Namespace {
 
     /// Points to the records of the batch `seq`, which are given by key, wherever nothing newer is known. Returns the keys that changed.
     fn point_to(&mut self, seq: u32, fresh: BTreeMap<RecordKey, u32>) -> BTreeSet<RecordKey> {
+        if fresh.len() * FEW <= self.places.len() {
+            return self.point_to_few(seq, fresh);
+        }
         let mut changed = BTreeSet::new();
         let mut places = Vec::with_capacity(self.places.len().max(1));
         let mut fresh = fresh.into_iter().peekable();
         for place in &self.places {
-            let Some(key) = self.at(*place).map(Record::key) else { continue };
-            while let Some((new, index)) = fresh.next_if(|(new, _)| *new < key) {
+            let Some(key) = self.at(*place).map(Record::key_ref) else { continue };
+            while let Some((new, index)) = fresh.next_if(|(new, _)| new.as_ref() < key) {
                 places.push(Place { seq, index });
                 changed.insert(new);
             }
-            match fresh.next_if(|(new, _)| *new == key) {
-                Some((_, index)) if place.seq < seq => {
+            match fresh.next_if(|(new, _)| new.as_ref() == key) {
+                Some((new, index)) if place.seq < seq => {
                     places.push(Place { seq, index });
-                    changed.insert(key);
+                    changed.insert(new);
                 }
                 _ => places.push(*place),
             }
@@ -142,6 +147,28 @@ impl Namespace {
         changed
     }
 
+    /// The same for a few records among many: each is looked for.
+    fn point_to_few(&mut self, seq: u32, fresh: BTreeMap<RecordKey, u32>) -> BTreeSet<RecordKey> {
+        let found: Vec<_> = fresh.into_iter().map(|(key, index)| (self.find(&key), key, index)).collect();
+        let mut changed = BTreeSet::new();
+        // From the last one on, so that the places before it are still where they were found.
+        for (found, key, index) in found.into_iter().rev() {
+            let place = Place { seq, index };
+            match found {
+                Ok(at) if self.places[at].seq < seq => self.places[at] = place,
+                Ok(_) => continue,
+                Err(at) => self.places.insert(at, place),
+            }
+            changed.insert(key);
+        }
+        changed
+    }
+
+    /// Is the newest of some record in this batch?
+    fn is_pointed_to(&self, seq: u32) -> bool {
+        self.places.iter().any(|place| place.seq == seq)
+    }
+
     /// Keeps a batch; those that it does not list as live are kept only as long as they are needed.
     fn keep(&mut self, batch: Arc<Batch>) {
         match self.batches.binary_search_by_key(&batch.seq, |held| held.seq) {
@@ -152,16 +179,20 @@ impl Namespace {
             }
         }
         let Some(newest) = self.batches.last().cloned() else { return };
-        let needed: BTreeSet<u32> = self.places.iter().map(|place| place.seq).collect();
-        let (live, dead): (Vec<_>, Vec<_>) = std::mem::take(&mut self.batches)
-            .into_iter()
-            .partition(|held| newest.live.binary_search(&held.seq).is_ok());
-        self.batches = live;
-        let dead: Vec<_> = dead.into_iter().filter(|held| needed.contains(&held.seq)).collect();
+        let mut dead = Vec::new();
+        self.batches.retain(|held| {
+            let live = newest.live.binary_search(&held.seq).is_ok();
+            if !live {
+                dead.push(Arc::clone(held));
+            }
+            live
+        });
+        dead.retain(|held| self.is_pointed_to(held.seq));
         if !dead.is_empty() || self.incomplete.is_some() {
-            let incomplete = self.incomplete.get_or_insert_default();
+            let mut incomplete = self.incomplete.take().unwrap_or_default();
             incomplete.retired.extend(dead);
-            incomplete.retired.retain(|held| needed.contains(&held.seq));
+            incomplete.retired.retain(|held| self.is_pointed_to(held.seq));
+            self.incomplete = Some(incomplete);
         }
     }
 
@@ -240,11 +271,13 @@ pub(crate) struct OwnLog {
     owner: AgentId,
     copy: Namespace,
     pending: BTreeMap<RecordKey, Record>,
+    /// Tombstones may be among what is written.
+    buried: bool,
 }
 
 impl OwnLog {
     pub fn new(owner: AgentId, epoch: u32) -> Self {
-        Self { owner, copy: Namespace { epoch, ..Namespace::default() }, pending: BTreeMap::new() }
+        Self { owner, copy: Namespace { epoch, ..Namespace::default() }, pending: BTreeMap::new(), buried: false }
     }
 
     pub fn copy(&self) -> &Namespace {
@@ -306,10 +339,10 @@ impl OwnLog {
         let seq = self.copy.head + 1;
         let fresh = records.iter().map(Record::key).zip(0..).collect();
         self.forget_tombstones();
+        self.buried |= records.iter().any(Record::is_tombstone);
         self.copy.point_to(seq, fresh);
-        let mut live: BTreeSet<u32> = self.copy.places.iter().map(|place| place.seq).collect();
-        live.insert(seq);
-        let live: Vec<u32> = live.into_iter().collect();
+        let held = self.copy.batches.iter().map(|batch| batch.seq);
+        let live: Vec<u32> = held.filter(|held| self.copy.is_pointed_to(*held)).chain([seq]).collect();
         let (owner, epoch) = (self.owner, self.copy.epoch);
         let mut batch = Batch { owner, epoch, seq, live, records, signature: Vec::new() };
         batch.signature = sign(&batch.signing_bytes());
@@ -321,6 +354,9 @@ impl OwnLog {
 
     /// A tombstone is needed only while an older live batch still holds its key.
     fn forget_tombstones(&mut self) {
+        if !self.buried {
+            return;
+        }
         let copy = &self.copy;
         let held = |key: &RecordKey, below: u32| {
             let older = copy.batches.iter().take_while(|batch| batch.seq < below);
@@ -331,6 +367,7 @@ impl OwnLog {
             record.is_none_or(|record| !record.is_tombstone() || held(&record.key(), place.seq))
         };
         self.copy.places = copy.places.iter().copied().filter(needed).collect();
+        self.buried = self.copy.places.iter().filter_map(|place| self.copy.at(*place)).any(Record::is_tombstone);
     }
 
     /// When many batches are live, takes what the emptiest still hold into the next one, as far as that fits into one batch.
@@ -338,15 +375,17 @@ impl OwnLog {
         if self.copy.live().len() < CLEAN_ABOVE {
             return;
         }
-        let mut bytes: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut records: BTreeMap<u32, usize> = BTreeMap::new();
         for place in &self.copy.places {
-            *bytes.entry(place.seq).or_default() += self.copy.at(*place).map_or(0, |record| encode_value(record).len());
+            *records.entry(place.seq).or_default() += 1;
         }
-        let mut emptiest: Vec<_> = bytes.into_iter().map(|(seq, bytes)| (bytes, seq)).collect();
+        let mut emptiest: Vec<_> = records.into_iter().map(|(seq, records)| (records, seq)).collect();
         emptiest.sort_unstable();
         let mut room = Batch::MAX_BYTES / 2;
         let mut victims = BTreeSet::new();
-        for (bytes, seq) in emptiest.into_iter().take(CLEAN_ABOVE / 2) {
+        for (_, seq) in emptiest.into_iter().take(CLEAN_ABOVE / 2) {
+            let places = self.copy.places.iter().filter(|place| place.seq == seq);
+            let bytes = places.filter_map(|place| self.copy.at(*place)).map(|record| encode_value(record).len()).sum();
             let Some(left) = room.checked_sub(bytes) else { break };
             room = left;
             victims.insert(seq);

@@ -277,7 +277,13 @@ impl Swim {
     ) -> bool {
         self.stirred = true;
         let mut collected = Collected::default();
-        let fine = act(&mut self.foca, &mut collected).is_ok();
+        let identity = *self.foca.identity();
+        let mut fine = act(&mut self.foca, &mut collected).is_ok();
+        if *self.foca.identity() != identity {
+            // With a new identity the library begins to probe when it is spoken to by that name. Whom nobody hears never is, and would take its silence
+            // for peace; so it begins at once, with the members it has.
+            fine &= self.foca.apply_many(std::iter::empty(), true, &mut collected).is_ok();
+        }
         for note in collected.notes {
             self.note(note);
         }

@@ -120,6 +120,23 @@ fn being_held_failed_renews_the_identity_once() {
     assert_eq!(swim.foca.identity().counter, first(1) + 2);
 }
 
+/// foca 2.0.0 does nothing under a new identity before it is spoken to by that name. Who can hear and not be heard never is.
+#[test]
+fn under_a_new_identity_probing_goes_on() {
+    let mut swim = swim(1, &[2, 3]);
+    let told = encode_value(&Header {
+        src: SwimId::first(AgentId(2), 1),
+        src_incarnation: 0,
+        dst: SwimId::first(AgentId(1), 1),
+        message: Message::TurnUndead,
+    });
+    assert!(swim.receive(Mono(S), AgentId(2), &told, &BTreeSet::new()));
+    assert_eq!(swim.foca.identity().counter, first(1) + 1);
+    let outputs = run(&mut swim, 6);
+    assert!(outputs.iter().any(|output| matches!(output, SwimOutput::ProbeFailed(_))), "{outputs:?}");
+    assert!(outputs.iter().any(|output| matches!(output, SwimOutput::Alone)), "{outputs:?}");
+}
+
 #[test]
 fn strangers_are_ignored_whoever_speaks_of_them() {
     let mut swim = swim(1, &[2]);

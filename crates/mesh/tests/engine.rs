@@ -26,6 +26,15 @@ fn one_agent_alone_decides_for_itself() {
 }
 
 #[test]
+fn many_verdicts_are_decided_over_several_turns() {
+    let names: Vec<_> = (0..600).map(|number| format!("web@{number}")).collect();
+    let mut world = World::new();
+    world.start(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.until(6_000, |w| names.iter().all(|name| w.verdict(1, name) == Verdict::Up));
+    assert!((100..=256).contains(&world.most_proposed), "{} in one turn", world.most_proposed);
+}
+
+#[test]
 fn five_agents_form_a_mesh_and_agree() {
     let mut world = World::formed(5);
     for agent in 1..=5 {

@@ -45,13 +45,14 @@ pub(crate) async fn probe(
     let sent = within(deadline, Phase::Send, socket.send(&request)).await?;
     sent.map_err(|error| of_io(Phase::Send, &error))?;
     findings.timings.send = Some(asked.elapsed());
+    let sent_at = Instant::now();
     let mut answer = vec![0; MAX_IP_HEADER_BYTES + request.len()];
     loop {
         let heard = within(deadline, Phase::FirstByte, socket.recv(&mut answer)).await?;
         let length = heard.map_err(|error| of_io(Phase::FirstByte, &error))?;
         // A raw socket hears everything of its peer.
         if is_answer(peer.is_ipv6(), answer.get(..length).unwrap_or_default(), &nonce) {
-            findings.timings.first_byte = Some(asked.elapsed());
+            findings.timings.first_byte = Some(sent_at.elapsed());
             return Ok(());
         }
     }

@@ -44,6 +44,7 @@ pub(crate) async fn probe(
     let sent = within(deadline, Phase::Send, socket.send(&check.send)).await?;
     sent.map_err(|error| of_io(Phase::Send, &error))?;
     findings.timings.send = Some(asked.elapsed());
+    let sent_at = Instant::now();
     let until = if check.expect_answer { deadline } else { deadline.min(Instant::now() + REFUSAL) };
     let mut answer = vec![0; usize::try_from(check.max_read_bytes).unwrap_or(0).min(UdpCheck::MAX_DATAGRAM_BYTES)];
     let length = match timeout_at(until, socket.recv(&mut answer)).await {
@@ -52,7 +53,7 @@ pub(crate) async fn probe(
         Ok(Err(error)) => return Err(of_io(Phase::FirstByte, &error)),
         Ok(Ok(length)) => length,
     };
-    findings.timings.first_byte = Some(asked.elapsed());
+    findings.timings.first_byte = Some(sent_at.elapsed());
     let answer = answer.get(..length).unwrap_or_default();
     findings.excerpt.push(answer);
     let met = match &mut matcher {

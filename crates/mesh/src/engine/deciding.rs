@@ -16,10 +16,20 @@ use std::time::Duration;
 
 /// Rounds are remembered this long; answers that come later are ignored.
 const ROUND_LIFE: Duration = Duration::from_secs(2);
+/// Asked that often in vain, a proposer takes twice as long each time until it asks again. Thousands of proposals that wait for the same
+/// agent would otherwise keep it, and the proposer, too busy ever to answer within the life of a signature.
+const ASKED_AT_FULL_PACE: u32 = 2;
+/// So often the time is doubled at most.
+const MAX_DOUBLINGS: u32 = 4;
 /// A flapping instance must first have been well for so long, with each further change for twice as long.
 const FLAP_HOLD: Duration = Duration::from_secs(30);
 fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
+}
+
+/// In multiples of the interval: how long answers are waited for when it has been asked so often.
+fn patience(asked: u32) -> u32 {
+    1 << asked.saturating_sub(ASKED_AT_FULL_PACE).min(MAX_DOUBLINGS)
 }
 
 impl Engine {
@@ -110,8 +120,8 @@ impl Engine {
         let place = if agrees { rank } else { rank + instance.observers.len() };
         let due = self.now.mono + self.config.timing.rank_delay * place as u32;
         let term = instance.signer.certified.max(instance.term()).saturating_add(1);
-        instance.proposal =
-            Some(Box::new(Proposal { verdict, term, endorsements: BTreeMap::new(), dissent: BTreeMap::new(), due }));
+        let (endorsements, dissent) = (BTreeMap::new(), BTreeMap::new());
+        instance.proposal = Some(Box::new(Proposal { verdict, term, endorsements, dissent, due, asked: 0 }));
         self.proposals_due.insert((due, id.clone()));
     }
 
@@ -121,17 +131,18 @@ impl Engine {
         }
     }
 
-    /// Asks, or asks again.
+    /// Asks, or asks again. What does not fit into a turn is due in the next one, after what has come meanwhile.
     pub(super) fn run_proposals(&mut self) {
-        while let Some((due, id)) = self.proposals_due.first().cloned() {
+        for _ in 0..limits::MAX_PROPOSALS_PER_TURN {
+            let Some((due, id)) = self.proposals_due.first().cloned() else { return };
             if due > self.now.mono {
-                break;
+                return;
             }
             self.proposals_due.pop_first();
-            let next = self.now.mono + self.config.timing.propose_interval;
             if let Some(proposal) = self.instances.get_mut(&id).and_then(|instance| instance.proposal.as_mut()) {
-                proposal.due = next;
-                self.proposals_due.insert((next, id.clone()));
+                proposal.asked = proposal.asked.saturating_add(1);
+                proposal.due = self.now.mono + self.config.timing.propose_interval * patience(proposal.asked);
+                self.proposals_due.insert((proposal.due, id.clone()));
                 self.propose(&id);
             }
         }
@@ -413,5 +424,17 @@ impl Engine {
         let certificate = Certificate { decision, class, decided_at: self.now.wall, endorsements: signed };
         self.stats.certificates_made += 1;
         self.take_certificate(Arc::new(certificate), Origin::Made);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_in_vain_becomes_patient() {
+        let waits: Vec<_> = (1..=8).map(patience).collect();
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 16, 16]);
+        assert_eq!(patience(u32::MAX), 16);
     }
 }

@@ -171,6 +171,8 @@ pub(crate) struct Proposal {
     /// Votes against it, with the moment each was asked for.
     pub dissent: BTreeMap<AgentId, (Vote, Mono)>,
     pub due: Mono,
+    /// How often the others have been asked.
+    pub asked: u32,
 }
 
 impl Instance {

@@ -19,6 +19,9 @@ use std::time::Duration;
 
 /// A sync with one agent is begun at most this often.
 const SYNC_SPACING: Duration = Duration::from_millis(400);
+/// What an agent has to say is signed at most this often. An observer that sees a thousand instances for the first time would else make each of
+/// its peers take a thousand batches of one record.
+const FLUSH_SPACING: Duration = Duration::from_millis(10);
 /// How long a missing batch is waited for before it is asked for.
 const GAP_PATIENCE: Duration = Duration::from_millis(300);
 /// A sync lists everyone, so what an agent spends on those that it begins is bounded: in the long run one for this long for each member, and in
@@ -359,11 +362,24 @@ impl Engine {
         credential.filter(|_| introduces).cloned()
     }
 
+    /// Signs what this agent has to say, unless it has just done so: then soon.
+    pub(super) fn flush_log_if_due(&mut self) {
+        if self.log_due().is_some_and(|due| due <= self.now.mono) {
+            self.flush_log();
+        }
+    }
+
+    /// When there is something to sign.
+    pub(super) fn log_due(&self) -> Option<Mono> {
+        self.log.has_pending().then_some(self.next_flush)
+    }
+
     /// Signs what this agent has to say and sends it on its way: to the fellow observers at once, to the rest by gossip.
     pub(super) fn flush_log(&mut self) -> Vec<Arc<Batch>> {
         if !self.log.has_pending() {
             return Vec::new();
         }
+        self.next_flush = self.now.mono + FLUSH_SPACING;
         let batches = self.log.flush(|bytes| self.keys.sign(bytes));
         let times = self.transmissions();
         for batch in &batches {

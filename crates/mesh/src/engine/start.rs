@@ -125,6 +125,7 @@ impl Engine {
             sync_began: BTreeMap::new(),
             syncs_paid: now.mono,
             log: OwnLog::new(me, boot),
+            next_flush: now.mono,
             namespaces: BTreeMap::new(),
             records_copied: 0,
             owner_hashes: [0; quorate_wire::Digest::OWNER_BUCKETS],

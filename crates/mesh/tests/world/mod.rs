@@ -65,6 +65,8 @@ pub struct World {
     seq: u64,
     pub rolls: Vec<(u64, bool)>,
     pub left: BTreeSet<u64>,
+    /// Most proposals that an agent made in one turn.
+    pub most_proposed: u64,
     registrations: BTreeMap<u64, Vec<Registration>>,
     timing: Timing,
     /// Where agents stand that do not stand in the default zone.
@@ -107,6 +109,7 @@ impl World {
             seq: 0,
             rolls: Vec::new(),
             left: BTreeSet::new(),
+            most_proposed: 0,
             registrations: BTreeMap::new(),
             timing: Timing::default(),
             zones: BTreeMap::new(),
@@ -211,7 +214,9 @@ impl World {
             return;
         }
         if let Some(engine) = &mut host.engine {
+            let before = engine.stats().proposals;
             engine.handle(clock, input);
+            self.most_proposed = self.most_proposed.max(engine.stats().proposals - before);
             self.drain(agent);
         }
     }

@@ -18,7 +18,11 @@ async fn this_host_answers() {
         for payload_bytes in [16, 56, 1400] {
             let outcome = Prober::default().run(&target, &check(CheckKind::Icmp(IcmpCheck { payload_bytes }))).await;
             match &outcome.result {
-                ProbeResult::Pass => assert!(outcome.timings.first_byte.is_some()),
+                ProbeResult::Pass => {
+                    let timings = outcome.timings;
+                    let phases = timings.send.unwrap() + timings.first_byte.unwrap();
+                    assert!(phases <= timings.total, "{timings:?}");
+                }
                 // No IPv6 on this host, or nobody may send echo requests: then it is our own fault, and says so.
                 ProbeResult::Fail(failure) => {
                     let required = std::env::var_os("QUORATE_TEST_REQUIRE_ALL").is_some_and(|value| value == "1");
