@@ -7,7 +7,7 @@ mod world;
 use quorate_core::verdict::{Certificate, Decision, Endorsement};
 use quorate_core::{AgentId, Class, InstanceId, UnixMs, Verdict, Vote};
 use quorate_core::{Cause, Phase};
-use quorate_mesh::{Command, EventKind, Input, Keys, Output, Ticket};
+use quorate_mesh::{Command, EventKind, Input, Keys, MemberState, Output, Ticket};
 use quorate_wire::{Packet, signing_bytes};
 use std::sync::Arc;
 use world::{HashKeys, Target, World};
@@ -135,6 +135,23 @@ fn who_is_down_in_its_own_eyes_alone_has_it_decided_anew() {
     assert_eq!(world.verdict(1, &World::host(5)), Verdict::Up);
     world.until(20_000, |w| w.verdict(5, &World::host(5)) == Verdict::Up);
     assert!(world.all(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &World::host(5), Verdict::Up));
+}
+
+/// Membership finds out later than a quorum: until then it would count the votes of the lost as if they were of this moment.
+#[test]
+fn an_observer_whose_host_is_down_is_not_heard() {
+    let mut world = World::formed(9);
+    let id = InstanceId::new("web@1").unwrap();
+    let observers: Vec<_> = world.view(1).instances[&id].observers.iter().map(|observer| observer.agent.0).collect();
+    let lost: Vec<_> = observers.into_iter().filter(|agent| *agent != 1).take(3).collect();
+    let signers: Vec<_> = (1..=9).filter(|agent| !lost.contains(agent)).collect();
+    for host in &lost {
+        assert_eq!(world.view(1).instances[&id].stale_since, None, "a quorum is still heard");
+        inject(&mut world, signers[1], 1, &host_down(*host, 5, &signers));
+    }
+    let view = world.view(1);
+    assert!(view.instances[&id].stale_since.is_some(), "{}", world.picture());
+    assert!(lost.iter().all(|agent| view.members[&AgentId(*agent)].state == MemberState::Alive));
 }
 
 /// An agent on an old disk starts as often as it had before, and numbers its records as it did then: the others know those numbers with

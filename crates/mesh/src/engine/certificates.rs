@@ -22,6 +22,9 @@ const RIPENING: Duration = Duration::from_secs(1);
 const MAX_CONTESTED: usize = 16;
 /// Changes remembered for the flap flag.
 const MAX_CHANGES: usize = 64;
+/// Membership finds out later than a quorum that an agent is lost, above all where this agent was cut off as well. For so long after its host was
+/// found down, it is not heard. After that, an agent held alive does live: its host may be down for flapping.
+const LOST_LIFE: Duration = Duration::from_secs(6);
 
 /// Where a certificate comes from, which says how far it still has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,10 +287,10 @@ impl Engine {
 
     fn host_decided(&mut self, host: AgentId, verdict: Verdict) {
         self.members_dirty = true;
-        let below: Vec<_> =
-            self.instances.values().filter(|i| i.home == host && !i.is_host()).map(|i| i.id.clone()).collect();
-        below.iter().for_each(|id| self.touch(id));
+        // What is said of the instances on it depends on that, and whether it is heard as an observer.
+        self.concerns(host);
         if verdict == Verdict::Down {
+            self.roll.lose(self.now.mono + LOST_LIFE);
             self.reconsider_given_up();
             self.swim.confirm(host);
             self.doubt_host(host);
@@ -347,8 +350,13 @@ impl Engine {
     pub(super) fn hears(&self, instance: &Instance) -> (bool, bool) {
         let me = self.me();
         let trusts = self.defective(Defect::LeaseIgnored);
+        let lost = |agent: AgentId| {
+            let host = self.instances.get(&InstanceId::host(agent));
+            host.is_some_and(|host| host.decided() == Verdict::Down && self.now.mono.since(host.learnt) < LOST_LIFE)
+        };
         let listens = |agent: AgentId| {
-            agent == me || trusts || (self.swim.is_active(agent) && (self.was_quorate || self.heard(agent)))
+            let heard = || if self.was_quorate { !lost(agent) } else { self.heard(agent) };
+            agent == me || trusts || (self.swim.is_active(agent) && heard())
         };
         let holds = |agent: &&AgentId| {
             listens(**agent)

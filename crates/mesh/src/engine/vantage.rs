@@ -49,6 +49,8 @@ pub(crate) struct Roll {
     hope: bool,
     /// When whoever missed the last roll call is given the benefit of the doubt again.
     fades: Option<Mono>,
+    /// When those are whose hosts were found down a moment ago.
+    losses_fade: Option<Mono>,
     /// When each agent was last heard, whatever it said.
     heard_at: BTreeMap<AgentId, Mono>,
 }
@@ -96,6 +98,11 @@ impl Roll {
     pub fn hear(&mut self, agent: AgentId, now: Mono) {
         self.heard_at.insert(agent, now);
         self.hope |= self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
+    }
+
+    /// Notes that an agent whose host was found down is not heard until then.
+    pub fn lose(&mut self, until: Mono) {
+        self.losses_fade = self.losses_fade.max(Some(until));
     }
 
     /// Did the agent miss the last complete roll call, a moment ago, and has it not been heard otherwise either?
@@ -307,13 +314,15 @@ impl Engine {
     }
 
     pub(super) fn roll_fades(&self) -> Option<Mono> {
-        self.roll.fades
+        self.roll.fades.into_iter().chain(self.roll.losses_fade).min()
     }
 
     pub(super) fn run_roll(&mut self) {
-        if self.roll.fades.is_some_and(|at| at <= self.now.mono) {
-            self.roll.fades = None;
-            self.evaluate_all = true;
+        for fades in [&mut self.roll.fades, &mut self.roll.losses_fade] {
+            if fades.is_some_and(|at| at <= self.now.mono) {
+                *fades = None;
+                self.evaluate_all = true;
+            }
         }
         if self.roll_deadline().is_none_or(|at| at > self.now.mono) {
             return;
