@@ -153,9 +153,9 @@ fn instances(count: usize, period: &'static str) -> Vec<Service> {
     (0..20).map(named).collect()
 }
 
-/// That many instances of one service, seldom probed.
+/// That many instances of one service.
 fn named(name: &str, instances: usize) -> [Service; 1] {
-    [Service { name: name.to_owned(), instances, period: "600s" }]
+    [Service { name: name.to_owned(), instances, period: "20s" }]
 }
 
 /// Ten instances of the service `web`.
@@ -195,7 +195,6 @@ fn scrape(bench: &mut Bench) {
     // One agent is home to 4,096 instances at most.
     let agent = Agent::start_on_all(&named("a", 3_400));
     let others = ["b", "c"].map(|prefix| agent.another_aside(&named(prefix, 3_300)));
-    // Each is probed once as it comes; after that, seldom.
     agent.await_up(10_000);
     std::thread::sleep(QUIET);
     let (mut times, mut bytes) = (Vec::new(), 0);

@@ -62,8 +62,8 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// By how much the API's threads are nicer than the others: with all processors busy the engine has about three times their share.
-const READERS_STAND_BACK: i32 = 5;
+/// By how much the API's threads are nicer than the others: with all processors busy the engine has about nine times their share.
+const READERS_STAND_BACK: i32 = 10;
 
 fn runtime(name: &str, nicer: i32) -> std::io::Result<tokio::runtime::Runtime> {
     let mut threads = tokio::runtime::Builder::new_multi_thread();
