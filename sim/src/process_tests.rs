@@ -145,3 +145,36 @@ fn probes_alone_can_be_lost() {
     assert!(failed("a1") > 5 && failed("a2") == 0);
     assert_eq!(broken(&world), Vec::<String>::new());
 }
+
+/// An agent that has lost its disk numbers its records as it did before. Written while it was cut off, they are pushed to nobody; and by the time it is
+/// back its list may be as long as the one that the others hold. Then nobody noticed, in one run of ten.
+#[test]
+fn numbers_given_twice_while_cut_off_are_noticed() {
+    let text = r#"
+summary = "Agents restart one after the other without their disks; the last one comes up cut off."
+duration = "100ms"
+network = { latency_us = [100, 5000] }
+services = [{ name = "s0", homes = [4] }, { name = "s2", homes = [3] }]
+calls = [{ instance = "s0@4", every = "200ms", from = "1204ms", to = "58607ms" }]
+[[faults]]
+kind = "rolling-restart"
+agents = [0, 1, 2, 3]
+disk = "lose"
+down = "4106ms"
+every = "669ms"
+from = "15s"
+[[faults]]
+kind = "partition"
+from = "20840ms"
+groups = [[0, 1, 2, 4], [3]]
+to = "22516ms"
+"#;
+    let plan = Plan::parse(text).unwrap();
+    for seed in (1..=30).chain([313_356]) {
+        let scenario = Scenario::new("t", &plan, seed).unwrap();
+        let trace = Trace::new(&scenario, Recording::default());
+        let mut world = World::new(scenario, Box::new(node::engine), trace);
+        world.run();
+        assert_eq!(broken(&world), Vec::<String>::new(), "seed {seed}");
+    }
+}

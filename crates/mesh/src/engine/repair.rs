@@ -223,6 +223,7 @@ impl Engine {
                 return;
             }
             self.synced = true;
+            self.tell_own();
             self.epochs.dirty = true;
             self.settle_until = self.now.mono + self.config.timing.settle;
             self.assign_all = true;
