@@ -350,8 +350,9 @@ impl Engine {
     pub(super) fn hears(&self, instance: &Instance) -> (bool, bool) {
         let me = self.me();
         let trusts = self.defective(Defect::LeaseIgnored);
+        let losses = self.roll.has_losses();
         let lost = |agent: AgentId| {
-            let host = self.instances.get(&InstanceId::host(agent));
+            let host = losses.then(|| self.instances.get(&InstanceId::host(agent))).flatten();
             host.is_some_and(|host| host.decided() == Verdict::Down && self.now.mono.since(host.learnt) < LOST_LIFE)
         };
         let listens = |agent: AgentId| {

@@ -141,7 +141,8 @@ impl Engine {
             self.proposals_due.pop_first();
             if let Some(proposal) = self.instances.get_mut(&id).and_then(|instance| instance.proposal.as_mut()) {
                 proposal.asked = proposal.asked.saturating_add(1);
-                proposal.due = self.now.mono + self.config.timing.propose_interval * patience(proposal.asked);
+                let wait = self.config.timing.propose_interval.saturating_mul(patience(proposal.asked));
+                proposal.due = self.now.mono + wait;
                 self.proposals_due.insert((proposal.due, id.clone()));
                 self.propose(&id);
             }

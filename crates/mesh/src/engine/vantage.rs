@@ -105,6 +105,11 @@ impl Roll {
         self.losses_fade = self.losses_fade.max(Some(until));
     }
 
+    /// Has a host been found down a moment ago? Mostly not, and then nobody needs to be looked up.
+    pub fn has_losses(&self) -> bool {
+        self.losses_fade.is_some()
+    }
+
     /// Did the agent miss the last complete roll call, a moment ago, and has it not been heard otherwise either?
     pub fn missed(&self, agent: AgentId, now: Mono) -> bool {
         self.last.as_ref().is_some_and(|last| {
