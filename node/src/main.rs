@@ -20,7 +20,7 @@ mod spelling;
 mod token_commands;
 mod usage;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// A distributed health mesh: agents probe services from several places and call one down only when a quorum agrees.
@@ -57,8 +57,22 @@ enum Command {
     Man(cli::shell::ManArgs),
 }
 
+/// Reads the command line and the environment, where a variable that is empty counts as not set.
+fn read() -> Result<Cli, clap::Error> {
+    let mut matches = without_empty_variables(Cli::command()).try_get_matches()?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Cli::command()))
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let arg = |arg: clap::Arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty { arg.env(None::<&'static str>) } else { arg }
+    };
+    command.mut_args(arg).mut_subcommands(without_empty_variables)
+}
+
 fn main() -> ExitCode {
-    let line = Cli::try_parse().unwrap_or_else(|error| {
+    let line = read().unwrap_or_else(|error| {
         // For a plug-in of other monitoring two is an alarm, and a slip of the pen is none.
         let code =
             if error.use_stderr() && std::env::args().any(|word| word == "--nagios") { 3 } else { error.exit_code() };

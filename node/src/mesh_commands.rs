@@ -66,7 +66,8 @@ pub fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let identity = init_mesh(&dir, &name)?;
     let token = create(&dir, &identity, &args.token)?;
     eprintln!("mesh {} begun; this host is agent {} ({name})", identity.mesh_id(), AgentId(identity.agent_id()));
-    eprintln!("start it:           quorate agent{}", data_dir_flag(&args.token));
+    let own = own_flags(&args.token);
+    eprintln!("start it:           quorate agent{}{own}", data_dir_flag(&args.token));
     eprintln!(
         "join another host:  (the token admits {}, within {})",
         hosts(args.token.uses),
@@ -129,6 +130,13 @@ fn join_address(args: &TokenArgs) -> anyhow::Result<String> {
 }
 
 /// The command that joins another host through this agent.
+/// Where this agent is to listen and how it is reached, as it was said.
+fn own_flags(args: &TokenArgs) -> String {
+    let listen = args.listen.map(|listen| format!(" --listen {listen}"));
+    let advertise = args.advertise.as_ref().map(|advertise| format!(" --advertise {advertise}"));
+    [listen, advertise].into_iter().flatten().collect()
+}
+
 fn join_line(args: &TokenArgs, address: &str, token: &JoinToken) -> String {
     format!("quorate agent{} --join {address} --token {token}", data_dir_flag(args))
 }

@@ -93,7 +93,7 @@ pub const CATALOGUE: &[Described] = &[
     gauge(
         "quorate_instance_up",
         INSTANCE,
-        "1 for up, degraded or partial, 0 for down, starting or unknown; instances this agent is home to, while nobody drains or works on them.",
+        "1 for up, degraded or partial, 0 for down, starting or unknown; instances this agent is home to, while nobody drains or works on them and their check is not switched off.",
     ),
     gauge(
         "quorate_service_objective_ratio",

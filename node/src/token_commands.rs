@@ -14,7 +14,7 @@ use crate::usage::usage;
 use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
-use quorate_transport::{TokenInfo, TokenStore};
+use quorate_transport::{Identity, IdentityError, TokenInfo, TokenStore};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,11 +34,12 @@ pub struct TokenCommand {
 enum Action {
     /// Make a token that admits a host, on the agent where the mesh was begun; or with --scope one for the API of this agent. The agent may be
     /// running.
+    #[command(mut_arg("ttl", |arg| arg.help("How long the token is good [default: 1h; with --scope 90d]")))]
     Create {
         #[command(flatten)]
         join: Box<TokenArgs>,
-        /// Make a token for this agent's API instead, good for this
-        #[arg(long, value_enum, conflicts_with_all = ["uses", "advertise", "listen"])]
+        /// Make a token for this agent's API instead, good for this; what is said of joining then does not matter
+        #[arg(long, value_enum, conflicts_with = "uses")]
         scope: Option<Scope>,
         /// What a token of the API is for, for people [default: the scope]
         #[arg(long = "for", value_name = "TEXT", requires = "scope")]
@@ -91,6 +92,7 @@ pub fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
 fn create(dir: Option<PathBuf>, wanted: Wanted, same_as: Option<&Path>) -> anyhow::Result<ExitCode> {
     wanted.check().map_err(usage)?;
     let dir = dir.unwrap_or_else(default_data_dir);
+    inhabited(&dir)?;
     let file = TokenFile::new(&dir);
     let token = match same_as {
         Some(path) => file.add(read_token(path)?, &wanted, wall().0)?,
@@ -102,6 +104,17 @@ fn create(dir: Option<PathBuf>, wanted: Wanted, same_as: Option<&Path>) -> anyho
     eprintln!("send it as `Authorization: Bearer TOKEN`, or put it into QUORATE_API_TOKEN");
     print(&format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a directory that is no agent's, before anything is written there: nobody would honour its tokens.
+fn inhabited(dir: &Path) -> anyhow::Result<()> {
+    match Identity::load(dir) {
+        Err(IdentityError::Missing { .. }) => bail!(
+            "no agent has run in {}; name the data directory of the agent by --data-dir or QUORATE_DATA_DIR, or begin a mesh with `quorate init`",
+            dir.display()
+        ),
+        found => found.map(drop).map_err(Into::into),
+    }
 }
 
 /// The token of the API in a file.
@@ -121,7 +134,7 @@ fn note(dir: &Path, action: &str, id: &str) -> anyhow::Result<()> {
     let audit =
         Audit::open(dir, None).with_context(|| format!("the audit log in {} cannot be written", dir.display()))?;
     let by = By::User(nix::unistd::Uid::current().as_raw());
-    audit.note(&Change { action, target: id, by, status: None, request_id: None });
+    audit.note(&Change { action, target: id, by, done: true, status: None, request_id: None });
     Ok(())
 }
 
@@ -213,6 +226,7 @@ fn in_a_table(rows: &[Row]) -> String {
 
 fn revoke(id: &str, dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let dir = dir.unwrap_or_else(default_data_dir);
+    inhabited(&dir)?;
     let named = TokenFile::new(&dir).revoke(id, wall().0)?;
     if named.is_none() && !TokenStore::open(&dir)?.revoke(id)? {
         bail!("there is no token {id:?} in {}; `quorate token list` shows them", dir.display());
@@ -220,4 +234,22 @@ fn revoke(id: &str, dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     note(&dir, "token_revoke", id)?;
     eprintln!("token {id} is revoked");
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_without_an_agent_gets_no_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("wrong");
+        let (name, scope, ttl) = ("grafana".to_owned(), Scope::Read, API_TTL);
+        let wanted = Wanted { name, scope, ttl, addresses: Vec::new() };
+        let refused = create(Some(dir.clone()), wanted, None).unwrap_err().to_string();
+        assert!(refused.contains("no agent has run in"), "{refused}");
+        let refused = revoke("x", Some(dir.clone())).unwrap_err().to_string();
+        assert!(refused.contains("no agent has run in"), "{refused}");
+        assert!(!dir.exists(), "nothing is made there");
+    }
 }

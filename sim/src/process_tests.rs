@@ -178,3 +178,30 @@ to = "22516ms"
         assert_eq!(broken(&world), Vec::<String>::new(), "seed {seed}");
     }
 }
+
+/// A verdict that an agent missed while it was cut off holds although who signed it has left meanwhile, and no longer has a place among the observers.
+#[test]
+fn a_verdict_signed_by_one_that_has_left_since_is_believed() {
+    let text = r#"
+summary = "The home of an instance with one observer is cut off, and the observer that saw that leaves."
+duration = "100ms"
+mesh = { agents = 19, start = "formed" }
+network = { ordered = true }
+services = [{ name = "s2", homes = [17], observers = 1 }]
+[[faults]]
+kind = "isolate"
+agents = [17]
+from = "15s"
+to = "20690ms"
+[[faults]]
+kind = "leave"
+agent = 14
+at = "19790ms"
+"#;
+    let plan = Plan::parse(text).unwrap();
+    let scenario = Scenario::new("t", &plan, 424_785).unwrap();
+    let trace = Trace::new(&scenario, Recording::default());
+    let mut world = World::new(scenario, Box::new(node::engine), trace);
+    world.run();
+    assert_eq!(broken(&world), Vec::<String>::new());
+}

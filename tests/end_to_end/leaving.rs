@@ -119,7 +119,9 @@ fn who_cannot_be_heard_leaves_and_says_that_nobody_agreed() {
 fn an_interrupt_ends_it_in_order_and_a_second_one_at_once() {
     let mut alone = Mesh::of(1);
     let process = alone.agents[0].process();
+    // A supervisor may signal the process and its group: that is one wish.
     process.signal(Signal::SIGINT);
+    process.signal(Signal::SIGTERM);
     assert_eq!(process.wait(PATIENCE).code(), Some(0));
     assert!(alone.agents[0].log().contains("leaving the mesh") && alone.agents[0].log().contains(" stopped"));
 
@@ -130,6 +132,7 @@ fn an_interrupt_ends_it_in_order_and_a_second_one_at_once() {
         let log = mesh.agents[0].log();
         if log.contains("leaving the mesh") { Ok(()) } else { Err(log) }
     });
+    std::thread::sleep(Duration::from_millis(600));
     mesh.agents[0].process().signal(Signal::SIGINT);
     assert_eq!(mesh.agents[0].process().wait(PATIENCE).code(), Some(1));
     let log = mesh.agents[0].log();

@@ -115,3 +115,8 @@ pub struct Observation {
     /// Since when the observer has said so, by its own wall clock.
     pub since: UnixMs,
 }
+
+impl Observation {
+    /// How the detail begins of an observer that abstains because it cannot make the probe on its host; what it lacks follows.
+    pub const UNABLE: &str = "cannot be probed from here: ";
+}

@@ -214,6 +214,20 @@ pub struct InstanceView {
     pub certificate: Option<Arc<Certificate>>,
 }
 
+impl InstanceView {
+    /// Its check is switched off: nothing new is learnt about it, on purpose.
+    #[must_use]
+    pub fn is_switched_off(&self) -> bool {
+        self.registration.as_ref().is_some_and(|registration| !registration.check.enabled)
+    }
+
+    /// Its verdict cannot be confirmed any more, and should be.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale_since.is_some() && !self.is_switched_off()
+    }
+}
+
 /// One observer of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ObserverView {

@@ -6,7 +6,7 @@
 mod world;
 
 use quorate_breaker::pooled::Budget;
-use quorate_breaker::{Fault, Outcome, Settings, State, ToldBreaker};
+use quorate_breaker::{Event, Fault, Outcome, Settings, State, ToldBreaker};
 use quorate_core::{InstanceId, Mono, ServiceName, Verdict, Zone, hash};
 use quorate_mesh::{
     BreakerCause, BreakerKey, BreakerReport, BreakerState, BreakerView, CallCounts, Command, Input, OverrideMode,
@@ -263,6 +263,15 @@ fn a_verdict_opens_it_without_a_call_and_begins_trials_when_it_is_up_again() {
     callers.run(25_000, &all_served);
     assert_eq!(callers.states(), "ccccc");
     assert!(callers.peak() <= 2 * Budget::default().trials, "{:?}", callers.trials);
+}
+
+#[test]
+fn one_that_began_open_for_what_is_over_is_let_go() {
+    let mut callers = Callers::new(3, 10_000, "web@2");
+    callers.breakers[&1].apply(Event::PeersOpened, callers.now());
+    assert_eq!(callers.states(), "occ");
+    callers.run(100, &all_served);
+    assert_eq!(callers.states(), "ccc");
 }
 
 #[test]

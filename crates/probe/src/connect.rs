@@ -8,6 +8,7 @@ use crate::target::Target;
 use quorate_core::{Cause, Phase, ProbeFailure};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
@@ -79,6 +80,13 @@ async fn dial(peer: SocketAddr, first: First) -> io::Result<TcpStream> {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = first;
     socket.connect(peer).await
+}
+
+/// Ends a connection by a reset when it is dropped: for one that the far end has been asked to close after its answer. There is nothing left to
+/// send, and neither side keeps a port in `TIME-WAIT` (RFC 9293, section 3.6) for each probe. HAProxy ends its checks so.
+pub(crate) fn leave_by_reset(stream: &TcpStream) {
+    // A socket that refuses an option still works.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 #[cfg(all(test, target_os = "linux"))]

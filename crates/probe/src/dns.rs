@@ -1,7 +1,7 @@
 //! DNS checks (RFC 1035): one question to the instance, by datagram or by TCP.
 
 use crate::connect;
-use crate::expect::{Matcher, Patterns};
+use crate::expect::Patterns;
 use crate::failure::{Step, of_io, timeout, unprepared, within};
 use crate::findings::{Findings, add};
 use crate::line;
@@ -12,7 +12,7 @@ use crate::udp;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use quorate_core::check::{DnsCheck, DnsTransport};
-use quorate_core::{Cause, Grade, Phase, ProbeFailure};
+use quorate_core::{Cause, Expect, Grade, Phase, ProbeFailure};
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a datagram read at most (RFC 6891 suggests 4096).
@@ -126,10 +126,11 @@ fn no_answer() -> ProbeFailure {
 fn judge(patterns: &Patterns, check: &DnsCheck, answer: &Message, findings: &mut Findings) -> Step<()> {
     let code = answer.metadata.response_code;
     let grade = if check.rcodes.contains(&u16::from(code)) { Grade::Pass } else { Grade::Fail };
-    let wanted: Vec<&str> = check.rcodes.iter().map(|code| <ResponseCode as From<u16>>::from(*code).to_str()).collect();
-    let said = code.to_str();
+    let wanted: Vec<String> = check.rcodes.iter().copied().map(name_of).collect();
+    let said = name_of(u16::from(code));
     let what = format!("response code is {}", wanted.join(" or "));
-    findings.judge(what, said, grade, (Cause::Status, &format!("Unexpected response code: {said}")))?;
+    let detail = format!("Unexpected response code: {said}");
+    findings.judge(what, said, grade, (Cause::Status, &detail))?;
     let found = answer.answers.iter().filter(|record| record.record_type().to_string() == check.record_type.as_str());
     let found: Vec<String> = found.map(|record| record.data.to_string()).collect();
     findings.excerpt.push(found.join("\n").as_bytes());
@@ -138,9 +139,14 @@ fn judge(patterns: &Patterns, check: &DnsCheck, answer: &Message, findings: &mut
         None if code != ResponseCode::NoError => return Ok(()),
         None => (format!("there is a record of type {}", check.record_type), !found.is_empty()),
         Some(expect) => {
-            let fits = |record: &String| match patterns.matcher(expect).map_err(unprepared)? {
-                Matcher::Bytes(_) => Ok(*expect == quorate_core::Expect::Contains(record.clone().into_bytes())),
-                Matcher::Regex(regex) => Ok(regex.is_match(record.as_bytes())),
+            let fits = |record: &String| match expect {
+                Expect::Contains(text) if text == record.as_bytes() => Ok(true),
+                Expect::Contains(text) => {
+                    Ok(check.record_type.as_str() == "TXT" && unquoted(text).as_ref() == Some(record))
+                }
+                Expect::Regex(pattern) => {
+                    patterns.regex(pattern).map(|regex| regex.is_match(record.as_bytes())).map_err(unprepared)
+                }
             };
             let mut met = false;
             for record in &found {
@@ -153,9 +159,105 @@ fn judge(patterns: &Patterns, check: &DnsCheck, answer: &Message, findings: &mut
     findings.judge(what, shown.as_str(), grade, (Cause::Content, &format!("Unexpected response content: {shown}")))
 }
 
+/// A response code as the configuration has it (RFC 6895).
+fn name_of(code: u16) -> String {
+    let name = match code {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        16 => "BADVERS",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+/// The texts of a TXT record as a zone file has them (RFC 1035, section 5.1), each in quotes, put together; `None` if it is none.
+fn unquoted(written: &[u8]) -> Option<String> {
+    let (mut together, mut rest) = (String::new(), written.trim_ascii());
+    loop {
+        let (text, after) = quoted(rest.strip_prefix(b"\"")?)?;
+        together.push_str(&String::from_utf8_lossy(&text));
+        rest = after.trim_ascii_start();
+        if rest.is_empty() {
+            return Some(together);
+        }
+    }
+}
+
+/// A text up to its closing quote, and what follows it.
+fn quoted(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut text = Vec::new();
+    loop {
+        let (byte, after) = rest.split_first()?;
+        rest = after;
+        match byte {
+            b'"' => return Some((text, rest)),
+            b'\\' => {
+                let (byte, after) = escaped(rest)?;
+                text.push(byte);
+                rest = after;
+            }
+            byte => text.push(*byte),
+        }
+    }
+}
+
+/// What a backslash stands before: the number of a byte in three digits, or a character that means itself.
+fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text.split_first_chunk::<3>() {
+        Some((digits, after)) if digits.iter().all(u8::is_ascii_digit) => {
+            Some((std::str::from_utf8(digits).ok()?.parse().ok()?, after))
+        }
+        _ => text.split_first().map(|(byte, after)| (*byte, after)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_proto::rr::rdata::TXT;
+    use hickory_proto::rr::{RData, Record};
+
+    /// Judges an answer with one TXT record of two texts, `v=a "b"` and `;c`.
+    fn judged(check: DnsCheck, code: ResponseCode) -> Step<()> {
+        let mut answer = question(&check).unwrap().into_response();
+        answer.metadata.response_code = code;
+        let texts = TXT::new(vec!["v=a \"b\"".to_owned(), ";c".to_owned()]);
+        answer.add_answer(Record::from_rdata(Name::from_ascii("web.test.").unwrap(), 60, RData::TXT(texts)));
+        judge(&Patterns::default(), &check, &answer, &mut Findings::default())
+    }
+
+    #[test]
+    fn texts_are_expected_as_they_are_or_as_a_zone_file_has_them() {
+        let record_type = quorate_core::check::RecordType::Txt;
+        let expecting = |text: &str| {
+            let expect = Some(Expect::Contains(text.as_bytes().to_vec()));
+            let check = DnsCheck { name: "web.test".into(), record_type, expect, ..DnsCheck::default() };
+            judged(check, ResponseCode::NoError).is_ok()
+        };
+        for good in ["v=a \"b\";c", r#""v=a \"b\"" ";c""#, r#"  "v=a \034b\034;" "\c" "#] {
+            assert!(expecting(good), "{good}");
+        }
+        for bad in ["v=a", "\"v=a", "\"", "\"\\", r#""v=a \999b" ";c""#, r#""v=a \"b\"" ;c"#] {
+            assert!(!expecting(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn response_codes_have_the_names_of_the_configuration() {
+        let check = |rcodes| DnsCheck { name: "web.test".into(), rcodes, ..DnsCheck::default() };
+        let failure = judged(check(vec![0]), ResponseCode::NXDomain).unwrap_err();
+        assert_eq!(failure.detail, "Unexpected response code: NXDOMAIN");
+        assert_eq!((name_of(2), name_of(5), name_of(4095)), ("SERVFAIL".into(), "REFUSED".into(), "4095".into()));
+    }
 
     proptest::proptest! {
         #[test]

@@ -85,10 +85,10 @@ pub(crate) async fn probe(
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<()> {
-    let program = tools.own.programs.get(&check.command);
+    let program = tools.program(check.command);
     let program = program.ok_or_else(|| unprepared("the program is not in this agent's own configuration"))?;
     let begun = Instant::now();
-    let mut running = Running::start(program, target)?;
+    let mut running = Running::start(&program, target)?;
     let ended = timeout_at(deadline, running.finish(check.max_output_bytes)).await;
     findings.timings.transfer = Some(begun.elapsed());
     findings.excerpt.push(&running.output);
@@ -108,7 +108,8 @@ pub(crate) async fn probe(
     match &check.measure {
         Some(measure) if grade == Grade::Pass => {
             let headers = hyper::HeaderMap::new();
-            metric::judge(measure, &Answer { body: &running.output, cut: running.cut, headers: &headers }, findings)
+            let cut = running.cut.then_some("max_output_bytes");
+            metric::judge(measure, &Answer { body: &running.output, cut, headers: &headers }, findings)
         }
         _ => Ok(()),
     }
@@ -140,7 +141,14 @@ impl Running {
         let pipe = Receiver::from_owned_fd(reader.into()).map_err(failed)?;
         let mut command = program.command(target);
         command.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
-        let child = command.spawn().map_err(failed)?;
+        let child = command.spawn().map_err(|error| match &program.directory {
+            // The system does not say which of the two it has not found.
+            Some(directory) if !directory.is_dir() => {
+                let directory = directory.display();
+                unprepared(format!("there is no directory {directory}, in which the program is to run; create it"))
+            }
+            _ => failed(error),
+        })?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child, group, pipe, output: Vec::new(), cut: false })
     }
@@ -312,12 +320,21 @@ mod tests {
         assert!(matches!(with("echo 11", Reading::Json("$".into())).await.result, ProbeResult::Warn(_)));
         assert_fail(&with("echo depth 51", Reading::Prometheus("depth".into())).await, Phase::Assert, Cause::Threshold);
         assert_fail(&with("echo 51; exit 3", Reading::Json("$".into())).await, Phase::Assert, Cause::Status);
+        let long = with("printf 1; head -c 100 /dev/zero | tr '\\0' 0", Reading::Json("$".into())).await;
+        let detail = assert_fail(&long, Phase::Assert, Cause::Content);
+        assert!(detail.contains("longer than `max_output_bytes`"), "{detail}");
     }
 
     #[tokio::test]
     async fn only_programs_of_the_agents_own_configuration_run() {
-        let unknown = Prober::default().run(&target("127.0.0.1:1"), &check(&shell("true"), None)).await;
-        assert_fail(&unknown, Phase::Prepare, Cause::Local);
+        let prober = Prober::default();
+        let ask = async || prober.run(&target("127.0.0.1:1"), &check(&shell("true"), None)).await;
+        assert_fail(&ask().await, Phase::Prepare, Cause::Local);
+        // A configuration that is read anew brings others.
+        let before = prober.exchange_programs(BTreeMap::from([(shell("true").key(), shell("true"))]));
+        assert_pass(&ask().await);
+        prober.exchange_programs(before);
+        assert_fail(&ask().await, Phase::Prepare, Cause::Local);
         let mut elsewhere = target("127.0.0.1:1");
         elsewhere.home = Some(vec!["127.0.0.1".parse().unwrap()]);
         let own = Own { programs: BTreeMap::from([(shell("true").key(), shell("true"))]), ..Own::default() };
@@ -325,6 +342,10 @@ mod tests {
         let detail = assert_fail(&outcome, Phase::Prepare, Cause::Local);
         assert!(detail.contains("home agent"), "another agent's registration runs nothing here: {detail}");
         let absent = Program { path: "/nowhere/at/all".into(), ..shell("") };
-        assert_fail(&run(absent, |_| ()).await, Phase::Prepare, Cause::Local);
+        let detail = assert_fail(&run(absent, |_| ()).await, Phase::Prepare, Cause::Local);
+        assert!(detail.starts_with("/nowhere/at/all cannot be run"), "{detail}");
+        let astray = Program { directory: Some("/nowhere".into()), ..shell("true") };
+        let detail = assert_fail(&run(astray, |_| ()).await, Phase::Prepare, Cause::Local);
+        assert!(detail.starts_with("there is no directory /nowhere,"), "{detail}");
     }
 }

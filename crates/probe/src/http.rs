@@ -17,7 +17,7 @@ use crate::request::{self, Endpoint, Header, Hop};
 use crate::stats::count;
 use crate::target::Target;
 use crate::tls_check;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::{HeaderMap, Response};
 use quorate_core::check::Measure;
 use quorate_core::{Cause, Grade, HttpCheck, HttpVersion, Method, Phase, ProbeFailure, Scheme};
@@ -39,7 +39,8 @@ pub(crate) async fn probe(
     let mut hop = home.clone();
     let mut hops = 0;
     loop {
-        let (mut link, answer) = ask(tools, target, (check, &headers), &hop, deadline, findings).await?;
+        let asked = ask(tools, target, (check, &headers), &hop, deadline, findings).await;
+        let (mut link, answer) = asked.map_err(|failure| placed(failure, &hop))?;
         findings.status_code = Some(answer.status().as_u16());
         findings.keep_headers(answer.headers());
         if check.follow_redirects
@@ -60,11 +61,20 @@ pub(crate) async fn probe(
         let judged = judge(tools, (check, metric), head.status.as_u16(), &head.headers, &body, findings);
         add(&mut findings.timings.assert, begun.elapsed());
         judged?;
-        if body?.whole && check.reuse_connection && link.settle(deadline).await {
+        if body?.over && check.reuse_connection && link.settle(deadline).await {
             tools.pool.put(hop.endpoint(check), link);
         }
         return Ok(());
     }
+}
+
+/// A failure at another place than the check's says where.
+fn placed(failure: ProbeFailure, hop: &Hop) -> ProbeFailure {
+    if hop.at_home {
+        return failure;
+    }
+    let Authority { host, port } = &hop.authority;
+    ProbeFailure::new(failure.phase, failure.cause, format!("redirected to {host}:{port}: {}", failure.detail))
 }
 
 /// The status first, then the body's arrival, then what the body and the headers say.
@@ -90,7 +100,7 @@ fn judge(
         return Ok(());
     }
     let body = body.as_ref().map_err(ProbeFailure::clone)?;
-    let answer = Answer { body: &body.bytes, cut: !body.whole, headers };
+    let answer = Answer { body: &body.bytes, cut: (!body.whole).then_some("max_body_bytes"), headers };
     judge::assertions(&tools.patterns, &check.assertions, &answer, findings)?;
     metric.map_or(Ok(()), |metric| metric::judge(metric, &answer, findings))
 }
@@ -126,7 +136,7 @@ async fn ask(
         }
     }
     let request = hop.request(target, check, headers)?;
-    let mut link = open(tools, target, &endpoint, deadline, findings).await?;
+    let mut link = open(tools, target, (check, &endpoint), deadline, findings).await?;
     let asked = link.ask(request, deadline).await;
     heard(link, asked, findings)
 }
@@ -139,7 +149,7 @@ fn heard(link: Link, asked: Step<Response<Incoming>>, findings: &mut Findings) -
 async fn open(
     tools: &Tools,
     target: &Target,
-    endpoint: &Endpoint,
+    (check, endpoint): (&HttpCheck, &Endpoint),
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<Link> {
@@ -150,6 +160,9 @@ async fn open(
         None => None,
     };
     let tcp = connect::open(tools, target, &endpoint.authority, First::We, deadline, findings).await?;
+    if tls.is_none() && version != HttpVersion::Http2 && !check.reuse_connection {
+        connect::leave_by_reset(&tcp);
+    }
     let peer = findings.peer.ok_or_else(|| unprepared("no address was chosen"))?;
     let (stream, scheme): (Box<dyn Stream>, _) = match tls {
         Some(tls) => (tls.handshake(tcp, deadline, findings).await?, Scheme::Https),
@@ -172,8 +185,10 @@ async fn open(
 /// A body, as far as it was read.
 struct ReadBody {
     bytes: Vec<u8>,
-    /// Was that all of it? Then the connection may be kept.
+    /// Was that all of it?
     whole: bool,
+    /// Has it come to its end? Then the connection may be kept.
+    over: bool,
 }
 
 /// Reads the part of the body that is wanted; all of that is kept if a condition looks at it.
@@ -196,5 +211,6 @@ async fn read_body(
         })
         .await;
     add(&mut findings.timings.transfer, begun.elapsed());
-    Ok(ReadBody { bytes, whole: read? })
+    let whole = read?;
+    Ok(ReadBody { bytes, whole, over: whole || body.is_end_stream() })
 }

@@ -1,9 +1,11 @@
 //! HTTP: what is sent, what is judged, and what a bad far end makes of it.
 
 use crate::testing::*;
-use quorate_core::{Cause, Method, Outcome, Phase, StatusSet};
+use quorate_core::{Assertion, Cause, Condition, Grade, Method, Outcome, Phase, StatusSet, Subject};
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 fn has_line(request: &str, line: &str) -> bool {
@@ -76,6 +78,34 @@ async fn the_status_is_judged() {
     assert_pass(&probe(&server.target(), &check).await);
 }
 
+/// Whoever is asked to close after the answer and lingers is told at once that nobody listens any more.
+#[tokio::test]
+async fn a_connection_that_is_not_kept_leaves_nothing_behind() {
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&ended);
+    let server = Server::raw(move |mut stream, _| {
+        let note = Arc::clone(&note);
+        async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(&response(200, &[], "fine")).await;
+            let end = stream.read(&mut [0; 1]).await.map_err(|error| error.kind());
+            note.lock().unwrap().push(end);
+        }
+    })
+    .await;
+    let kept = http(|h| h.reuse_connection = true);
+    for (check, end) in [(http(|_| ()), Err(ErrorKind::ConnectionReset)), (kept, Ok(0))] {
+        assert_pass(&probe(&server.target(), &check).await);
+        for _ in 0..500 {
+            if !ended.lock().unwrap().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(ended.lock().unwrap().pop(), Some(end));
+    }
+}
+
 #[tokio::test]
 async fn an_unexpected_status_outweighs_a_broken_body() {
     let server = Server::once("HTTP/1.1 500 X\r\nContent-Length: 10\r\n\r\nabc").await;
@@ -119,6 +149,19 @@ async fn a_long_body_is_cut_and_is_no_failure() {
     assert_eq!(outcome.excerpt.len(), 10);
     let outcome = probe(&server.target(), &http(|h| h.max_body_bytes = 0)).await;
     assert_eq!(outcome.excerpt.len(), 0);
+}
+
+#[tokio::test]
+async fn what_was_cut_is_not_taken_for_the_whole() {
+    let server = Server::http(|_| response(200, &[], "1234")).await;
+    let equals = |text: &str, max| {
+        let condition = Condition::Equals(text.to_owned());
+        let assertion = Assertion { subject: Subject::Body, condition, negated: false, otherwise: Grade::Fail };
+        http(|h| (h.max_body_bytes, h.assertions) = (max, vec![assertion]))
+    };
+    assert_pass(&probe(&server.target(), &equals("1234", 4)).await);
+    let detail = assert_fail(&probe(&server.target(), &equals("12", 2)).await, Phase::Assert, Cause::Content);
+    assert!(detail.contains("longer than `max_body_bytes`"), "{detail}");
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use serde_json::Value;
 /// An answer as the conditions see it.
 pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
-    /// Was there more of it than may be read?
-    pub(crate) cut: bool,
+    /// The setting that cut it, if there was more of it than may be read.
+    pub(crate) cut: Option<&'static str>,
     pub(crate) headers: &'a hyper::HeaderMap,
 }
 
@@ -31,7 +31,16 @@ pub(crate) fn assertions(
             _ => None,
         };
         let (met, found) = match &assertion.subject {
-            Subject::Body => one(&assertion.condition, pattern.as_ref(), answer.body),
+            Subject::Body => {
+                let (met, found) = one(&assertion.condition, pattern.as_ref(), answer.body);
+                match answer.cut {
+                    // What cannot be told does not hold, whatever is asked.
+                    Some(key) if !is_settled(&assertion.condition, met, answer.body) => {
+                        (assertion.negated, format!("an answer longer than `{key}`: {found}"))
+                    }
+                    _ => (met, found),
+                }
+            }
             Subject::Header(name) => {
                 let values = answer.headers.get_all(name.as_str()).iter().map(|value| value.as_bytes());
                 any(&assertion.condition, pattern.as_ref(), values)
@@ -54,10 +63,20 @@ pub(crate) fn assertions(
 }
 
 fn parse(answer: &Answer<'_>) -> Result<Value, String> {
-    serde_json::from_slice(answer.body).map_err(|error| match answer.cut {
-        true => "an answer longer than `max_body_bytes`".to_owned(),
-        false => format!("no JSON: {error}"),
-    })
+    if let Some(key) = answer.cut {
+        return Err(format!("an answer longer than `{key}`"));
+    }
+    serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}"))
+}
+
+/// Is it so, or not so, whatever comes after what was read?
+fn is_settled(condition: &Condition, met: bool, read: &[u8]) -> bool {
+    match condition {
+        Condition::Exists => true,
+        Condition::Equals(text) => !text.as_bytes().starts_with(read),
+        Condition::Contains(_) | Condition::Matches(_) => met,
+        Condition::Above(_) | Condition::Below(_) => false,
+    }
 }
 
 fn one(condition: &Condition, pattern: Option<&Regex>, bytes: &[u8]) -> (bool, String) {
@@ -119,7 +138,7 @@ mod tests {
             map.append(name, value);
             map
         });
-        let answer = Answer { body: body.as_bytes(), cut: false, headers: &headers };
+        let answer = Answer { body: body.as_bytes(), cut: None, headers: &headers };
         let result = assertions(&Patterns::default(), &[assertion], &answer, &mut findings);
         (result, findings)
     }
@@ -175,11 +194,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_the_unread_rest_could_change_does_not_hold() {
+        let headers = hyper::HeaderMap::new();
+        let result = |subject, condition, negated| {
+            let answer = Answer { body: b"12 ok", cut: Some("max_body_bytes"), headers: &headers };
+            let assertion = Assertion { negated, ..on(subject, condition) };
+            assertions(&Patterns::default(), &[assertion], &answer, &mut Findings::default())
+        };
+        let text = |text: &str| text.to_owned();
+        let level = |number| Level::new(number).unwrap();
+        let body = || Subject::Body;
+        // Each with: does it pass, does its opposite?
+        let table = [
+            (body(), Condition::Contains(text("ok")), true, false),
+            (body(), Condition::Contains(text("error")), false, false),
+            (body(), Condition::Matches(text("o.")), true, false),
+            (body(), Condition::Matches(text("error")), false, false),
+            (body(), Condition::Equals(text("12 ok")), false, false),
+            (body(), Condition::Equals(text("12 ok, really")), false, false),
+            (body(), Condition::Equals(text("other")), false, true),
+            (body(), Condition::Above(level(1.0)), false, false),
+            (Subject::Json("$".into()), Condition::Exists, false, false),
+        ];
+        for (subject, condition, passes, opposite) in table {
+            let told = format!("{subject:?} {condition:?}");
+            assert_eq!(result(subject.clone(), condition.clone(), false).is_ok(), passes, "{told}");
+            assert_eq!(result(subject, condition, true).is_ok(), opposite, "{told}");
+        }
+        let failure = result(Subject::Body, Condition::Contains(text("error")), true).unwrap_err();
+        assert!(failure.detail.contains("longer than `max_body_bytes`"), "{}", failure.detail);
+    }
+
     proptest::proptest! {
         /// The far end chooses the body.
         #[test]
         fn no_answer_makes_it_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..300), path in r"\$(\.\.?[a-z*]|\[[0-9*]\]|\[\?@\.a\])*") {
-            let answer = Answer { body: &body, cut: false, headers: &hyper::HeaderMap::new() };
+            let answer = Answer { body: &body, cut: None, headers: &hyper::HeaderMap::new() };
             for subject in [Subject::Body, Subject::Json(path)] {
                 for condition in [Condition::Matches("(a|b)*c".into()), Condition::Above(Level::new(1.0).unwrap())] {
                     let _ = assertions(&Patterns::default(), &[on(subject.clone(), condition)], &answer, &mut Findings::default());

@@ -66,7 +66,7 @@ pub(crate) struct Link {
 impl Link {
     /// Speaks HTTP over `stream`; HTTP/2 if that was agreed on. Nothing is asked yet.
     pub(crate) async fn new(stream: Box<dyn Stream>, peer: SocketAddr, scheme: Scheme, http2: bool) -> Step<Self> {
-        let (metered, meter) = Metered::new(stream);
+        let (metered, meter) = Metered::new(stream, scheme == Scheme::Https);
         let io = TokioIo::new(metered);
         let failed = |error: hyper::Error| of_http(Phase::Send, &error);
         let (sender, driver): (Sender, Driver) = if http2 {
@@ -113,7 +113,7 @@ impl Link {
         }
     }
 
-    /// Reads at most `max` bytes of a body, handing them to `keep`. True when that was all of it.
+    /// Reads at most `max` bytes of a body, handing them to `keep`. True when that was known to be all of it.
     pub(crate) async fn read(
         &mut self,
         body: &mut Incoming,
@@ -127,6 +127,9 @@ impl Link {
             let data = frame.data_ref().map_or(&[][..], |data| data);
             let taken = data.len().min(left);
             keep(data.get(..taken).unwrap_or_default());
+            if taken < data.len() {
+                return Ok(false);
+            }
             left -= taken;
         }
         Ok(body.is_end_stream())

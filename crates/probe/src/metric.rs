@@ -52,17 +52,31 @@ fn name(reading: &Reading) -> &str {
 
 /// Every number that fits; at least one.
 fn values(reading: &Reading, answer: &Answer<'_>) -> Result<Vec<f64>, String> {
-    let cut = || if answer.cut { "; the answer is longer than `max_body_bytes`" } else { "" };
+    let longer = answer.cut.map(|key| format!("; the answer is longer than `{key}`"));
     let found = match reading {
+        // What is left of a number that was cut looks like another number.
+        Reading::Json(_) if longer.is_some() => {
+            return Err(format!("the JSON is not whole{}", longer.unwrap_or_default()));
+        }
         Reading::Json(path) => {
-            let document: Value =
-                serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}{}", cut()))?;
+            let document: Value = serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}"))?;
             let number = |value: &&Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
             json_path::select(path, &document)?.iter().filter_map(number).filter(|number| number.is_finite()).collect()
         }
-        Reading::Prometheus(selector) => Selector::parse(selector)?.values(&String::from_utf8_lossy(answer.body)),
+        Reading::Prometheus(selector) => {
+            let lines = if longer.is_some() { whole_lines(answer.body) } else { answer.body };
+            Selector::parse(selector)?.values(&String::from_utf8_lossy(lines))
+        }
     };
-    if found.is_empty() { Err(format!("nothing fits {}{}", name(reading), cut())) } else { Ok(found) }
+    if found.is_empty() {
+        return Err(format!("nothing fits {}{}", name(reading), longer.unwrap_or_default()));
+    }
+    Ok(found)
+}
+
+/// Without a last line that has no end.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    memchr::memrchr(b'\n', text).and_then(|end| text.get(..=end)).unwrap_or_default()
 }
 
 fn worst(bad: Bad, values: &[f64]) -> Option<f64> {
@@ -84,7 +98,7 @@ mod tests {
 
     fn graded(check: &Measure, body: &str) -> Result<Grade, Cause> {
         let mut findings = Findings::default();
-        let answer = Answer { body: body.as_bytes(), cut: false, headers: &hyper::HeaderMap::new() };
+        let answer = Answer { body: body.as_bytes(), cut: None, headers: &hyper::HeaderMap::new() };
         match judge(check, &answer, &mut findings) {
             Ok(()) => Ok(findings.judgements[0].grade),
             Err(failure) if failure.cause == Cause::Threshold => Ok(Grade::Fail),
@@ -109,6 +123,21 @@ mod tests {
             assert_eq!(graded(&text, missing), Err(Cause::Content), "{missing:?}");
         }
         assert_eq!(graded(&json, "<html>"), Err(Cause::Content));
+    }
+
+    #[test]
+    fn a_number_that_was_cut_off_is_none() {
+        let found = |reading, body: &[u8]| {
+            let headers = hyper::HeaderMap::new();
+            let answer = Answer { body, cut: Some("max_output_bytes"), headers: &headers };
+            judge(&check(reading), &answer, &mut Findings::default()).map_err(|failure| failure.detail)
+        };
+        let sample = || Reading::Prometheus("depth".into());
+        assert_eq!(found(sample(), b"depth 5\ndepth 90"), Ok(()), "the last line may go on");
+        let none = |why: &str| Err(format!("No number: {why}; the answer is longer than `max_output_bytes`"));
+        assert_eq!(found(sample(), b"other 5\ndepth 9"), none("nothing fits depth"));
+        assert_eq!(found(sample(), b"depth 9"), none("nothing fits depth"));
+        assert_eq!(found(Reading::Json("$".into()), b"9"), none("the JSON is not whole"));
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::exec::Program;
 use crate::failure::{Step, unprepared};
+use quorate_core::ProbeFailure;
 use quorate_core::check::{Secret, SecretSource};
 use std::collections::BTreeMap;
+use std::env::VarError;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
@@ -96,10 +99,11 @@ impl Own {
         let found = match &secret.source {
             SecretSource::Env(name) => {
                 let name = format!("{}{name}", Secret::ENV_PREFIX);
-                let found = std::env::var(&name);
-                bounded(
-                    found.map_err(|_| unprepared(format!("the secret {name} is not in this agent's environment")))?,
-                )?
+                let found = std::env::var(&name).map_err(|error| match error {
+                    VarError::NotPresent => unprepared(format!("the secret {name} is not in this agent's environment")),
+                    VarError::NotUnicode(_) => unusable(&name, "it is not UTF-8"),
+                })?;
+                bounded(&name, found)?
             }
             SecretSource::File(name) => self.read(name).await?,
         };
@@ -113,12 +117,16 @@ impl Own {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
             return Err(absent("not a name".to_owned()));
         }
-        let failed = |error: std::io::Error| absent(error.to_string());
+        let failed = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound => absent(error.to_string()),
+            ErrorKind::InvalidData => unusable(name, "it is not UTF-8"),
+            _ => unusable(name, &error.to_string()),
+        };
         let file = tokio::fs::File::open(folder.join(name)).await.map_err(failed)?;
         let mut text = String::new();
         let length = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).await.map_err(failed)?;
         if u64::try_from(length).is_ok_and(|length| length > MAX_SECRET_BYTES) {
-            return Err(absent(format!("longer than {MAX_SECRET_BYTES} bytes")));
+            return Err(too_long(name));
         }
         let end = text.trim_end_matches(['\r', '\n']).len();
         text.truncate(end);
@@ -127,11 +135,20 @@ impl Own {
 }
 
 /// A secret of the environment is as long as one of a file may be.
-fn bounded(secret: String) -> Step<String> {
+fn bounded(name: &str, secret: String) -> Step<String> {
     if u64::try_from(secret.len()).is_ok_and(|length| length > MAX_SECRET_BYTES) {
-        return Err(unprepared(format!("the secret is longer than {MAX_SECRET_BYTES} bytes")));
+        return Err(too_long(name));
     }
     Ok(secret)
+}
+
+fn too_long(name: &str) -> ProbeFailure {
+    unusable(name, &format!("it is longer than {MAX_SECRET_BYTES} bytes"))
+}
+
+/// A secret that is there.
+fn unusable(name: &str, why: &str) -> ProbeFailure {
+    unprepared(format!("the secret {name} cannot be used: {why}"))
 }
 
 #[cfg(test)]
@@ -187,7 +204,15 @@ mod tests {
             assert_eq!(failure.cause, quorate_core::Cause::Local, "{absent}: it accuses nobody");
         }
         assert!(Own::default().reveal(&file("token")).await.is_err());
-        assert!(bounded("x".repeat(8192)).is_ok() && bounded("x".repeat(8193)).is_err());
+        std::fs::write(folder.path().join("secrets/bytes"), [0xff, 0xfe]).unwrap();
+        std::fs::create_dir(folder.path().join("secrets/folder")).unwrap();
+        for there in ["long", "bytes", "folder"] {
+            let detail = own.reveal(&file(there)).await.unwrap_err().detail;
+            assert!(detail.starts_with(&format!("the secret {there} cannot be used: ")), "{detail}");
+        }
+        let detail = own.reveal(&file("other")).await.unwrap_err().detail;
+        assert!(detail.starts_with("the secret other is not on this host: "), "{detail}");
+        assert!(bounded("x", "x".repeat(8192)).is_ok() && bounded("x", "x".repeat(8193)).is_err());
         let env = |name: &str| Secret { prefix: String::new(), source: SecretSource::Env(name.into()) };
         assert!(own.reveal(&env("SURELY_ABSENT")).await.is_err());
         assert!(own.reveal(&env("PATH")).await.is_err(), "no other variable is read");

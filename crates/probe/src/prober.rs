@@ -1,6 +1,7 @@
 //! Runs checks: waits for a permit, makes the attempts, and puts what they found into an outcome.
 
 use crate::address::Authority;
+use crate::exec::Program;
 use crate::expect::Patterns;
 use crate::failure::{Step, unprepared};
 use crate::findings::Findings;
@@ -16,8 +17,9 @@ use crate::usage::Memory;
 use crate::{container, dialogue, exec, grpc, http, icmp, postgres, push, redis, tcp, tls_check, udp, unix};
 use quorate_core::check::{PushCheck, limits as check_limits};
 use quorate_core::{Cause, Check, CheckKind, Grade, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -43,10 +45,18 @@ pub(crate) struct Tools {
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     pub(crate) own: Own,
+    programs: RwLock<BTreeMap<u64, Program>>,
     pub(crate) pushes: Pushes,
     pub(crate) containers: Memory<container::Past>,
     #[cfg(feature = "systemd")]
     pub(crate) units: Memory<crate::systemd::Past>,
+}
+
+impl Tools {
+    /// The program of this name that is in use now.
+    pub(crate) fn program(&self, key: u64) -> Option<Program> {
+        self.programs.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
 }
 
 impl fmt::Debug for Prober {
@@ -76,6 +86,7 @@ impl Prober {
             patterns: Patterns::default(),
             pool: Pool::new(limits.keepalive, limits.max_concurrent),
             counters: Counters::default(),
+            programs: RwLock::new(own.programs.clone()),
             own,
             pushes: Pushes::default(),
             containers: Memory::default(),
@@ -83,6 +94,12 @@ impl Prober {
             units: Memory::default(),
         };
         Self { inner: Arc::new(Inner { max_concurrent: limits.max_concurrent, gate: Gate::new(&limits), tools }) }
+    }
+
+    /// Uses other programs for exec checks from now on. Returns those used before.
+    pub fn exchange_programs(&self, programs: BTreeMap<u64, Program>) -> BTreeMap<u64, Program> {
+        let mut used = self.inner.tools.programs.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut used, programs)
     }
 
     /// Runs `check` once against `target`. Whatever goes wrong is in the outcome.
@@ -220,7 +237,7 @@ impl Prober {
             CheckKind::Systemd(check) => crate::systemd::probe(tools, target, check, deadline, findings).await,
             #[cfg(not(feature = "systemd"))]
             CheckKind::Systemd(_) => Err(unprepared("this agent was built without checks of systemd units")),
-            CheckKind::Push(check) => push::probe(&tools.pushes, &target.instance, check, findings),
+            CheckKind::Push(check) => push::probe(&tools.pushes, target, check, findings),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Push checks: an instance tells its home agent how it is, and is held to doing so often enough.
 
-use crate::failure::Step;
+use crate::failure::{Step, unprepared};
 use crate::findings::Findings;
+use crate::target::Target;
 use quorate_core::check::PushCheck;
 use quorate_core::outcome::clip;
-use quorate_core::{Cause, Grade, InstanceId, Phase, ProbeFailure, UnixMs};
+use quorate_core::{AgentId, Cause, Grade, InstanceId, Phase, ProbeFailure, UnixMs};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,8 +70,12 @@ fn wall() -> UnixMs {
 }
 
 /// One look at what was said.
-pub(crate) fn probe(pushes: &Pushes, instance: &InstanceId, check: &PushCheck, findings: &mut Findings) -> Step<()> {
-    judge(pushes.of(instance), check, wall(), findings)
+pub(crate) fn probe(pushes: &Pushes, target: &Target, check: &PushCheck, findings: &mut Findings) -> Step<()> {
+    let said = pushes.of(&target.instance);
+    if said.is_none() && target.observer == AgentId(0) {
+        return Err(unprepared("only its home agent knows what it was told; ask it with --from"));
+    }
+    judge(said, check, wall(), findings)
 }
 
 fn judge(said: Option<Pushed>, check: &PushCheck, now: UnixMs, findings: &mut Findings) -> Step<()> {
@@ -94,6 +99,17 @@ fn judge(said: Option<Pushed>, check: &PushCheck, now: UnixMs, findings: &mut Fi
 mod tests {
     use super::*;
     use quorate_core::check::{Secret, SecretSource};
+
+    #[test]
+    fn whoever_is_no_agent_proves_no_silence() {
+        let token = Secret { prefix: String::new(), source: SecretSource::File("t".into()) };
+        let check = PushCheck { ttl: Duration::from_secs(10), token };
+        let cause = |observer| {
+            let target = Target { observer, ..crate::testing::target("127.0.0.1:1") };
+            probe(&Pushes::default(), &target, &check, &mut Findings::default()).unwrap_err().cause
+        };
+        assert_eq!((cause(AgentId(0)), cause(AgentId(1))), (Cause::Local, Cause::Timeout));
+    }
 
     #[test]
     fn a_word_holds_for_its_time() {

@@ -4,8 +4,9 @@ use crate::address::{Authority, default_port};
 use crate::failure::Step;
 use crate::request::Hop;
 use hyper::header::LOCATION;
-use hyper::{HeaderMap, StatusCode};
+use hyper::{HeaderMap, StatusCode, Uri};
 use quorate_core::{Cause, Method, Phase, ProbeFailure, Scheme};
+use std::fmt::Write;
 
 /// The hop an answer sends us to; `None` when it is no redirect. `home` is the check's own place.
 pub(crate) fn next(home: &Hop, from: &Hop, status: StatusCode, headers: &HeaderMap) -> Step<Option<Hop>> {
@@ -14,14 +15,31 @@ pub(crate) fn next(home: &Hop, from: &Hop, status: StatusCode, headers: &HeaderM
     }
     let Some(location) = headers.get(LOCATION) else { return Ok(None) };
     let refused = |why: &str| ProbeFailure::new(Phase::Assert, Cause::Protocol, format!("Invalid redirect: {why}"));
-    let location = location.to_str().map_err(|_| refused("the location is not plain text"))?;
-    let (scheme, authority, path) = resolve(from, location).ok_or_else(|| refused(location))?;
+    let location = encoded(location.as_bytes().trim_ascii());
+    let (scheme, authority, path) = resolve(from, &location).ok_or_else(|| refused(&location))?;
+    // What no request can be made of is the far end's fault, not this host's.
+    let whole = Uri::builder().scheme(scheme.as_str()).authority(authority.host_header(scheme).as_str());
+    whole.path_and_query(path.as_str()).build().map_err(|error| refused(&error.to_string()))?;
     let (method, with_body) = match (status.as_u16(), from.method) {
         (303, Method::Post | Method::Put) | (301 | 302, Method::Post) => (Method::Get, false),
         (_, method) => (method, from.with_body),
     };
     let at_home = is_home(home, scheme, &authority);
     Ok(Some(Hop { scheme, authority, path, method, with_body, at_home }))
+}
+
+/// Percent-encodes what stands in no URI (RFC 3986, section 2); what is encoded already stays as it is.
+fn encoded(location: &[u8]) -> String {
+    let mut text = String::with_capacity(location.len());
+    for byte in location {
+        if byte.is_ascii_graphic() && !b"\"<>`{}|\\^".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// Credentials may go to the same host, over the same scheme and port or over a move from plain text to TLS; nowhere else.
@@ -74,6 +92,10 @@ fn elsewhere(scheme: Scheme, rest: &str) -> Option<(Scheme, Authority, String)> 
     let (authority, path) = rest.split_at(end);
     // A name and password in the location are not used.
     let authority = authority.rsplit('@').next().unwrap_or(authority);
+    // No name has an encoded part; in brackets it is the zone of an address, which means nothing elsewhere.
+    if authority.contains('%') {
+        return None;
+    }
     let authority = Authority::parse(authority, Some(default_port(scheme)))?;
     let path = if path.starts_with('/') { clean(path) } else { format!("/{path}") };
     Some((scheme, authority, path))
@@ -141,6 +163,31 @@ mod tests {
                 format!("{} {host}:{} {path}", scheme.as_str(), at.port)
             });
             assert_eq!(found, expected, "{location:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_no_uri_is_encoded() {
+        let led = |location: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, hyper::header::HeaderValue::from_bytes(location).unwrap());
+            let next = next(&hop("/"), &hop("/a/b"), StatusCode::FOUND, &headers);
+            next.map(|hop| hop.unwrap().path).map_err(|failure| (failure.phase, failure.cause))
+        };
+        let table: [(&[u8], &str); 6] = [
+            (b"/x y", "/x%20y"),
+            (b" /x ", "/x"),
+            (b"x?q=<\"y\">", "/a/x?q=%3C%22y%22%3E"),
+            (b"/{x}|\\^`", "/%7Bx%7D%7C%5C%5E%60"),
+            (b"/caf\xc3\xa9", "/caf%C3%A9"),
+            (b"http://other/%20?[x]'", "/%20?[x]'"),
+        ];
+        for (location, path) in table {
+            assert_eq!(led(location), Ok(path.to_owned()), "{}", location.escape_ascii());
+        }
+        let long = format!("/{}", " x".repeat(20_000));
+        for bad in [&b"http://b\xc3\xbccher/"[..], b"http://a b/", b"http://[fe80::1%25eth0]/", long.as_bytes()] {
+            assert_eq!(led(bad), Err((Phase::Assert, Cause::Protocol)), "{}", bad.escape_ascii());
         }
     }
 

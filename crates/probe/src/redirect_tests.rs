@@ -28,6 +28,13 @@ async fn they_are_followed_only_when_asked() {
 }
 
 #[tokio::test]
+async fn a_location_with_odd_characters_is_followed() {
+    let server = redirecting(302, "/new page?q=<x>").await;
+    assert_pass(&probe(&server.target(), &http(|h| h.follow_redirects = true)).await);
+    assert!(server.requests()[1].starts_with("GET /new%20page?q=%3Cx%3E HTTP/1.1"), "{}", server.requests()[1]);
+}
+
+#[tokio::test]
 async fn an_absolute_location_leads_elsewhere_without_credentials() {
     let other = Server::http(|_| response(200, &[], "other")).await;
     for (host, keeps) in [("127.0.0.1", false), ("localhost", false)] {
@@ -117,4 +124,13 @@ async fn a_location_that_leads_nowhere_is_a_bad_answer() {
     let server = Server::http(|_| response(302, &[], "")).await;
     let outcome = probe(&server.target(), &http(|h| h.follow_redirects = true)).await;
     assert_fail(&outcome, Phase::Assert, Cause::Status);
+}
+
+#[tokio::test]
+async fn a_failure_elsewhere_says_where() {
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = redirecting(302, &format!("http://localhost:{dead}/x")).await;
+    let outcome = probe(&server.target(), &http(|h| h.follow_redirects = true)).await;
+    let detail = assert_fail(&outcome, Phase::Connect, Cause::Refused);
+    assert!(detail.starts_with(&format!("redirected to localhost:{dead}: ")), "{detail}");
 }

@@ -109,6 +109,17 @@ async fn a_connection_with_an_unread_rest_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_answer_came_to_its_end_is_kept_although_it_was_cut() {
+    let server = Server::http(|_| response(200, &[], "fine")).await;
+    let prober = Prober::default();
+    let check = http(|h| (h.reuse_connection, h.max_body_bytes) = (true, 2));
+    for _ in 0..2 {
+        assert_pass(&prober.run(&server.target(), &check).await);
+    }
+    assert_eq!((server.connections(), prober.idle_connections()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_post_is_never_sent_twice() {
     let posts = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&posts);

@@ -15,6 +15,6 @@ pub struct Target {
     /// Addresses of the agent that registered it: it may be probed only there, or where [`Own`](crate::Own) allows it. None: the check is the
     /// observer's own, and may be aimed anywhere.
     pub home: Option<Vec<IpAddr>>,
-    /// The agent that probes; told to the far end as `X-Observer`.
+    /// The agent that probes; told to the far end as `X-Observer`. Zero: a process that is no agent.
     pub observer: AgentId,
 }

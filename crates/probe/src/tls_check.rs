@@ -46,8 +46,9 @@ pub(crate) fn judge(settings: &TlsSettings, findings: &mut Findings) -> Step<()>
         return Ok(());
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_millis(certificate.not_after.0).saturating_sub(now);
-    let within = |limit: Option<Duration>| limit.is_some_and(|limit| left < limit);
+    let end = Duration::from_millis(certificate.not_after.0);
+    let left = end.saturating_sub(now);
+    let within = |limit: Option<Duration>| limit.is_some_and(|limit| left < limit || end < now);
     let grade = match (within(settings.expiry_critical), within(settings.expiry_warning)) {
         (true, _) => Grade::Fail,
         (false, true) => Grade::Warn,
@@ -55,9 +56,18 @@ pub(crate) fn judge(settings: &TlsSettings, findings: &mut Findings) -> Step<()>
     };
     let limits = [settings.expiry_warning, settings.expiry_critical];
     let limits: Vec<String> = limits.into_iter().flatten().map(days).collect();
-    let detail = format!("Certificate expires in {}", days(left));
+    let (found, detail) = if end < now {
+        let ago = format!("{} ago", about(now.saturating_sub(end)));
+        (format!("expired {ago}"), format!("Certificate expired {ago}"))
+    } else {
+        (about(left), format!("Certificate expires in {}", about(left)))
+    };
     let what = format!("certificate is good for more than {}", limits.join(", "));
-    findings.judge(what, days(left), grade, (Cause::Certificate, &detail))
+    findings.judge(what, found, grade, (Cause::Certificate, &detail))
+}
+
+fn about(span: Duration) -> String {
+    if span.as_secs() < 3600 { "less than an hour".to_owned() } else { days(span) }
 }
 
 fn days(span: Duration) -> String {

@@ -42,6 +42,12 @@ fn of_certificate(why: &CertificateError) -> String {
         }
         CertificateError::BadSignature => "Certificate not signed by the issuer it names".to_owned(),
         CertificateError::Revoked => "Certificate revoked".to_owned(),
+        // The library has no word of its own for it.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "The server shows a CA certificate as its own (self-signed with CA:TRUE); one made with \
+             `-addext basicConstraints=critical,CA:FALSE` can be trusted by `ca_file`"
+                .to_owned()
+        }
         _ => format!("Certificate not acceptable: {}", error()),
     }
 }

@@ -5,6 +5,7 @@ use crate::testing::*;
 use quorate_core::{Cause, Check, Evidence, Phase, ProbeResult, Scheme};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, SupportedProtocolVersion};
+use std::time::Duration;
 
 async fn serving(authority: &Authority, identity: &Identity, ask_client: bool) -> Server {
     Server::https(authority.server(identity, ALL_VERSIONS, ask_client), |_| response(200, &[], "secured")).await
@@ -61,6 +62,32 @@ async fn an_expired_certificate_is_told() {
     let server = serving(&authority, &early, false).await;
     let detail = assert_fail(&probe(&server.target(), &trusting(&authority)).await, Phase::Tls, Cause::Certificate);
     assert!(detail.starts_with("Certificate not valid yet"), "{detail}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_told_without_verification_too() {
+    let authority = Authority::new();
+    let old = authority.sign(&["127.0.0.1"], |params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    });
+    let server = serving(&authority, &old, false).await;
+    for limit in [Duration::ZERO, Duration::from_secs(7 * 24 * 3600)] {
+        let check = https(|h| (h.tls.verify, h.tls.expiry_critical) = (false, Some(limit)));
+        let detail = assert_fail(&probe(&server.target(), &check).await, Phase::Assert, Cause::Certificate);
+        assert!(detail.starts_with("Certificate expired ") && detail.ends_with(" days ago"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_authority_that_is_shown_as_a_servers_own_is_told() {
+    let authority = Authority::new();
+    let own = authority.sign(&["127.0.0.1"], |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let server = serving(&authority, &own, false).await;
+    let detail = assert_fail(&probe(&server.target(), &trusting(&authority)).await, Phase::Tls, Cause::Certificate);
+    assert!(detail.contains("CA:TRUE") && detail.ends_with("can be trusted by `ca_file`"), "{detail}");
 }
 
 #[tokio::test]

@@ -135,7 +135,8 @@ impl Gate {
                 return Err(Denied::Token(fault));
             }
         };
-        self.rate(Client::Token(token.id.clone()))?;
+        let client = Client::Token(token.id.clone());
+        if access.writes() { self.rate(client) } else { self.rate_elsewhere(client, channel) }?;
         let (needed, found) = (access.scope(channel == Channel::Local), entry.scope);
         if found < needed {
             return Err(Denied::Scope { needed, found });

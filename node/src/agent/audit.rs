@@ -24,6 +24,8 @@ pub struct Change<'a> {
     pub target: &'a str,
     /// By whom.
     pub by: By<'a>,
+    /// Has it been done?
+    pub done: bool,
     /// The status of the answer; none where nobody answers.
     pub status: Option<u16>,
     /// The request, as in the log.
@@ -77,8 +79,8 @@ fn line(change: &Change<'_>, environment: Option<&str>) -> Value {
         By::Signal => json!({ "signal": "SIGHUP" }),
     };
     let mut line = json!({
-        "time": time(wall()), "action": change.action, "target": change.target, "by": by, "status": change.status,
-        "request_id": change.request_id,
+        "time": time(wall()), "action": change.action, "target": change.target, "by": by, "done": change.done,
+        "status": change.status, "request_id": change.request_id,
     });
     if let Some(environment) = environment {
         line["environment"] = json!(environment);
@@ -98,17 +100,15 @@ mod tests {
         let caller = Caller::Token { id: "a1".to_owned(), name: "ci\n".to_owned(), scope: Scope::Operate };
         let address = Some("10.0.0.1".parse().unwrap());
         let by = By::Caller(&caller, address);
-        audit.note(&Change { action: "reload", target: "/-/reload", by, status: Some(200), request_id: Some("r-1") });
-        audit.note(&Change {
-            action: "token_revoke",
-            target: "a1",
-            by: By::User(1000),
-            status: None,
-            request_id: None,
-        });
+        let change =
+            Change { action: "reload", target: "", by: By::Signal, done: false, status: None, request_id: None };
+        let (status, request_id) = (Some(200), Some("r-1"));
+        audit.note(&Change { target: "/-/reload", by, done: true, status, request_id, ..change.clone() });
+        audit.note(&Change { action: "token_revoke", target: "a1", by: By::User(1000), done: true, ..change.clone() });
+        audit.note(&change);
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.iter().map(|line| line["done"].as_bool().unwrap()).collect::<Vec<_>>(), [true, true, false]);
         assert!(lines.iter().all(|line| line["environment"] == "production"), "{text}");
         let by = json!({ "token": "a1", "name": "ci\n", "scope": "operate", "address": "10.0.0.1" });
         assert_eq!((&lines[0]["by"], &lines[0]["status"], &lines[0]["request_id"]), (&by, &json!(200), &json!("r-1")));

@@ -6,7 +6,7 @@ use super::drive::Ask;
 use super::published::Published;
 use dashmap::DashMap;
 use quorate_breaker::{Event, Mode, Outcome, Permit, Policy, Rejected, Settings, State, Told, ToldBreaker};
-use quorate_core::hash;
+use quorate_core::{Verdict, hash};
 use quorate_mesh::{BreakerKey, BreakerReport, BreakerState, CallCounts, Command, OverrideMode, OverrideWish};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,7 +80,10 @@ impl Callers {
     /// What the mesh has made of a breaker that this host has not used so far.
     fn so_far(&self, key: &BreakerKey) -> Option<Event> {
         let view = self.published.view();
-        let breaker = view.breakers.iter().find(|breaker| breaker.key == *key)?;
+        let instance = view.instances.get(&key.instance).filter(|instance| instance.service == key.service);
+        let down = instance.is_some_and(|instance| instance.verdict == Verdict::Down);
+        let breaker = view.breakers.iter().find(|breaker| breaker.key == *key);
+        let Some(breaker) = breaker else { return down.then_some(Event::PeersOpened) };
         match &breaker.overridden {
             Some(word) => Some(Event::Mode(match word.mode {
                 OverrideMode::Automatic => Mode::Automatic,
@@ -89,7 +92,7 @@ impl Callers {
                 OverrideMode::ForcedClosed => Mode::ForcedClosed,
                 OverrideMode::Disabled => Mode::Disabled,
             })),
-            None => (breaker.state != BreakerState::Closed).then_some(Event::PeersOpened),
+            None => (down || breaker.state != BreakerState::Closed).then_some(Event::PeersOpened),
         }
     }
 
@@ -197,6 +200,7 @@ mod tests {
         let (asks, _heard) = mpsc::channel(8);
         let callers = Callers::new(Clock::new(), published(), 1, asks).unwrap();
         assert!(matches!(callers.permit(&key("web@10.0.0.1:80")), Answer::Rejected(..)));
+        assert!(matches!(callers.permit(&key("web@10.0.0.3:80")), Answer::Rejected(..)), "it is down");
     }
 
     #[tokio::test]

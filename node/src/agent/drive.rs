@@ -371,12 +371,21 @@ impl Turning {
             let result = store.write_state(&bytes);
             (result, bytes)
         });
-        let (result, bytes) = written.await.unwrap_or_else(|error| (Err(std::io::Error::other(error)), Vec::new()));
+        let (result, bytes) = match written.await {
+            Ok(written) => written,
+            // The process is ending: what was stored before stays.
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => (Err(std::io::Error::other(error)), Vec::new()),
+        };
         self.unstored = result.is_err().then(|| (self.drive.clock.mono() + STORE_AGAIN, bytes));
         self.drive.metrics.persisted(begun.elapsed(), size, result.is_ok());
         self.drive.published.stored(result.is_ok());
         if let Err(error) = result {
-            tracing::error!(%error, path = %self.drive.store.state_path().display(), "the state could not be stored; free some space");
+            let path = self.drive.store.state_path();
+            tracing::error!(
+                %error, path = %path.display(),
+                "the state could not be stored; see that its directory can be written and has space"
+            );
         }
     }
 

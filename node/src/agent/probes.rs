@@ -116,10 +116,19 @@ impl Probes {
             if let Some(history) = &this.history {
                 history.probed(&request.instance, &outcome, probe.ended);
             }
+            this.warn_of_inability(&request.instance, &outcome);
             this.local.note(request.instance, probe);
             // The engine's loop takes outcomes as long as the process lives.
             let _ = this.asks.send(Ask::Probe { id: request.id, outcome }).await;
         });
+    }
+
+    /// Says once in the log that an instance cannot be probed from here, and why.
+    fn warn_of_inability(&self, instance: &InstanceId, outcome: &Outcome) {
+        let Some(why) = inability(outcome) else { return };
+        if self.local.of(instance).is_none_or(|last| inability(&last.outcome) != Some(why)) {
+            tracing::warn!(%instance, why, "an instance cannot be probed from here");
+        }
     }
 
     /// The addresses that an instance may be at. Those of this agent's own configuration may be anywhere, those that came by its API on this host.
@@ -171,6 +180,13 @@ impl Probes {
             }
         }
     }
+}
+
+/// Why nothing was learnt about the target: it is this host that cannot probe it.
+fn inability(outcome: &Outcome) -> Option<&str> {
+    let ProbeResult::Fail(failure) = &outcome.result else { return None };
+    let own = failure.cause == Cause::Local || failure.phase == Phase::Prepare;
+    own.then_some(failure.detail.as_str())
 }
 
 /// Was the target reached, be it with a warning?

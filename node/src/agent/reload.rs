@@ -10,6 +10,7 @@ use crate::config::{self, Configured, FileSettings, Flags, LogSettings, flattene
 use crate::logging::LogLevel;
 use crate::metrics::Metrics;
 use anyhow::{Context, anyhow, bail};
+use quorate_probe::Prober;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub gate: Arc<Gate>,
     /// The instances.
     pub registrar: Arc<Registrar>,
+    /// What probes them, with the programs of exec checks.
+    pub prober: Arc<Prober>,
 }
 
 /// Reads everything anew, one at a time.
@@ -92,8 +95,9 @@ impl Reloader {
         config::check_level(&log.level).map_err(anyhow::Error::msg)?;
         // What may still fail comes first.
         let mut applied = Vec::new();
-        if let Some(certificates) = &self.parts.certificates {
-            certificates.reload()?;
+        if let Some(certificates) = &self.parts.certificates
+            && certificates.reload()?
+        {
             applied.push("api.tls_cert_file".to_owned());
         }
         let changed = changed(known, &file.document);
@@ -111,10 +115,13 @@ impl Reloader {
 
     async fn configure(&self, file: &FileSettings) -> anyhow::Result<()> {
         let configured = Configured::of(&file.services, self.parts.own);
-        match self.parts.registrar.configure(configured).await {
-            Ok(()) => Ok(()),
-            Err(NotDone::Unstored(error)) => Err(error).context("the instances could not be stored"),
-            Err(other) => bail!("the instances could not be changed: {other:?}"),
+        // A probe that is told of a program finds it.
+        let before = self.parts.prober.exchange_programs(file.own.programs.clone());
+        let Err(error) = self.parts.registrar.configure(configured).await else { return Ok(()) };
+        self.parts.prober.exchange_programs(before);
+        match error {
+            NotDone::Unstored(error) => Err(error).context("the instances could not be stored"),
+            other => bail!("the instances could not be changed: {other:?}"),
         }
     }
 
@@ -126,15 +133,10 @@ impl Reloader {
         let mut hangup = signal(SignalKind::hangup())?;
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                // Its result is in the log and in the metrics.
-                let _ = self.reload().await;
-                self.audit.note(&Change {
-                    action: "reload",
-                    target: "",
-                    by: By::Signal,
-                    status: None,
-                    request_id: None,
-                });
+                // What is wrong with it is in the log.
+                let done = self.reload().await.is_ok();
+                let by = By::Signal;
+                self.audit.note(&Change { action: "reload", target: "", by, done, status: None, request_id: None });
             }
         });
         Ok(())

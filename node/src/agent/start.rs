@@ -210,6 +210,7 @@ fn assemble(
         level,
         gate: Arc::clone(&gate),
         registrar: Arc::clone(&registrar),
+        prober: Arc::clone(&prober),
     };
     let reloader = Arc::new(Reloader::new(parts, Arc::clone(&metrics), audit.clone()));
     let (reloads, registers) = (Arc::clone(&reloader), Arc::clone(&registrar));

@@ -6,7 +6,7 @@ use super::drive::{Ask, Ended};
 use super::start::Running;
 use crate::api::words::time;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -17,6 +17,8 @@ const CONFLICT: u8 = 3;
 const CUT_SHORT: i32 = 1;
 /// How long the others may take to hear of the leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Signals within this time are one: some supervisors send it to the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// For the answer to whoever had the agent leave to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -99,10 +101,14 @@ pub async fn wait(mut running: Running, mut signals: Signals, mut leaves: mpsc::
     }
 }
 
-/// From now on a signal ends the process at once.
+/// From now on a further signal ends the process at once.
 fn cut_short(mut signals: Signals) {
+    let first = Instant::now();
     tokio::spawn(async move {
         signals.next().await;
+        while first.elapsed() < SAME_SIGNAL {
+            signals.next().await;
+        }
         tracing::warn!("stopping at once; the others will take this agent for failed until they hear of its return");
         std::process::exit(CUT_SHORT);
     });

@@ -71,7 +71,7 @@ async fn only_an_operator_overrides() {
     let fixture = start(view());
     let token = fixture.token(Scope::Operate);
     let body = r#"{"mode":"forced_open","reason":"an upgrade","seconds":600}"#;
-    let put = |token, body| send(fixture.api, "PUT /v1/breakers/api/api@1/override", token, body);
+    let put = |token, body| send(fixture.api, "PUT /v1/breakers/web/web@10.0.0.1:80/override", token, body);
     assert_eq!(put(None, body).await.status, 401);
     let reader = fixture.token(Scope::Read);
     assert_eq!(put(Some(reader.as_str()), body).await.status, 403);
@@ -84,5 +84,9 @@ async fn only_an_operator_overrides() {
         r#"{"mode":"automatic","reason":"x","seconds":9}"#,
     ] {
         assert_eq!(put(Some(token.as_str()), body).await.status, 400, "{body}");
+    }
+    for unknown in ["/v1/breakers/web/web@10.0.0.1:81", "/v1/breakers/db/web@10.0.0.1:80"] {
+        let reply = send(fixture.api, &format!("PUT {unknown}/override"), Some(token.as_str()), body).await;
+        assert_eq!((reply.status, reply.json::<ErrorAnswer>().error.as_str()), (404, "unknown_instance"), "{unknown}");
     }
 }

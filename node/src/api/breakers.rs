@@ -1,5 +1,6 @@
 //! `/v1/breakers`: permits and reports for callers in any language, and what the mesh knows of every breaker.
 
+use super::body::Body;
 use super::freshness::{tag, tagged};
 use super::refusal::{Fault, Refusal};
 use super::words::time;
@@ -12,7 +13,7 @@ use crate::answers::{
 use crate::metrics::CallEnd;
 use crate::spelling::nearest;
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -94,10 +95,9 @@ pub async fn permit(State(service): State<Service>, named: Named) -> Result<Json
 pub async fn report(
     State(service): State<Service>,
     named: Named,
-    body: Result<Json<ReportBody>, JsonRejection>,
+    Body(ReportBody { calls }): Body<ReportBody>,
 ) -> Result<Json<CallReportAnswer>, Refusal> {
     let key = key(named)?;
-    let Json(ReportBody { calls }) = body.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
     if calls.len() > MAX_CALLS {
         return Err(Refusal::bad_request(format!(
             "{} calls are more than one report may hold: {MAX_CALLS}",
@@ -166,10 +166,9 @@ fn unwritten(text: &str) -> Option<Permit> {
 pub async fn override_one(
     State(service): State<Service>,
     named: Named,
-    body: Result<Json<OverrideBody>, JsonRejection>,
+    Body(body): Body<OverrideBody>,
 ) -> Result<Response, Refusal> {
     let key = key(named)?;
-    let Json(body) = body.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
     if body.reason.is_empty() || body.reason.len() > MAX_REASON_BYTES {
         return Err(Refusal::bad_request("an override needs a reason of 1 to 256 bytes"));
     }
@@ -179,8 +178,22 @@ pub async fn override_one(
     if body.mode == BreakerMode::Automatic {
         return Err(Refusal::bad_request("`automatic` is what is without an override: use DELETE"));
     }
+    check_known(&service, &key)?;
     let (mode, lives) = (mode_of(body.mode), Duration::from_secs(body.seconds));
     wish(&service, OverrideWish { key, mode, reason: body.reason, lives })
+}
+
+/// A word about an instance that nobody has, or calls, would be a slip of the pen.
+fn check_known(service: &Service, key: &BreakerKey) -> Result<(), Refusal> {
+    let Picture { view, .. } = service.picture();
+    let registered = view.instances.get(&key.instance).is_some_and(|instance| instance.service == key.service);
+    if registered || view.breakers.iter().any(|breaker| breaker.key == *key) {
+        return Ok(());
+    }
+    let of_service = view.instances.values().filter(|instance| instance.service == key.service);
+    let nearest = nearest(key.instance.as_str(), of_service.map(|instance| instance.instance.as_str()), 3);
+    let detail = format!("the service {} has no instance {}, and nobody calls such a one", key.service, key.instance);
+    Err(Refusal::new(Fault::UnknownInstance, detail, "GET /v1/instances lists them").nearest(nearest))
 }
 
 /// The machine decides again.

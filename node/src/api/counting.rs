@@ -1,6 +1,7 @@
 //! `/v1/metrics/{name}`: programs on this host count what they do, and the agent tells it with its own metrics.
 
 use super::Service;
+use super::body::Body;
 use super::limits::Limit;
 use super::operation::{ASK, Method, Operation, json};
 use super::refusal::{Fault, Refusal};
@@ -8,7 +9,7 @@ use crate::access::{Access, Scope};
 use crate::answers::{CountBody, CountedAnswer};
 use crate::metrics::{NAME_PATTERN, NotCounted};
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::routing::post;
 
@@ -31,10 +32,9 @@ pub const COUNT: Operation = Operation {
 async fn count(
     State(service): State<Service>,
     name: Result<Path<String>, PathRejection>,
-    body: Result<Json<CountBody>, JsonRejection>,
+    Body(CountBody { value, labels }): Body<CountBody>,
 ) -> Result<Json<CountedAnswer>, Refusal> {
     let Path(name) = name?;
-    let Json(CountBody { value, labels }) = body.map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
     match service.0.metrics.custom().add(&name, &labels, value.unwrap_or(1.0)) {
         Ok(total) => Ok(Json(CountedAnswer { name, labels, total })),
         Err(NotCounted::Invalid(detail)) => Err(Refusal::new(Fault::Invalid, detail, "nothing was counted")),

@@ -310,6 +310,7 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
         level,
         gate: Arc::clone(&gate),
         registrar: Arc::clone(&registrar),
+        prober: Arc::clone(&prober),
     };
     let reloader = Reloader::new(parts, Arc::clone(&metrics), audit.clone());
     let (leave, leaves) = mpsc::channel(LEAVE_QUEUE);

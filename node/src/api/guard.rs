@@ -87,6 +87,7 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
             action: operation.name,
             target: &path,
             by,
+            done: status < 400,
             status: Some(status),
             request_id,
         });

@@ -71,6 +71,42 @@ async fn a_large_body_is_refused_unread() {
         raw(fixture.api, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
             .await;
     assert_eq!((fine.status, counted, fixture.metrics.limit_hits(Limit::Body)), (200, 1, 1));
+    // One that does not say how long it is, is read so far and no further.
+    let blank = " ".repeat(70_000);
+    let reply = raw(
+        fixture.api,
+        &format!(
+            "POST /v1/breakers/web/web@1/report HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\nf\r\n{{\"calls\":[     \r\n{:x}\r\n{blank}\r\n2\r\n]}}\r\n0\r\n\r\n",
+            blank.len()
+        ),
+    )
+    .await;
+    assert_eq!((reply.status, reply.json::<ErrorAnswer>().error.as_str()), (413, "body_too_large"));
+    assert_eq!(fixture.metrics.limit_hits(Limit::Body), 2);
+}
+
+#[tokio::test]
+async fn a_body_is_an_object_and_says_that_it_is_json() {
+    let fixture = start(view());
+    let report = |kind: &str, body: &str| {
+        let (length, api) = (body.len(), fixture.api);
+        let text = format!(
+            "POST /v1/breakers/web/web@1/report HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+        );
+        async move { raw(api, &text).await }
+    };
+    let json = "Content-Type: application/json; charset=utf-8\r\n";
+    assert_eq!(report(json, "{\"calls\":[]}").await.status, 200);
+    for (kind, body, word) in [
+        (json, " [[]]", "object"),
+        ("", "{\"calls\":[]}", "Content-Type"),
+        ("Content-Type: text/plain\r\n", "{}", "Content-Type"),
+    ] {
+        let reply = report(kind, body).await;
+        let detail = reply.json::<ErrorAnswer>().detail;
+        assert!(reply.status == 400 && detail.contains(word), "{detail}");
+    }
 }
 
 #[tokio::test]

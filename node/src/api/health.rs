@@ -90,13 +90,15 @@ pub fn summaries(view: &MeshView, hosts: bool) -> Vec<ServiceSummary> {
 fn summary(name: &ServiceName, instances: &[&InstanceView]) -> ServiceSummary {
     let count = |has: fn(&InstanceView) -> bool| instances.iter().filter(|instance| has(instance)).count();
     let verdicts = verdict_counts(instances.iter().copied());
+    let checked = || instances.iter().copied().filter(|instance| !instance.is_switched_off());
+    let status = if checked().next().is_some() { status(&verdict_counts(checked())) } else { Status::Unknown };
     ServiceSummary {
         service: name.clone(),
-        status: status(&verdicts),
+        status,
         total: instances.len(),
         verdicts,
         folded: count(|instance| instance.folded_under.is_some()),
-        stale: count(|instance| instance.stale_since.is_some()),
+        stale: count(InstanceView::is_stale),
         flapping: count(|instance| instance.flapping),
     }
 }

@@ -244,7 +244,7 @@ impl Service {
             roster: view.roster,
             epoch: view.epoch,
             settled: view.settled,
-            stale_instances: view.instances.values().filter(|instance| instance.stale_since.is_some()).count(),
+            stale_instances: view.instances.values().filter(|instance| instance.is_stale()).count(),
         };
         Picture { view, answer, now: crate::agent::clock::wall() }
     }

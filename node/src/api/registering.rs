@@ -187,7 +187,9 @@ fn not_here(service: &Service, id: &InstanceId) -> Refusal {
         }
         None => {
             let detail = format!("there is no instance {id}");
-            Refusal::new(Fault::UnknownInstance, detail, "GET /v1/instances lists them")
+            let known = view.instances.keys().filter(|known| known.host_of().is_none()).map(InstanceId::as_str);
+            let nearest = crate::spelling::nearest(id.as_str(), known, 3);
+            Refusal::new(Fault::UnknownInstance, detail, "GET /v1/instances lists them").nearest(nearest)
         }
     }
 }

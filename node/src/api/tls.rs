@@ -41,13 +41,13 @@ impl Certificates {
         Ok(Self { source, config })
     }
 
-    /// Reads it again. The former one stays in use when that fails.
+    /// Reads it again, and says whether there are files to read. The former one stays in use when that fails.
     ///
     /// # Errors
     /// As [`Certificates::load`].
-    pub fn reload(&self) -> anyhow::Result<()> {
+    pub fn reload(&self) -> anyhow::Result<bool> {
         self.config.store(Arc::new(read(&self.source)?));
-        Ok(())
+        Ok(matches!(self.source, Source::Files { .. }))
     }
 
     /// Shakes hands with it.

@@ -1,6 +1,13 @@
 //! What verdicts, classes, causes and abstentions mean to a person, and what to do about them.
 
-use quorate_core::{AbstainReason, Cause, Class, Phase, Verdict};
+use super::style::clean;
+use crate::answers::{InstanceAnswer, ObserverAnswer};
+use quorate_core::{AbstainReason, Cause, Class, Observation, Phase, Verdict};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// Reasons that are quoted.
+const QUOTED: usize = 3;
 
 /// What a verdict means.
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -56,6 +63,74 @@ pub fn remedy(class: Class, verdict: Verdict, host: &str) -> String {
     }
 }
 
+/// What is broken and what to do, where this very instance tells more than its class does.
+pub fn particular(answer: &InstanceAnswer, host: &str) -> Option<String> {
+    let it = &answer.summary;
+    match it.verdict {
+        Verdict::Starting | Verdict::Unknown if !it.enabled => {
+            Some("What to do: Switch its check on, with `enabled = true`, to learn how it is.\n".to_owned())
+        }
+        Verdict::Starting | Verdict::Unknown => incapable(answer),
+        _ if it.class == Class::InstanceFault => misled(answer, host),
+        _ => None,
+    }
+}
+
+/// Too few of the observers can make its probe to decide.
+fn incapable(answer: &InstanceAnswer) -> Option<String> {
+    let unable: Vec<_> = answer.observers.iter().filter(|one| one.heard && is_unable(one)).collect();
+    let (all, count) = (answer.observers.len(), unable.len());
+    if count == 0 || u32::try_from(all - count).is_ok_and(|able| able >= answer.summary.quorum) {
+        return None;
+    }
+    let reasons: BTreeSet<_> = unable.iter().map(|observer| said(observer)).filter(|why| !why.is_empty()).collect();
+    let reasons: Vec<_> = reasons.into_iter().take(QUOTED).collect();
+    let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
+    let noun = if all == 1 { "observer" } else { "observers" };
+    Some(format!(
+        "{count} of its {all} {noun} cannot probe it{why}.\nWhat to do: Put that right on their hosts; waiting alone does not help.\n"
+    ))
+}
+
+/// Everyone fails, and it may be well: its name or its redirect leads nowhere.
+fn misled(answer: &InstanceAnswer, host: &str) -> Option<String> {
+    let class = Class::InstanceFault;
+    let failing = |one: &&ObserverAnswer| one.heard && one.vote.as_deref() == Some("fail");
+    let fails: Vec<_> = answer.observers.iter().filter(failing).collect();
+    if !fails.is_empty() && fails.iter().all(|one| one.cause == Some(Cause::NameNotFound)) {
+        let address = clean(&answer.summary.address);
+        return Some(format!(
+            "What is broken ({class}): Nobody finds the name in its address {address}, while its host {host} answers.\n\
+             What to do: Look at that name and at the DNS that its observers ask; its process may be well.\n"
+        ));
+    }
+    let there = redirected(answer)?;
+    Some(format!(
+        "What is broken ({class}): It sends its observers on to {there}, and there the probe fails.\n\
+         What to do: Look at what answers at {there}, and at the redirect that leads there; it answers itself.\n"
+    ))
+}
+
+/// Where its redirect led the answering agent, whose probe failed there.
+fn redirected(answer: &InstanceAnswer) -> Option<SocketAddr> {
+    let local = answer.local.as_ref().filter(|local| !local.is_healthy && local.check_type.starts_with("http"))?;
+    let (peer, own) = (local.peer.as_deref()?.parse::<SocketAddr>(), answer.summary.address.parse::<SocketAddr>());
+    match (peer, own) {
+        (Ok(peer), Ok(own)) if peer != own => Some(peer),
+        _ => None,
+    }
+}
+
+/// Can it not make the probe on its host?
+fn is_unable(observer: &ObserverAnswer) -> bool {
+    observer.reason == Some(AbstainReason::Impaired) && observer.detail.starts_with(Observation::UNABLE)
+}
+
+/// What an observer adds to its vote, cleaned.
+pub fn said(observer: &ObserverAnswer) -> String {
+    clean(observer.detail.strip_prefix(Observation::UNABLE).unwrap_or(&observer.detail))
+}
+
 /// A failed probe in words, such as `refused the connection`.
 pub fn failure(phase: Option<Phase>, cause: Option<Cause>) -> String {
     let during = match phase {
@@ -93,13 +168,14 @@ pub fn failure(phase: Option<Phase>, cause: Option<Cause>) -> String {
 }
 
 /// Why an observer abstains, in words.
-pub fn abstention(reason: Option<AbstainReason>) -> &'static str {
-    match reason {
+pub fn abstention(observer: &ObserverAnswer) -> &'static str {
+    match observer.reason {
+        _ if is_unable(observer) => "it cannot probe it from there",
         Some(AbstainReason::Starting) => "it has not probed often enough yet",
         Some(AbstainReason::Isolated) => "it does not reach more than half of the roster itself",
         Some(AbstainReason::Stalled) => "it was held up itself",
-        Some(AbstainReason::Impaired) => "too much fails there at once, so the fault is likely its own",
         Some(AbstainReason::Disabled) => "the check is switched off",
+        Some(AbstainReason::Impaired) => "too much fails there at once, so the fault is likely its own",
         None => "it gives no reason",
     }
 }

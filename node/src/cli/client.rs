@@ -240,8 +240,7 @@ impl Client {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreadable(error))?;
-        let response = sender.send_request(request).await.map_err(|error| self.unreadable(error))?;
-        Ok(response)
+        sender.send_request(request).await.map_err(|error| self.no_answer(&error))
     }
 
     async fn connect(&self) -> Result<Box<dyn Wire>, AskError> {
@@ -255,9 +254,25 @@ impl Client {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| self.unreachable(error))?;
         let tls = TlsConnector::from(credentials::tls().map_err(|error| self.unusable(&error))?);
         let stream = timeout(CONNECT_TIMEOUT, tls.connect(name, stream)).await.map_err(|_| late())?;
-        let stream = stream
-            .map_err(|error| AskError::Distrusted { address: self.address.clone(), detail: error.to_string() })?;
-        Ok(Box::new(stream))
+        Ok(Box::new(stream.map_err(|error| self.no_handshake(&error))?))
+    }
+
+    /// What answers does not speak HTTP/1.1; without TLS, it may be that which speaks TLS.
+    fn no_answer(&self, error: &hyper::Error) -> AskError {
+        let hint = match error.is_parse() && !self.secure {
+            true => format!("\nIf it is the port for TLS (`api.tls_listen`), write https://{}", self.address),
+            false => String::new(),
+        };
+        self.unreadable(format!("{error}{hint}"))
+    }
+
+    fn no_handshake(&self, error: &std::io::Error) -> AskError {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        if matches!(cause, Some(rustls::Error::InvalidMessage(_))) {
+            let hint = format!("If it is the port without TLS (`api.listen`), write http://{}", self.address);
+            return self.unreadable(format!("it does not speak TLS ({error})\n{hint}"));
+        }
+        AskError::Distrusted { address: self.address.clone(), detail: error.to_string() }
     }
 
     fn unusable(&self, error: &anyhow::Error) -> AskError {
@@ -297,6 +312,7 @@ pub fn path_part(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn addresses() {
@@ -318,5 +334,28 @@ mod tests {
         let error = Client::new("127.0.0.1:1").unwrap().text("/v1/health").await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("no agent answers at 127.0.0.1:1") && text.contains("quorate agent"), "{text}");
+    }
+
+    /// What a command says of something that answers whoever connects with these bytes.
+    async fn told_of(scheme: &str, bytes: &'static [u8]) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 4096];
+            let _ = stream.read(&mut asked).await;
+            stream.write_all(bytes).await.unwrap();
+            // The far end reads what came before it hears of the end.
+            let _ = stream.read(&mut asked).await;
+        });
+        Client::new(&format!("{scheme}{address}")).unwrap().text("/v1/health").await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn the_wrong_scheme_is_said() {
+        let alert = told_of("", &[0x15, 3, 3, 0, 2, 2, 50]).await;
+        assert!(alert.contains("write https://127.0.0.1:"), "{alert}");
+        let plain = told_of("https://", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(plain.contains("write http://127.0.0.1:") && !plain.contains("--ca"), "{plain}");
     }
 }

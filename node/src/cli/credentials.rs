@@ -40,7 +40,7 @@ impl Credentials {
 pub fn token() -> anyhow::Result<Option<String>> {
     let found = match GIVEN.get().and_then(|given| given.api_token_file.as_deref()) {
         Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
-        None => std::env::var("QUORATE_API_TOKEN").ok(),
+        None => std::env::var("QUORATE_API_TOKEN").ok().filter(|text| !text.is_empty()),
     };
     let Some(text) = found else { return Ok(None) };
     let text = text.trim();

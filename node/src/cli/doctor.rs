@@ -24,6 +24,9 @@ const CERTIFICATE_DAYS: i64 = 21;
 /// A picture older than this is called out.
 const OLD_VIEW_MS: u64 = 5_000;
 
+/// An agent calls the roll within this time of its start.
+const ROLL_CALLED_MS: u64 = 30_000;
+
 /// How one examination ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Finding {
@@ -114,6 +117,7 @@ fn examine(answers: &Answers) -> Vec<(&'static str, Finding)> {
     vec![
         ("agent", readiness(answers)),
         ("quorum", quorum(answers)),
+        ("configuration", configuration(answers)),
         ("picture", picture(answers)),
         ("members", members(answers)),
         ("versions", versions(answers)),
@@ -137,7 +141,13 @@ fn readiness(answers: &Answers) -> Finding {
 fn quorum(answers: &Answers) -> Finding {
     let view = &answers.agent.view;
     let words = format!("{} of {} agents that count are alive", view.alive, view.roster);
+    // More than half are held alive, so only its own roll call is missing.
+    let calling = view.alive * 2 > view.roster && answers.agent.uptime_ms < ROLL_CALLED_MS;
     match view.roster {
+        _ if !view.quorate && calling => Wrong(
+            format!("not quorate yet: {words}, and this agent has not called the roll since its start"),
+            "wait some seconds and ask again",
+        ),
         _ if !view.quorate => Wrong(
             format!("not quorate: {words}"),
             "look at the network between the hosts, and ask an agent on the other side",
@@ -152,6 +162,21 @@ fn quorum(answers: &Answers) -> Finding {
         ),
         _ => Well(words),
     }
+}
+
+fn configuration(answers: &Answers) -> Finding {
+    let file = answers.agent.config_file.as_deref();
+    if series(&answers.metrics, "quorate_config_last_reload_successful").any(|value| value <= 0.0) {
+        let of = file.map(|file| format!(" of {file}")).unwrap_or_default();
+        return Warning(
+            format!("the last reload{of} was refused; what was read before it stays in use"),
+            "run `quorate config check` on the file, put right what it tells, and reload again; the agent's log says why it was refused",
+        );
+    }
+    Well(file.map_or_else(
+        || "no file, only flags and the environment".to_owned(),
+        |file| format!("{file}, read without an error"),
+    ))
 }
 
 fn picture(answers: &Answers) -> Finding {
@@ -220,6 +245,7 @@ fn services(answers: &Answers) -> Finding {
 fn observers(answers: &Answers) -> Finding {
     let thin: Vec<_> = answers.votes.instances.iter().filter(|instance| instance.votes.len() < 3).collect();
     match thin.first() {
+        None if answers.votes.instances.is_empty() => Well("there is no instance to watch".to_owned()),
         None => Well("each instance is watched by three agents or more".to_owned()),
         Some(first) => Warning(
             format!("{} instances have fewer than three observers, {} among them", thin.len(), first.instance),
@@ -228,10 +254,15 @@ fn observers(answers: &Answers) -> Finding {
     }
 }
 
-/// The value of all series of a metric together.
+/// The values of all series of a metric.
+fn series(metrics: &str, name: &str) -> impl Iterator<Item = f64> {
+    let of_it = move |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+    metrics.lines().filter(of_it).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+}
+
+/// The same together.
 fn total(metrics: &str, name: &str) -> f64 {
-    let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
-    metrics.lines().filter(of_it).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    series(metrics, name).sum()
 }
 
 fn limits(answers: &Answers) -> Finding {
@@ -255,7 +286,52 @@ fn metrics(answers: &Answers) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fabricated::{agent, counts, member, view};
     use super::*;
+    use crate::answers::{MemberCounts, Status};
+
+    fn answers() -> Answers {
+        let health = HealthAnswer {
+            view: view(),
+            status: Status::Up,
+            verdicts: counts(&[]),
+            services: Vec::new(),
+            hosts: Vec::new(),
+            members: MemberCounts::default(),
+        };
+        let counts = MemberCounts::default();
+        Answers {
+            agent: agent(),
+            ready: ProbeAnswer { status: "ok".to_owned(), reasons: Vec::new() },
+            members: MembersAnswer { view: view(), counts, members: vec![member()], total: 1, next: None },
+            health,
+            votes: VotesAnswer { view: view(), observers: Vec::new(), instances: Vec::new(), total: 0, next: None },
+            metrics: "quorate_config_last_reload_successful 1\n".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refused_reload_is_told() {
+        let mut answers = answers();
+        assert!(matches!(configuration(&answers), Well(_)));
+        answers.agent.config_file = Some("/etc/quorate.toml".to_owned());
+        answers.metrics = "quorate_config_last_reload_successful 0\n".to_owned();
+        let Warning(words, remedy) = configuration(&answers) else { panic!("a warning") };
+        assert!(words.contains("/etc/quorate.toml was refused") && remedy.contains("config check"), "{words}");
+    }
+
+    #[test]
+    fn a_fresh_start_and_an_empty_mesh_are_no_faults_of_the_network() {
+        let mut answers = answers();
+        assert_eq!(observers(&answers), Well("there is no instance to watch".to_owned()));
+        answers.agent.view.quorate = false;
+        answers.agent.uptime_ms = 2_000;
+        let Wrong(words, remedy) = quorum(&answers) else { panic!("not quorate") };
+        assert!(words.contains("has not called the roll") && remedy.contains("wait"), "{words}: {remedy}");
+        answers.agent.view.alive = 2;
+        let Wrong(words, remedy) = quorum(&answers) else { panic!("not quorate") };
+        assert!(!words.contains("roll") && remedy.contains("network"), "{words}: {remedy}");
+    }
 
     #[test]
     fn series_are_added_up() {

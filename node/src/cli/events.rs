@@ -120,11 +120,31 @@ fn print_event(json: &str, format: Format) -> anyhow::Result<()> {
     match (format, serde_json::from_str::<EventAnswer>(json)) {
         (Format::Json, _) => print(&format!("{json}\n")),
         (Format::Yaml, _) => print(&format!("---\n{}", yaml(json)?)),
-        (Format::Table | Format::Wide | Format::Name, Ok(event)) => {
-            print(&style::render(&lines(&event), style::colour_wanted()))
+        (Format::Table | Format::Wide, Ok(event)) => print(&style::render(&lines(&event), style::colour_wanted())),
+        (Format::Name, Ok(event)) => {
+            print(&names(&event).iter().map(|name| format!("{}\n", clean(name))).collect::<String>())
         }
         // A newer agent may tell of things that this program has no words for.
         (Format::Table | Format::Wide | Format::Name, Err(_)) => print(&format!("{}\n", clean(json))),
+    }
+}
+
+/// The names of what an event is about: instances, members, or else the event itself.
+fn names(event: &EventAnswer) -> Vec<String> {
+    match &event.what {
+        EventWhat::Verdicts { changes, .. } => changes.iter().map(|change| change.instance.to_string()).collect(),
+        EventWhat::Member { name, .. } => vec![name.clone()],
+        EventWhat::Registered { instance, .. }
+        | EventWhat::Withdrawn { instance }
+        | EventWhat::Vote { instance, .. }
+        | EventWhat::Breaker { instance, .. }
+        | EventWhat::Override { instance, .. } => vec![instance.to_string()],
+        EventWhat::Failure(told) => vec![told.instance_id.to_string()],
+        EventWhat::Reset { .. }
+        | EventWhat::Quorate { .. }
+        | EventWhat::Roster { .. }
+        | EventWhat::Stalled { .. }
+        | EventWhat::IdentityConflict { .. } => vec![event.what.word().to_owned()],
     }
 }
 
@@ -158,7 +178,13 @@ pub fn lines(event: &EventAnswer) -> String {
         }
         EventWhat::Quorate { quorate, alive, roster } => {
             let (ink, word) = if *quorate { (Ink::Green, "quorate") } else { (Ink::Red, "NOT quorate") };
-            vec![format!("{}: {alive} of {roster} members alive", ink.on(word))]
+            // It may hold more alive than its roll call has reached.
+            let told = if *quorate || alive * 2 <= *roster {
+                format!("{alive} of {roster} members alive")
+            } else {
+                format!("the roll call reached too few of {roster} members; {alive} are still held alive")
+            };
+            vec![format!("{}: {told}", ink.on(word))]
         }
         EventWhat::Roster { epoch, roster, admitted, removed } => {
             let names = |sign: char, agents: &[quorate_core::AgentId]| {
@@ -199,4 +225,19 @@ fn change(change: &ChangeAnswer) -> String {
         change.signers.len(),
         under.unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_the_names_of_what_it_is_about() {
+        let of = |what: &str| {
+            let json = format!(r#"{{"id":"1-42","index":42,"at":"2026-11-21T07:00:00.123Z",{what}}}"#);
+            names(&serde_json::from_str(&json).unwrap())
+        };
+        assert_eq!(of(r#""type":"withdrawn","instance":"web@10.0.0.1:8080""#), ["web@10.0.0.1:8080"]);
+        assert_eq!(of(r#""type":"stalled","late_ms":1200"#), ["stalled"]);
+    }
 }

@@ -101,7 +101,8 @@ fn conclusion(answer: &InstanceAnswer) -> String {
             clean(it.service.as_str())
         ),
     };
-    if !undoubted(answer) {
+    let switched_off = !it.enabled && matches!(it.verdict, Verdict::Starting | Verdict::Unknown);
+    if !undoubted(answer) && !switched_off {
         text.push_str(&format!("{}\n", advice::verdict(it.verdict)));
     }
     if let Some(intent) = &it.intent
@@ -115,7 +116,7 @@ fn conclusion(answer: &InstanceAnswer) -> String {
     if it.decided != it.verdict && it.term > 0 {
         text.push_str(&format!("The last verdict decided was {}, number {}.\n", it.decided, it.term));
     }
-    if it.stale {
+    if it.stale && it.enabled {
         let since = it.stale_since.as_deref().map(|since| span::since(since, &answer.view.at)).unwrap_or_default();
         let line = format!("It is stale{since}: too few of its observers can be heard to confirm it.");
         text.push_str(&format!("{}\n", Ink::Yellow.on(&line)));
@@ -147,6 +148,9 @@ fn fault(answer: &InstanceAnswer) -> String {
     let host = clean(&it.home_name);
     let mut text = String::new();
     let class = told_class(it.class, it.verdict);
+    if let Some(text) = advice::particular(answer, &host) {
+        return text;
+    }
     if home_only(answer) && it.verdict == Verdict::Unknown {
         return unseen(answer, &host);
     }
@@ -228,7 +232,8 @@ fn place(observer: &ObserverAnswer) -> String {
 
 fn says(observer: &ObserverAnswer) -> String {
     let age = observer.age_ms.map(|ms| format!(", for {}", span::words(ms))).unwrap_or_default();
-    let detail = if observer.detail.is_empty() { String::new() } else { format!(" ({})", clean(&observer.detail)) };
+    let detail = advice::said(observer);
+    let detail = if detail.is_empty() { detail } else { format!(" ({detail})") };
     let said = match observer.vote.as_deref() {
         Some("pass") => format!("{}{age}", Ink::Green.on("pass")),
         Some("warn") => format!("{}{age}{detail}", Ink::Yellow.on("warn")),
@@ -236,7 +241,7 @@ fn says(observer: &ObserverAnswer) -> String {
             format!("{}: {}{age}{detail}", Ink::Red.on("fail"), advice::failure(observer.phase, observer.cause))
         }
         Some("abstain") => {
-            format!("{}: {}{age}{detail}", Ink::Yellow.on("abstain"), advice::abstention(observer.reason))
+            format!("{}: {}{age}{detail}", Ink::Yellow.on("abstain"), advice::abstention(observer))
         }
         Some(other) => clean(other),
         None => Ink::Dim.on("nothing yet"),

@@ -85,6 +85,47 @@ fn unknown_without_its_home() {
     check("explain_home_abstains", &answer);
 }
 
+/// What is explained, as it is printed.
+fn told(answer: &InstanceAnswer) -> String {
+    render(&Explain { instance: answer.summary.instance.clone() }.text(answer), false)
+}
+
+#[test]
+fn a_name_that_nobody_finds_is_no_reason_to_restart() {
+    let summary = instance("web@db.internal:8080", Verdict::Down, Class::InstanceFault);
+    let mut answer = explained(summary, &["fail", "fail", "abstain"], None);
+    assert!(told(&answer).contains("restart it"));
+    for observer in &mut answer.observers[..2] {
+        observer.cause = Some(quorate_core::Cause::NameNotFound);
+    }
+    let text = told(&answer);
+    assert!(text.contains("the name in its address db.internal:8080") && text.contains("DNS"), "{text}");
+    assert!(!text.contains("restart"), "{text}");
+}
+
+#[test]
+fn observers_that_cannot_probe_are_not_waited_for() {
+    let mut summary = instance("web@10.0.0.2:8080", Verdict::Starting, Class::Undetermined);
+    (summary.term, summary.assigned, summary.quorum) = (0, 3, 2);
+    let mut answer = explained(summary, &["abstain", "abstain", "abstain"], None);
+    for observer in &mut answer.observers {
+        observer.reason = Some(quorate_core::AbstainReason::Impaired);
+    }
+    assert!(told(&answer).contains("Wait for the first round"));
+    for observer in &mut answer.observers[..2] {
+        observer.detail = "cannot be probed from here: the secret X is not in this agent's environment".into();
+    }
+    let text = told(&answer);
+    assert!(text.contains("2 of its 3 observers cannot probe it: the secret X is not"), "{text}");
+    assert!(text.contains("abstain: it cannot probe it from there") && !text.contains("Wait for"), "{text}");
+    answer.summary.enabled = false;
+    let text = told(&answer);
+    assert!(text.contains("switched off") && text.contains("enabled = true") && !text.contains("Wait"), "{text}");
+    answer.summary.verdict = Verdict::Unknown;
+    let text = told(&answer);
+    assert!(text.contains("switched off") && !text.contains("partition"), "{text}");
+}
+
 #[test]
 fn a_host() {
     let mut summary = instance("quorate-agent@000000000000000b", Verdict::Starting, Class::Undetermined);

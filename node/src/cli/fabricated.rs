@@ -158,3 +158,25 @@ pub fn member() -> MemberAnswer {
         instances: 4,
     }
 }
+
+pub fn agent() -> AgentAnswer {
+    AgentAnswer {
+        environment: None,
+        view: view(),
+        zone: Zone::default(),
+        boot: 1,
+        address: "10.0.0.1:7700".into(),
+        listen: "0.0.0.0:7700".into(),
+        api: "127.0.0.1:7701".into(),
+        data_dir: "/var/lib/quorate".into(),
+        config_file: None,
+        version: "0.1.0".into(),
+        pid: 1,
+        started_at: SINCE.into(),
+        uptime_ms: 3_600_000,
+        issuer: false,
+        certificate_expires: "2027-11-21T07:00:00.000Z".into(),
+        ready: true,
+        not_ready: Vec::new(),
+    }
+}

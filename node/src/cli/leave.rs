@@ -64,6 +64,13 @@ fn clean_lines(text: &str) -> String {
 /// What a leave would mean, for people.
 fn consequences(agent: &AgentAnswer, instances: &[String]) -> String {
     let view = &agent.view;
+    if view.roster == 1 {
+        return format!(
+            "{} ({}) is the only member of its mesh: a leave is refused, for nobody could let it in again.\n\
+             To end it, stop its process {} (SIGTERM); its data directory {} is the mesh, and its next start goes on with it.\n",
+            view.name, view.agent, agent.pid, agent.data_dir
+        );
+    }
     let remain = view.roster.saturating_sub(1);
     let mut text = format!("{} ({}) would leave its mesh for good:\n", view.name, view.agent);
     text.push_str(&format!(
@@ -93,30 +100,11 @@ fn consequences(agent: &AgentAnswer, instances: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fabricated::view;
+    use crate::cli::fabricated::agent;
 
     #[test]
     fn what_it_means_is_said() {
-        let mut agent = AgentAnswer {
-            environment: None,
-            view: view(),
-            zone: Default::default(),
-            boot: 1,
-            address: String::new(),
-            listen: String::new(),
-            api: String::new(),
-            data_dir: String::new(),
-            config_file: None,
-            version: String::new(),
-            pid: 1,
-            started_at: String::new(),
-            uptime_ms: 1,
-            issuer: false,
-            certificate_expires: String::new(),
-            ready: true,
-            not_ready: Vec::new(),
-        };
-        agent.view.roster = 5;
+        let mut agent = agent();
         let text = consequences(&agent, &[]);
         assert!(text.contains("count 4 instead of 5 agents, and be quorate where 3 of them"), "{text}");
         assert!(text.contains("home to no instance") && !text.contains("admit") && !text.contains("cut off"), "{text}");
@@ -129,5 +117,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("cut off now") && text.contains("alone can admit"), "{text}");
+        agent.view.roster = 1;
+        let text = consequences(&agent, &many);
+        assert!(text.contains("only member") && text.contains("stop its process"), "{text}");
+        assert!(!text.contains("would count") && !text.contains("--yes"), "{text}");
     }
 }

@@ -67,7 +67,9 @@ fn instances_tell_votes_and_notes() {
     let mut folded = instance("web@10.0.0.2:8080", Verdict::Down, Class::HostDown);
     folded.folded_under = Some(InstanceId::host(AgentId(0xb)));
     let instances = vec![instance("api@10.0.0.1:80", Verdict::Up, Class::Healthy), folded, stale];
-    let question = Instances { service: None, verdict: Some(Verdict::Down), hosts: true };
+    let mut question = Instances { service: None, verdicts: vec![Verdict::Up, Verdict::Down], hosts: true };
+    assert_eq!(question.path(), "/v1/instances?verdict=up,down&hosts=true");
+    question.verdicts = vec![Verdict::Down];
     assert_eq!(question.path(), "/v1/instances?verdict=down&hosts=true");
     check("instances", &question, &InstancesAnswer { view: view(), instances, total: 0, next: None });
     check("instances_none", &question, &InstancesAnswer { view: view(), instances: Vec::new(), total: 0, next: None });
@@ -125,6 +127,7 @@ fn events_read_as_lines() {
            "is_critical":true,"message":"Nothing listens on the port: refused","details":{},"timestamp":"2026-11-21T07:00:00Z",
            "consecutive_count":5,"total_count":7,"first_occurrence":"2026-11-21T06:59:00Z""#,
         r#""type":"quorate","quorate":false,"alive":2,"roster":5"#,
+        r#""type":"quorate","quorate":false,"alive":3,"roster":3"#,
         r#""type":"roster","epoch":6,"roster":5,"admitted":["000000000000000b"],"removed":["000000000000000c"]"#,
         r#""type":"stalled","late_ms":1200"#,
         r#""type":"withdrawn","instance":"web@10.0.0.1:8080""#,

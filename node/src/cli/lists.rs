@@ -31,8 +31,7 @@ impl Question for Health {
     }
 
     fn text(&self, answer: &HealthAnswer) -> String {
-        let status = Ink::of_status(answer.status).on(answer.status.as_str());
-        let mut text = format!("The mesh is {status}: {}.\n\n", in_words(&answer.verdicts));
+        let mut text = format!("{}\n", summary(answer));
         text.push_str(&services(&answer.services));
         if !answer.hosts.is_empty() {
             text.push('\n');
@@ -44,6 +43,12 @@ impl Question for Health {
     fn exit(&self, answer: &HealthAnswer) -> ExitCode {
         if is_well(answer) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
+
+/// The whole mesh in one line.
+pub fn summary(answer: &HealthAnswer) -> String {
+    let status = Ink::of_status(answer.status).on(answer.status.as_str());
+    format!("The mesh is {status}: {}.\n", in_words(&answer.verdicts))
 }
 
 /// Is nothing down or unknown or undecided, and does the agent that says so stand on the side that may?
@@ -81,8 +86,8 @@ impl Question for Services {
 pub struct Instances {
     /// Only of this service.
     pub service: Option<ServiceName>,
-    /// Only with this verdict.
-    pub verdict: Option<Verdict>,
+    /// Only with one of these verdicts; with any when there are none.
+    pub verdicts: Vec<Verdict>,
     /// Hosts too.
     pub hosts: bool,
 }
@@ -93,7 +98,10 @@ impl Question for Instances {
     fn path(&self) -> String {
         let mut query = Vec::new();
         query.extend(self.service.as_ref().map(|service| format!("service={}", path_part(service.as_str()))));
-        query.extend(self.verdict.map(|verdict| format!("verdict={verdict}")));
+        if !self.verdicts.is_empty() {
+            let words: Vec<_> = self.verdicts.iter().map(|verdict| verdict.as_str()).collect();
+            query.push(format!("verdict={}", words.join(",")));
+        }
         query.extend(self.hosts.then(|| "hosts=true".to_owned()));
         if query.is_empty() { "/v1/instances".to_owned() } else { format!("/v1/instances?{}", query.join("&")) }
     }
@@ -161,7 +169,8 @@ impl Question for Members {
     }
 }
 
-fn services(services: &[ServiceSummary]) -> String {
+/// A table of services.
+pub fn services(services: &[ServiceSummary]) -> String {
     if services.is_empty() {
         return nothing("No service is registered.");
     }
@@ -177,7 +186,8 @@ fn services(services: &[ServiceSummary]) -> String {
     layout(&["SERVICE", "STATUS", "INSTANCES", "VERDICTS", "NOTES"], &[2], rows.collect())
 }
 
-fn hosts(hosts: &[HostSummary]) -> String {
+/// A table of hosts.
+pub fn hosts(hosts: &[HostSummary]) -> String {
     let rows = hosts.iter().map(|host| {
         vec![
             cell(&host.name),

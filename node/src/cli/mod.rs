@@ -29,6 +29,7 @@ mod list_tests;
 
 use crate::answers::Wish;
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use operate::Maintenance;
 use question::{Source, Watch, ask};
 use quorate_core::{ServiceName, Verdict};
@@ -67,9 +68,9 @@ pub enum Ask {
         /// Only of this service
         #[arg(long, value_name = "SERVICE")]
         service: Option<ServiceName>,
-        /// Only with this verdict: up, degraded, partial, down, unknown, starting, draining or maintenance
-        #[arg(long, value_name = "VERDICT", value_parser = verdict)]
-        verdict: Option<Verdict>,
+        /// Only with this verdict; several with commas between
+        #[arg(long = "verdict", value_name = "VERDICT", value_delimiter = ',', value_parser = verdict())]
+        verdicts: Vec<Verdict>,
         /// Hosts too
         #[arg(long)]
         hosts: bool,
@@ -166,8 +167,8 @@ pub fn run(question: Ask) -> anyhow::Result<ExitCode> {
         match question {
             Ask::Health { source, watch } => ask(&lists::Health, &source, watch).await,
             Ask::Services { source, watch } => ask(&lists::Services, &source, watch).await,
-            Ask::Instances { service, verdict, hosts, source, watch } => {
-                ask(&lists::Instances { service, verdict, hosts }, &source, watch).await
+            Ask::Instances { service, verdicts, hosts, source, watch } => {
+                ask(&lists::Instances { service, verdicts, hosts }, &source, watch).await
             }
             Ask::Members { source, watch } => ask(&lists::Members, &source, watch).await,
             Ask::Breakers { service, source, watch } => ask(&breakers::Breakers { service }, &source, watch).await,
@@ -183,11 +184,13 @@ pub fn run(question: Ask) -> anyhow::Result<ExitCode> {
             Ask::Top(args) => top::run(&args).await,
             Ask::Report(args) => report::run(&args).await,
             Ask::Drain { which, why } => operate::want(&which, Wish::Draining, &why).await,
-            Ask::Undrain { which } => operate::want_no_more(&which).await,
+            Ask::Undrain { which } => operate::want_no_more(&which, Wish::Draining).await,
             Ask::Maintenance { action: Maintenance::On { which, why } } => {
                 operate::want(&which, Wish::Maintenance, &why).await
             }
-            Ask::Maintenance { action: Maintenance::Off { which } } => operate::want_no_more(&which).await,
+            Ask::Maintenance { action: Maintenance::Off { which } } => {
+                operate::want_no_more(&which, Wish::Maintenance).await
+            }
             Ask::Forget { agent, at } => operate::forget(&agent, &at).await,
             Ask::Leave(args) => leave::run(&args).await,
             Ask::Reload(args) => reload::run(&args).await,
@@ -195,10 +198,11 @@ pub fn run(question: Ask) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn verdict(word: &str) -> Result<Verdict, String> {
-    let known = Verdict::ALL.iter().find(|verdict| verdict.as_str() == word);
-    known.copied().ok_or_else(|| {
-        let words: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect();
-        format!("use one of {}", words.join(", "))
+/// The word of a verdict; shells complete it.
+fn verdict() -> impl TypedValueParser<Value = Verdict> {
+    let words = PossibleValuesParser::new(Verdict::ALL.iter().map(|verdict| verdict.as_str()));
+    words.try_map(|word| {
+        let known = Verdict::ALL.iter().find(|verdict| verdict.as_str() == word);
+        known.copied().ok_or_else(|| format!("{word:?} is no verdict"))
     })
 }

@@ -5,6 +5,7 @@ use super::style::{self, Ink, clean};
 use super::table;
 use crate::answers::ViewAnswer;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -93,34 +94,57 @@ pub async fn ask<Q: Question>(question: &Q, source: &Source, watch: Watch) -> an
 async fn keep_asking<Q: Question>(question: &Q, source: &Source) -> anyhow::Result<ExitCode> {
     let redraw = matches!(source.output, Format::Table | Format::Wide) && std::io::stdout().is_terminal();
     let mut printed = String::new();
-    let mut mark = None;
+    let (mut seen, mut told) = (None, None);
     let mut lost = false;
     loop {
         match source.addr.ask(&question.path()).await {
             Ok(reply) => {
                 lost = false;
                 let now = Some(standing(question.view(&reply.answer)));
+                let says = Some(said(&reply.body));
                 let text = page(question, &reply, source.output)?;
                 // On a terminal ages move too; elsewhere only news is worth a line.
                 let news = match source.output {
-                    Format::Name => text != printed || mark.is_none(),
+                    Format::Name => text != printed || told.is_none(),
                     _ if redraw => text != printed,
-                    _ => now != mark,
+                    // The picture changes with all that the mesh learns, be it of other things than this answer.
+                    _ => now != seen && says != told,
                 };
+                seen = now;
                 if news {
                     let screen = if redraw { format!("\x1b[H\x1b[2J{text}") } else { text.clone() };
                     print(&screen)?;
-                    (printed, mark) = (text, now);
+                    (printed, told) = (text, says);
                 }
             }
-            Err(error) if mark.is_none() => return Err(error.into()),
+            Err(error) if told.is_none() => return Err(error.into()),
             Err(error) => tell_once(&mut lost, &error),
         }
         tokio::time::sleep(WATCH_INTERVAL).await;
     }
 }
 
-/// What makes an answer another one, its ages aside.
+/// What moves by itself: the picture's number and time, ages, and what the answering agent saw of its own last probes and calls.
+const MOVING: [&str; 5] = ["index", "at", "age_ms", "local", "own"];
+
+/// What an answer says, without what moves by itself.
+fn said(body: &str) -> Value {
+    fn still(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|name, _| !MOVING.contains(&name.as_str()));
+                fields.values_mut().for_each(still);
+            }
+            Value::Array(entries) => entries.iter_mut().for_each(still),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut value: Value = serde_json::from_str(body).unwrap_or_default();
+    still(&mut value);
+    value
+}
+
+/// What makes a picture another one, its ages aside.
 fn standing(view: &ViewAnswer) -> (quorate_core::AgentId, u64, bool, usize, usize) {
     (view.agent, view.index, view.quorate, view.alive, view.stale_instances)
 }
@@ -150,7 +174,7 @@ fn page<Q: Question>(question: &Q, reply: &Reply<Q::Answer>, format: Format) -> 
 /// # Errors
 /// When it is no JSON.
 pub fn yaml(json: &str) -> anyhow::Result<String> {
-    Ok(serde_saphyr::to_string(&serde_json::from_str::<serde_json::Value>(json)?)?)
+    Ok(serde_saphyr::to_string(&serde_json::from_str::<Value>(json)?)?)
 }
 
 /// Banner, answer, footer.
@@ -177,4 +201,26 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// A line that says that there is nothing to show.
 pub fn nothing(text: &str) -> String {
     format!("{}\n", Ink::Dim.on(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fabricated::{explained, instance, view};
+    use super::*;
+    use quorate_core::{Class, Verdict};
+
+    #[test]
+    fn only_what_an_answer_says_is_news() {
+        let summary = instance("web@10.0.0.2:8080", Verdict::Up, Class::Healthy);
+        let mut answer = explained(summary, &["pass", "pass"], None);
+        let told = |answer: &crate::answers::InstanceAnswer| said(&serde_json::to_string(answer).unwrap());
+        let before = told(&answer);
+        answer.view = ViewAnswer { index: 482, at: "2026-11-21T07:00:06.000Z".to_owned(), age_ms: 90, ..view() };
+        answer.summary.age_ms += 1000;
+        answer.observers[0].age_ms = Some(7);
+        assert_eq!(told(&answer), before);
+        answer.observers[0].vote = Some("fail".to_owned());
+        assert_ne!(told(&answer), before);
+        assert_ne!(said(r#"{"view": {"quorate": true}}"#), said(r#"{"view": {"quorate": false}}"#));
+    }
 }

@@ -19,11 +19,30 @@ pub struct CompletionArgs {
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn completions(args: &CompletionArgs, mut command: Command) -> anyhow::Result<ExitCode> {
-    let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "quorate", &mut text);
-    print(&String::from_utf8(text)?)?;
+pub fn completions(args: &CompletionArgs, command: Command) -> anyhow::Result<ExitCode> {
+    print(&String::from_utf8(of_shell(args.shell, &command))?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn of_shell(shell: Shell, command: &Command) -> Vec<u8> {
+    let mut command = shown(command).version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "quorate", &mut text);
+    text
+}
+
+/// The same commands without those that are hidden, as far as completions tell of them.
+fn shown(command: &Command) -> Command {
+    // A name lasts as long as the process, which ends soon.
+    let name: &'static str = Box::leak(command.get_name().to_owned().into_boxed_str());
+    let copy = Command::new(name)
+        .args(command.get_arguments().cloned())
+        .groups(command.get_groups().cloned())
+        .subcommands(command.get_subcommands().filter(|one| !one.is_hide_set()).map(shown));
+    match command.get_about() {
+        Some(about) => copy.about(about.clone()),
+        None => copy,
+    }
 }
 
 /// Where to put man pages.
@@ -51,4 +70,21 @@ pub fn man(args: &ManArgs, command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn completions_offer_what_the_help_shows() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let text = String::from_utf8(of_shell(shell, &crate::Cli::command())).unwrap();
+            for part in ["undrain", "api-token-file", "maintenance"] {
+                assert!(text.contains(part), "{shell}: {part}");
+            }
+            assert!(!text.contains("demo-service") && !text.contains("demo-tether"), "{shell}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::settings::{FileSettings, RecordSettings, check_advertised, check_envi
 use quorate_core::Zone;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 /// Reads and checks a file, or the files of a directory, and what the environment says of single keys.
@@ -61,6 +61,14 @@ fn settings(texts: &Texts, document: &DeTable<'_>) -> Result<FileSettings, Confi
     if faults.is_empty() { Ok(settings) } else { Err(texts.errors(faults)) }
 }
 
+/// The name of a file or a directory.
+pub fn path(section: &Section<'_>, name: &str, faults: &mut Faults) -> Option<PathBuf> {
+    parsed(section, name, faults, |text| match text {
+        "" => Err("is empty; name a path, or take it out".to_owned()),
+        text => Ok(text.into()),
+    })
+}
+
 /// A text of the section that `read` understands; what it says against it is noted.
 pub fn parsed<T>(
     section: &Section<'_>,
@@ -97,32 +105,28 @@ fn agent(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     settings.listen = parsed(&section, "listen", faults, socket_address);
     settings.advertise = parsed(&section, "advertise", faults, |text| check_advertised(text).map(|()| text.to_owned()));
     settings.api = parsed(&section, "api", faults, socket_address);
-    settings.data_dir = section.take::<String>("data_dir", faults).map(|found| found.value.into());
-    settings.token_file = section.take::<String>("token_file", faults).map(|found| found.value.into());
+    settings.data_dir = path(&section, "data_dir", faults);
+    settings.token_file = path(&section, "token_file", faults);
     settings.join = parsed(&section, "join", faults, |text| check_join(text).map(|()| text.to_owned()));
 }
 
 fn probe(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     let Some(section) = root.table("probe", &PROBE, faults) else { return };
     let (probe, own) = (&mut settings.probe, &mut settings.own);
-    if let Some(found) = section.take::<String>("secrets_dir", faults) {
-        own.secrets_dir = Some(found.value.into());
-    }
-    if let Some(found) = section.take::<String>("container_socket", faults) {
-        own.container_socket = Some(found.value.into());
-    }
-    if let Some(found) = section.take::<String>("dbus_socket", faults) {
-        own.dbus_socket = Some(found.value.into());
-    }
+    own.secrets_dir = path(&section, "secrets_dir", faults).or(own.secrets_dir.take());
+    own.container_socket = path(&section, "container_socket", faults).or(own.container_socket.take());
+    own.dbus_socket = path(&section, "dbus_socket", faults).or(own.dbus_socket.take());
     if let Some(found) = section.take::<Targets>("allow_targets", faults) {
         own.allowed = found.value.0;
     }
     for (name, target) in [("max_concurrent", &mut probe.max_concurrent), ("max_per_host", &mut probe.max_per_host)] {
-        let Some(found) = section.take::<u32>(name, faults) else { continue };
-        if (1..=MAX_PROBES).contains(&found.value) {
-            *target = found.value;
-        } else {
-            faults.add(found.at, section.key(name), format!("{} is not allowed; use 1 to {MAX_PROBES}", found.value));
+        let Some(found) = section.take::<i128>(name, faults) else { continue };
+        match u32::try_from(found.value).ok().filter(|probes| (1..=MAX_PROBES).contains(probes)) {
+            Some(probes) => *target = probes,
+            None => {
+                let message = format!("{} is not allowed; use 1 to {MAX_PROBES}", found.value);
+                faults.add(found.at, section.key(name), message);
+            }
         }
     }
     if let Some(found) = section.take("dns_cache_ttl", faults) {

@@ -385,13 +385,15 @@ fn each_setting_of_a_metric_is_read() {
     let limits = |found: &MetricCheck| (found.measure.bad, found.measure.warning, found.measure.critical);
     assert_eq!(limits(&found), (Bad::Low, level(0.8), level(0.6)));
     assert_eq!((found.http.path.as_str(), found.measure.reading), ("/metrics", Reading::Prometheus("a".into())));
-    let found =
-        metric("json = '$.a', per_prometheus = 'b', preset = 'queue_depth', warning = 1, critical = 2.5, path = '/x'");
+    let found = metric(
+        "prometheus = 'a', per_prometheus = 'b', preset = 'queue_depth', warning = 1, critical = 2.5, path = '/x'",
+    );
     assert_eq!(limits(&found), (Bad::High, level(1.0), level(2.5)));
-    assert_eq!((found.http.path.as_str(), found.measure.reading), ("/x", Reading::Json("$.a".into())));
+    assert_eq!((found.http.path.as_str(), found.measure.reading), ("/x", Reading::Prometheus("a".into())));
     assert_eq!(found.measure.per, Some(Reading::Prometheus("b".into())));
     let found = metric("json = '$.a', per_json = '$.b', bad = 'low', warning = 5");
     assert_eq!((found.measure.bad, found.measure.per), (Bad::Low, Some(Reading::Json("$.b".into()))));
+    assert_eq!(found.measure.reading, Reading::Json("$.a".into()));
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! `[log]`: how much is logged, how it looks, and where it goes.
 
-use super::file::parsed;
+use super::file::{parsed, path};
 use super::keys::LOG;
 use super::reader::{Faults, Section};
 use super::settings::{LogFormat, LogSettings};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 /// Sizes of one file.
@@ -28,9 +27,8 @@ pub fn read(root: &Section<'_>, faults: &mut Faults) -> LogSettings {
     });
     settings.format = format.unwrap_or(settings.format);
     settings.access = section.take("access", faults).is_some_and(|found| found.value);
-    let path = |name, faults: &mut Faults| section.take::<String>(name, faults).map(|found| PathBuf::from(found.value));
-    settings.file = path("file", faults);
-    settings.error_file = path("error_file", faults);
+    settings.file = path(&section, "file", faults);
+    settings.error_file = path(&section, "error_file", faults);
     if let Some(found) = section.take::<i128>("max_bytes", faults) {
         match u64::try_from(found.value).ok().filter(|bytes| BYTES.contains(bytes)) {
             Some(bytes) => settings.max_bytes = bytes,

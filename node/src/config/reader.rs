@@ -267,7 +267,9 @@ impl FromToml for i128 {
 impl FromToml for u32 {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
         let number = i128::from_toml(value)?;
-        Self::try_from(number).map_err(|_| format!("{number} is not allowed; use 0 to {}", Self::MAX))
+        // The rule of the key says how large it may be.
+        let wrong = if number < 0 { "cannot be negative" } else { "is too large" };
+        Self::try_from(number).map_err(|_| format!("{number} {wrong}"))
     }
 }
 

@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn read(naming: Naming) -> Value {
-        let text = Json { naming, environment: None }.line(Level::WARN, "quorate::access", request());
+        let text = Json { naming, environment: None }.line(Level::WARN, "quorate::requests", request());
         assert!(!text.contains('\n'), "{text}");
         serde_json::from_str(&text).unwrap()
     }

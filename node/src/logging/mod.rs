@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 /// Where lines about requests come from.
-pub const ACCESS: &str = "quorate::access";
+pub const ACCESS: &str = "quorate::requests";
 
 /// The registry behind the filter: what that leaves out reaches no file.
 type Behind = Layered<reload::Layer<EnvFilter, Registry>, Registry>;

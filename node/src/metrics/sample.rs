@@ -136,7 +136,7 @@ fn mesh<F: Form>(sheet: &mut Sheet<F>, view: &MeshView, age: Duration) {
         counts.iter().for_each(|(verdict, count)| sheet.put(name, &[verdict.as_str()], size(*count)));
     }
     let services = || view.instances.values().filter(|instance| !is_host(instance));
-    sheet.set("quorate_instances_stale", size(services().filter(|i| i.stale_since.is_some()).count()));
+    sheet.set("quorate_instances_stale", size(services().filter(|i| i.is_stale()).count()));
     sheet.set("quorate_instances_flapping", size(services().filter(|i| i.flapping).count()));
 }
 
@@ -147,10 +147,11 @@ fn own_instances<F: Form>(sheet: &mut Sheet<F>, view: &MeshView) {
         let labels = [instance.service.as_str(), instance.instance.as_str()];
         let up = matches!(instance.verdict, Verdict::Up | Verdict::Degraded | Verdict::Partial);
         // What an operator took out of service is no fault, and charged to no budget: as in reports.
-        if !matches!(instance.verdict, Verdict::Draining | Verdict::Maintenance) {
+        let aside = matches!(instance.verdict, Verdict::Draining | Verdict::Maintenance) || instance.is_switched_off();
+        if !aside {
             sheet.put("quorate_instance_up", &labels, f64::from(u8::from(up)));
         }
-        sheet.put("quorate_instance_stale", &labels, f64::from(u8::from(instance.stale_since.is_some())));
+        sheet.put("quorate_instance_stale", &labels, f64::from(u8::from(instance.is_stale())));
         sheet.put("quorate_instance_term", &labels, float(instance.term));
     }
 }

@@ -119,11 +119,33 @@ pub(super) fn reading(errors: &mut Errors, expect: Option<&Expect>, max_read_byt
             errors.rule("expect", !bytes.is_empty() && bytes.len() <= limits::MAX_PAYLOAD_BYTES, || {
                 "empty or too long; leave it out when any answer, or none, should pass".to_owned()
             });
+            let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            errors.rule("max_read_bytes", max_read_bytes == 0 || max_read_bytes >= needed, || {
+                format!("{max_read_bytes} is less than the {needed} bytes that are expected; use at least {needed}")
+            });
         }
         Some(Expect::Regex(pattern)) => {
             errors.rule("expect_regex", !pattern.is_empty() && pattern.len() <= limits::MAX_REGEX_BYTES, || {
                 format!("empty or too long; at most {} bytes", limits::MAX_REGEX_BYTES)
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_expected_can_be_read() {
+        let faults = |expected: &str, max_read_bytes| {
+            let mut errors = Errors(Vec::new());
+            let expect = Some(Expect::Contains(expected.as_bytes().to_vec()));
+            TcpCheck { expect, max_read_bytes, ..TcpCheck::default() }.validate(&mut errors);
+            errors.0.into_iter().map(|error| error.key).collect::<Vec<_>>()
+        };
+        assert!(faults("PONG", 4).is_empty());
+        assert_eq!(faults("PONG", 3), ["max_read_bytes"]);
+        assert_eq!(faults("PONG", 0), ["max_read_bytes"], "told once");
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP and HTTPS checks.
 
-use super::{Assertion, Errors, TlsOptions, Value, clip, file_or_name, is_token, limits, printable};
+use super::{Assertion, Errors, Subject, TlsOptions, Value, clip, file_or_name, is_token, limits};
 use crate::evidence::words;
 use crate::status_set::StatusSet;
 use serde::{Deserialize, Serialize};
@@ -126,10 +126,17 @@ impl Default for HttpCheck {
 impl HttpCheck {
     pub(super) fn validate(&self, errors: &mut Errors) {
         errors.rule("path", self.path.starts_with('/'), || format!("{:?} must begin with `/`", clip(&self.path)));
-        errors.rule("path", printable(&self.path) && !self.path.contains(' '), || {
-            "holds a space or a control character; write it percent-encoded".to_owned()
-        });
+        if let Some(found) = unsendable(&self.path) {
+            errors.rule("path", false, || {
+                format!("holds {found:?}, which cannot be sent; write %{:02X} instead", u32::from(found))
+            });
+        }
         validate_headers("headers", &self.headers, errors);
+        let said = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let by_password = self.headers.iter().any(|(_, value)| matches!(value, Value::Basic(_)));
+        errors.rule("basic_auth", !by_password || said.count() < 2, || {
+            "cannot stand beside the header `Authorization`, which says the same; keep one of them".to_owned()
+        });
         file_or_name(errors, "path", Some(&self.path));
         file_or_name(errors, "host", self.host.as_ref());
         self.tls.validate(errors);
@@ -142,6 +149,10 @@ impl HttpCheck {
         for assertion in self.assertions.iter().take(limits::MAX_ASSERTIONS) {
             assertion.validate(errors);
         }
+        let on_body = |assertion: &Assertion| matches!(assertion.subject, Subject::Body | Subject::Json(_));
+        errors.rule("method", self.method != Method::Head || !self.assertions.iter().any(on_body), || {
+            "HEAD is answered without a body, at which an assertion looks; use GET, or look at headers alone".to_owned()
+        });
         errors.rule("body", self.body.as_ref().is_none_or(|b| b.len() <= limits::MAX_PAYLOAD_BYTES), || {
             format!("too long; at most {} bytes", limits::MAX_PAYLOAD_BYTES)
         });
@@ -152,6 +163,13 @@ impl HttpCheck {
             format!("{} is too many; at most {}", self.max_body_bytes, limits::MAX_READ_BYTES)
         });
     }
+}
+
+/// A character that cannot stand in a request as it is. The path and the query allow different ones.
+fn unsendable(target: &str) -> Option<char> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let refused = |c: &char, one_more: char| c.is_ascii_control() || [' ', '<', '>', one_more].contains(c);
+    path.chars().find(|c| refused(c, '`')).or_else(|| query.chars().find(|c| refused(c, '"')))
 }
 
 /// Names and values that are sent along.
@@ -173,5 +191,57 @@ pub(super) fn validate_headers(key: &'static str, headers: &[(String, Value)], e
             Value::Secret(secret) => secret.validate(key, errors),
             Value::Basic(auth) => auth.validate(errors),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BasicAuth, Condition, Secret, SecretSource};
+    use super::*;
+    use crate::outcome::Grade;
+
+    fn faults(check: &HttpCheck) -> Vec<(&'static str, String)> {
+        let mut errors = Errors(Vec::new());
+        check.validate(&mut errors);
+        errors.0.into_iter().map(|error| (error.key, error.message)).collect()
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_sent_is_refused_with_what_to_write_instead() {
+        let of = |path: &str| faults(&HttpCheck { path: path.to_owned(), ..HttpCheck::default() });
+        for good in ["/", "/a%20b", "/{\"a\"}", "/caf\u{e9}?q=`", "/a?b=c?d"] {
+            assert!(of(good).is_empty(), "{good}");
+        }
+        for (bad, instead) in
+            [("/a b", "%20"), ("/<a", "%3C"), ("/a>", "%3E"), ("/`", "%60"), ("/a?b=\"", "%22"), ("/a?<", "%3C")]
+        {
+            let found = of(bad);
+            assert!(matches!(&found[..], [("path", message)] if message.contains(instead)), "{bad}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn only_one_authorization_is_sent() {
+        let password = Secret { prefix: String::new(), source: SecretSource::File("pass".into()) };
+        let basic = ("Authorization".to_owned(), Value::Basic(BasicAuth { user: "me".into(), password }));
+        let of = |headers: Vec<(String, Value)>| faults(&HttpCheck { headers, ..HttpCheck::default() });
+        let bearer = ("authorization".to_owned(), Value::from("Bearer x"));
+        assert!(of(vec![basic.clone()]).is_empty() && of(vec![bearer.clone()]).is_empty());
+        let found = of(vec![bearer, basic]);
+        assert!(matches!(&found[..], [("basic_auth", message)] if message.contains("keep one of them")), "{found:?}");
+    }
+
+    #[test]
+    fn what_looks_at_a_body_needs_one() {
+        let of = |method, subject| {
+            let condition = Condition::Contains("x".into());
+            let assertion = Assertion { subject, condition, negated: false, otherwise: Grade::Fail };
+            let found = faults(&HttpCheck { method, assertions: vec![assertion], ..HttpCheck::default() });
+            found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Method::Head, Subject::Body), ["method"]);
+        assert_eq!(of(Method::Head, Subject::Json("$.a".into())), ["method"]);
+        assert!(of(Method::Head, Subject::Header("X-A".into())).is_empty());
+        assert!(of(Method::Get, Subject::Body).is_empty());
     }
 }

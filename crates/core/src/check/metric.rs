@@ -1,6 +1,6 @@
 //! Metric checks: a number that a service tells over HTTP, and where it becomes too much or too little.
 
-use super::{Errors, HttpCheck, Level, clip, limits};
+use super::{Errors, HttpCheck, Level, Method, clip, limits};
 use crate::evidence::words;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,6 +51,9 @@ words!(
 impl MetricCheck {
     pub(super) fn validate(&self, errors: &mut Errors) {
         self.http.validate(errors);
+        errors.rule("method", self.http.method != Method::Head, || {
+            "HEAD is answered without a body, and so without a number; use GET".to_owned()
+        });
         self.measure.validate(errors);
     }
 }
@@ -65,6 +68,16 @@ impl Measure {
             errors.rule(key, !text.is_empty() && text.len() <= max, || {
                 format!("{:?} is empty or longer than {max} bytes", clip(text))
             });
+        }
+        match (&self.reading, &self.per) {
+            (Reading::Json(_), Some(Reading::Prometheus(_))) => errors.rule("per_prometheus", false, || {
+                "both numbers stand in one answer, which is JSON; use `per_json`, or `prometheus` for both".to_owned()
+            }),
+            (Reading::Prometheus(_), Some(Reading::Json(_))) => errors.rule("per_json", false, || {
+                "both numbers stand in one answer, which is no JSON; use `per_prometheus`, or `json` for both"
+                    .to_owned()
+            }),
+            _ => {}
         }
         errors.rule("critical", self.warning.is_some() || self.critical.is_some(), || {
             "`warning` or `critical` is needed, or a `preset`: without a limit every number would do".to_owned()
@@ -115,3 +128,30 @@ pub const PRESETS: &[Preset] = &[
     preset("external_response_slow", Bad::High, 3.0, 10.0),
     preset("external_error_rate", Bad::High, 0.01, 0.05),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(http: HttpCheck, reading: Reading, per: Option<Reading>) -> Vec<&'static str> {
+        let mut errors = Errors(Vec::new());
+        let measure = Measure { reading, per, bad: Bad::High, warning: Level::new(1.0), critical: None };
+        MetricCheck { http, measure }.validate(&mut errors);
+        errors.0.into_iter().map(|error| error.key).collect()
+    }
+
+    #[test]
+    fn both_numbers_are_of_one_kind_of_text() {
+        let (json, sample) = (|| Reading::Json("$.a".into()), || Reading::Prometheus("a".into()));
+        let of = |reading, per| faults(HttpCheck::default(), reading, Some(per));
+        assert!(of(json(), json()).is_empty() && of(sample(), sample()).is_empty());
+        assert_eq!(of(json(), sample()), ["per_prometheus"]);
+        assert_eq!(of(sample(), json()), ["per_json"]);
+    }
+
+    #[test]
+    fn a_number_needs_a_body() {
+        let head = HttpCheck { method: Method::Head, ..HttpCheck::default() };
+        assert_eq!(faults(head, Reading::Prometheus("a".into()), None), ["method"]);
+    }
+}

@@ -156,11 +156,18 @@ impl Engine {
 
     /// The first `limit` places of the rendezvous order over the roster.
     pub(super) fn order_of(&self, instance: &Instance, limit: usize) -> Vec<AgentId> {
-        let candidates: Vec<_> = self
-            .agents
-            .iter()
-            .filter(|(agent, known)| known.placed && !(instance.is_host() && **agent == instance.home))
-            .filter_map(|(agent, known)| known.profile.as_ref().map(|p| Candidate { agent: *agent, zone: &p.zone }))
+        self.order_with(instance, limit, &[])
+    }
+
+    /// The same, as if some that no longer count still did.
+    pub(super) fn order_with(&self, instance: &Instance, limit: usize, departed: &[AgentId]) -> Vec<AgentId> {
+        // Of one that has been forgotten its zone is not known any more.
+        let nowhere = Zone::default();
+        let placed = self.agents.iter().filter(|(_, known)| known.placed).map(|(agent, _)| *agent);
+        let candidates: Vec<_> = placed
+            .chain(departed.iter().copied())
+            .filter(|agent| !(instance.is_host() && *agent == instance.home))
+            .map(|agent| Candidate { agent, zone: zone_of(&self.agents, agent).unwrap_or(&nowhere) })
             .collect();
         assignment::order(instance.id.hash64(), &candidates, limit)
     }

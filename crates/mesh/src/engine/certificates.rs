@@ -126,7 +126,7 @@ impl Engine {
         // signers were strangers then.
         let old = instance.certificate.is_none() && certificate.decision.term < instance.signer.certified;
         let overtaken = old && certificate.decision.verdict == Verdict::Down;
-        let signers = self.plausible_signers(instance);
+        let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
         let genuine = known.iter().all(|e| {
@@ -198,15 +198,23 @@ impl Engine {
         }
     }
 
-    /// Who may have observed the instance: the first of its order, with room for those that were replaced while they had failed. `None`:
-    /// anyone, in a mesh so small that everyone is within that.
-    fn plausible_signers(&self, instance: &Instance) -> Option<Cow<'_, [AgentId]>> {
+    /// Who may have observed the instance when the certificate was made: the first of its order, with room for those that were replaced while they
+    /// had failed, and with the places of signers that no longer count. `None`: anyone, in a mesh so small that everyone is within that.
+    fn plausible_signers(&self, instance: &Instance, certificate: &Certificate) -> Option<Cow<'_, [AgentId]>> {
         if instance.home_only() {
             return Some(Cow::Borrowed(&[]));
         }
         let failed = self.roster.len() - self.reached.min(self.roster.len());
         let limit = instance.assigned as usize + SPARE_PLACES + failed;
-        (limit < self.roster.len()).then(|| self.first_places(instance, limit))
+        if limit >= self.roster.len() {
+            return None;
+        }
+        let departed = |agent: &AgentId| !self.roster.contains(*agent) && self.knew(*agent);
+        let departed: Vec<_> = certificate.endorsements.iter().map(|e| e.agent).filter(departed).collect();
+        Some(match departed.len() {
+            0 => self.first_places(instance, limit),
+            more => Cow::Owned(self.order_with(instance, limit + more, &departed)),
+        })
     }
 
     /// A signer must have been admitted; whether it has left since does not matter.

@@ -6,7 +6,8 @@ use super::{Engine, limits};
 use crate::api::{EventKind, Output, ProbeId, ProbeRequest};
 use quorate_core::evidence::{Cause, Evidence, Phase};
 use quorate_core::{
-    AbstainReason, AgentId, Check, InstanceId, Mono, Observation, Outcome, ProbeResult, Verdict, Vote, hash,
+    AbstainReason, AgentId, Check, InstanceId, Mono, Observation, Outcome, ProbeFailure, ProbeResult, Verdict, Vote,
+    hash,
 };
 use quorate_wire::{Packet, Record};
 use std::collections::BTreeSet;
@@ -258,7 +259,8 @@ impl Engine {
             ProbeResult::Protected(detail) => Seen::Reached(Vote::Pass, detail),
             ProbeResult::Warn(warning) => Seen::Reached(Vote::Warn, warning.detail),
             ProbeResult::Fail(failure) if failure.cause == Cause::Local || failure.phase == Phase::Prepare => {
-                Seen::Unable(failure.detail)
+                let detail = format!("{}{}", Observation::UNABLE, failure.detail);
+                Seen::Unable(ProbeFailure::new(failure.phase, failure.cause, detail).detail)
             }
             ProbeResult::Fail(failure) => {
                 Seen::Failed(Vote::Fail { phase: failure.phase, cause: failure.cause }, failure.detail)

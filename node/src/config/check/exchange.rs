@@ -4,7 +4,7 @@ use super::super::keys::STEP;
 use super::super::reader::{Faults, Section};
 use super::{choice, one_line, set, tls};
 use data_encoding::HEXLOWER_PERMISSIVE;
-use quorate_core::check::{DialogueCheck, DialogueStep, StartTls, UdpCheck};
+use quorate_core::check::{DialogueCheck, DialogueStep, StartTls, UdpCheck, limits};
 use quorate_core::{Check, CheckKind, Expect, TcpCheck};
 
 /// Reads those of a TCP check.
@@ -46,7 +46,9 @@ fn step(section: &Section<'_>, faults: &mut Faults) -> Option<DialogueStep> {
         }
         return alone.then_some(DialogueStep::StartTls);
     }
-    let alone = DialogueCheck { steps: vec![turn.clone()], tls: None, starttls: None, max_read_bytes: 1 };
+    // What all answers have in common is examined once, with the whole check.
+    let max_read_bytes = limits::MAX_READ_BYTES;
+    let alone = DialogueCheck { steps: vec![turn.clone()], tls: None, starttls: None, max_read_bytes };
     let check = Check { kind: CheckKind::Dialogue(alone), ..Check::default() };
     let mut errors = check.validate();
     if errors.is_empty() {

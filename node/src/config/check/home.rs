@@ -23,7 +23,13 @@ pub(super) fn exec(section: &Section<'_>, faults: &mut Faults) -> (ExecCheck, Pr
     bounded(section, "command", arguments.len(), Program::MAX_ARGUMENTS, faults);
     let environment = section.take::<Variables>("environment", faults).map(|found| found.value.0).unwrap_or_default();
     bounded(section, "environment", environment.len(), Program::MAX_VARIABLES, faults);
-    let directory = section.take::<String>("directory", faults).map(|found| PathBuf::from(found.value));
+    let directory = section.take::<String>("directory", faults).map(|found| {
+        if !found.value.starts_with('/') {
+            let message = format!("{:?} is not an absolute path; write one, such as \"/var/lib/app\"", found.value);
+            faults.add(found.at, section.key("directory"), message);
+        }
+        PathBuf::from(found.value)
+    });
     let program = Program { path: path.clone().into(), arguments, directory, environment };
     let mut check = ExecCheck {
         program: path,

@@ -148,6 +148,10 @@ impl Engine {
         let local = self.breakers.local.entry(report.key.clone()).or_insert_with(|| Local::new(now));
         local.count(&report, now);
         local.state = report.state;
+        if !known && report.state == BreakerState::Open && report.counts.calls == 0 {
+            // It began so, by a picture of the mesh that may be over by now.
+            local.given = Given::Shared;
+        }
         if let (Some(served), Given::Lent(_)) = (report.trial, local.given) {
             local.trial = Some(served);
         }
