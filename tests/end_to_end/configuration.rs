@@ -171,7 +171,8 @@ fn a_directory_is_read_anew_and_one_that_is_wrong_changes_nothing() {
     assert_eq!((scene.services(), scene.metric(SUCCESSFUL)), (vec!["shop".to_owned()], "0".to_owned()));
     scene.agent.signal(Signal::SIGHUP);
     eventually("the audit log tells how each reload ended", Duration::from_secs(10), || {
-        let audit = std::fs::read_to_string(scene.token.with_file_name("data").join("audit.log")).expect("an audit log");
+        let audit =
+            std::fs::read_to_string(scene.token.with_file_name("data").join("audit.log")).expect("an audit log");
         let done = |line: &str| line.contains("\"reload\"").then(|| line.contains("\"done\":true"));
         let ended: Vec<_> = audit.lines().filter_map(done).collect();
         if ended == [true, false, false] { Ok(()) } else { Err(audit) }

@@ -135,8 +135,7 @@ impl Gate {
                 return Err(Denied::Token(fault));
             }
         };
-        let client = Client::Token(token.id.clone());
-        if access.writes() { self.rate(client) } else { self.rate_elsewhere(client, channel) }?;
+        self.rate(Client::Token(token.id.clone()))?;
         let (needed, found) = (access.scope(channel == Channel::Local), entry.scope);
         if found < needed {
             return Err(Denied::Scope { needed, found });

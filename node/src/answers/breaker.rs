@@ -261,6 +261,8 @@ pub struct WishAnswer {
     pub instance: InstanceId,
     /// Who is to decide.
     pub mode: BreakerMode,
+    /// Is the instance one that is registered for the service, or whose breaker is known for its calls? If not, the name may be mistyped.
+    pub known: bool,
 }
 
 /// `GET /v1/services/{service}/pick`

@@ -178,22 +178,15 @@ pub async fn override_one(
     if body.mode == BreakerMode::Automatic {
         return Err(Refusal::bad_request("`automatic` is what is without an override: use DELETE"));
     }
-    check_known(&service, &key)?;
     let (mode, lives) = (mode_of(body.mode), Duration::from_secs(body.seconds));
     wish(&service, OverrideWish { key, mode, reason: body.reason, lives })
 }
 
-/// A word about an instance that nobody has, or calls, would be a slip of the pen.
-fn check_known(service: &Service, key: &BreakerKey) -> Result<(), Refusal> {
+/// Is it one that the mesh knows, or that callers use? A word about any other may be meant for callers that begin later, or be a slip of the pen.
+fn is_known(service: &Service, key: &BreakerKey) -> bool {
     let Picture { view, .. } = service.picture();
-    let registered = view.instances.get(&key.instance).is_some_and(|instance| instance.service == key.service);
-    if registered || view.breakers.iter().any(|breaker| breaker.key == *key) {
-        return Ok(());
-    }
-    let of_service = view.instances.values().filter(|instance| instance.service == key.service);
-    let nearest = nearest(key.instance.as_str(), of_service.map(|instance| instance.instance.as_str()), 3);
-    let detail = format!("the service {} has no instance {}, and nobody calls such a one", key.service, key.instance);
-    Err(Refusal::new(Fault::UnknownInstance, detail, "GET /v1/instances lists them").nearest(nearest))
+    view.instances.get(&key.instance).is_some_and(|instance| instance.service == key.service)
+        || view.breakers.iter().any(|breaker| breaker.key == *key && breaker.overridden.is_none())
 }
 
 /// The machine decides again.
@@ -210,10 +203,11 @@ pub async fn lift(State(service): State<Service>, named: Named) -> Result<Respon
 
 fn wish(service: &Service, wish: OverrideWish) -> Result<Response, Refusal> {
     let (service_name, instance, mode) = (wish.key.service.clone(), wish.key.instance.clone(), wish.mode.into());
+    let known = is_known(service, &wish.key);
     if !service.0.callers.wish(wish) {
         return Err(Refusal::internal("the engine does not take it"));
     }
-    let answer = WishAnswer { service: service_name, instance, mode };
+    let answer = WishAnswer { service: service_name, instance, mode, known };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 

@@ -169,6 +169,11 @@ async fn tell(which: &Which, method: Method, body: String) -> anyhow::Result<Exi
     let answer = which.addr.change::<WishAnswer>(method, &path, body).await?.answer;
     let (service, instance) = (clean(answer.service.as_str()), clean(answer.instance.as_str()));
     print(&format!("told the mesh: the breaker of {service} before {instance} is {}\n", answer.mode.as_str()))?;
+    if !answer.known && answer.mode != BreakerMode::Automatic {
+        eprintln!(
+            "{service} has no instance {instance}, and nobody is known to call one; the word holds for whoever begins to, under these names"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

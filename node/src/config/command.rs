@@ -61,6 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn check(path: &Path) -> anyhow::Result<ExitCode> {
     match file::load(Some(path)) {
         Ok(settings) => {
+            crate::export::check(settings.statsd.as_ref(), settings.otlp.as_ref())?;
             let instances: usize = settings.services.iter().map(|service| service.instances.len()).sum();
             let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
             let (services, instances) = (count(settings.services.len(), "service"), count(instances, "instance"));
