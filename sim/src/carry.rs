@@ -1,6 +1,6 @@
 //! How the world carries out what an engine puts out, and how it looks at what an engine knows.
 
-use crate::invariants::{Finding, Sight};
+use crate::invariants::{CONTRACT, Finding, Sight};
 use crate::network::{Class, Packet};
 use crate::plan::Only;
 use crate::queue::Rank;
@@ -65,7 +65,7 @@ impl World {
     }
 
     fn complain(&mut self, agent: usize, detail: String) {
-        self.checks.report(&self.truth, "contract", Finding::new(Some(agent), detail));
+        self.checks.report(&self.truth, CONTRACT, Finding::new(Some(agent), detail));
     }
 
     fn send(&mut self, agent: usize, to: quorate_core::AgentId, packet: Packet) {

@@ -8,7 +8,7 @@ use crate::timeline::Timeline;
 use crate::truth::Truth;
 use serde::Serialize;
 
-/// Violations kept of one run; the first ones matter.
+/// Violations kept of one run; the first ones matter. What is told of one agent is not told of others again.
 const KEPT: usize = 20;
 
 /// A broken promise.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands::Command;
+use crate::plan::MAX_AGENTS;
 use crate::runner::Shard;
 use crate::time::Span;
 use clap::{Parser, ValueEnum};
@@ -44,7 +45,7 @@ pub enum Format {
 /// # Errors
 /// Says how a range is written.
 pub fn range(text: &str) -> Result<(u64, u64), String> {
-    let wrong = || format!("{text:?} is not a range: write A..B with A below B, such as 0..1000");
+    let wrong = || format!("{text:?} is not a range: write A..B with A below B and both below 2^64, such as 0..1000");
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
     let (from, to) = (from.parse().map_err(|_| wrong())?, to.parse().map_err(|_| wrong())?);
     if from < to { Ok((from, to)) } else { Err(wrong()) }
@@ -60,6 +61,15 @@ pub fn shard(text: &str) -> Result<Shard, String> {
     let (index, of) = text.split_once('/').ok_or_else(wrong)?;
     let (index, of) = (index.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
     if index < of { Ok(Shard { index, of }) } else { Err(wrong()) }
+}
+
+/// Reads how many agents a mesh has.
+///
+/// # Errors
+/// Says how many it may have.
+pub fn agent_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count: &usize| (1..=MAX_AGENTS).contains(count));
+    count.ok_or_else(|| format!("use 1 to {MAX_AGENTS}"))
 }
 
 /// Reads a time such as `60s`.
@@ -86,6 +96,26 @@ mod tests {
         for bad in ["", "3", "4/4", "1/0", "0/0", "-1/4", "a/b", "1/2/3"] {
             let said = shard(bad).unwrap_err();
             assert!(said.contains(bad) && said.contains("I/N"), "{said}");
+        }
+        assert_eq!((agent_count("1"), agent_count("5000")), (Ok(1), Ok(5000)));
+        for bad in ["", "0", "5001", "1000000", "-1", "many"] {
+            assert_eq!(agent_count(bad), Err("use 1 to 5000".to_owned()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_before_anything_is_drawn() {
+        for command in ["fuzz", "split", "determinism", "run --from-seed 1", "shrink --from-seed 1", "papers", "bench"]
+        {
+            let parse = |agents: &str| {
+                let words = format!("quorate-sim {command} --agents {agents}");
+                Cli::try_parse_from(words.split_whitespace()).map(|_| ())
+            };
+            parse("7").unwrap();
+            for agents in ["0", "1000000"] {
+                let error = parse(agents).unwrap_err().to_string();
+                assert!(error.contains("use 1 to 5000"), "{command}: {error}");
+            }
         }
     }
 }

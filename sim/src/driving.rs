@@ -1,7 +1,7 @@
 //! How processes are driven: one input after the other, each when the process has time for it, and a wake-up when one is due.
 
 use crate::host::clocks;
-use crate::invariants::Finding;
+use crate::invariants::{CONTRACT, Finding};
 use crate::plan::WakeOrder;
 use crate::queue::Rank;
 use crate::time::SimTime;
@@ -33,7 +33,7 @@ impl World {
         process.handled = if process.handled.1 == second { (process.handled.0 + 1, second) } else { (1, second) };
         if process.handled.0 > RUNAWAY {
             let finding = Finding::new(Some(agent), format!("it handles more than {RUNAWAY} inputs in one second"));
-            self.checks.report(&self.truth, "contract", finding);
+            self.checks.report(&self.truth, CONTRACT, finding);
             self.stop(agent);
             return;
         }

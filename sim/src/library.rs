@@ -33,6 +33,7 @@ plans!(
     "pause-timers-first",
     "leave-and-return",
     "cold-join",
+    "copies-of-two",
     "lossy",
     "slow-network",
     "one-agent",
@@ -97,4 +98,18 @@ pub fn load(what: &str) -> anyhow::Result<(String, Plan)> {
     }
     let text = std::fs::read_to_string(what).with_context(|| format!("{what} cannot be read"))?;
     Ok((what.to_owned(), Plan::parse(&text).with_context(|| format!("{what} is not a plan"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_file_of_the_folder_is_in_the_list() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap();
+        let files: BTreeSet<String> = folder.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        let listed: BTreeSet<String> = PLANS.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        assert_eq!(files, listed);
+    }
 }

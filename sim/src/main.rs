@@ -62,6 +62,7 @@ mod world_tests;
 
 use clap::Parser;
 use cli::Cli;
+use commands::output::tell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("quorate-sim: {error:#}");
+            tell(&format!("quorate-sim: {error:#}"));
             ExitCode::from(2)
         }
     }

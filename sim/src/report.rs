@@ -54,9 +54,9 @@ pub struct Report {
     pub wall_s: f64,
     /// Inputs handled by engines.
     pub events: u64,
-    /// Broken promises; the first twenty.
+    /// Broken promises; the first twenty different ones.
     pub violations: Vec<Violation>,
-    /// How many were found.
+    /// How many were found, the same on other agents or at other times among them.
     pub violations_found: u64,
     /// How to see it again.
     pub reproduce: String,
@@ -159,13 +159,20 @@ impl Report {
             let _ = writeln!(text, "every promise was kept");
             return text;
         }
-        let _ = writeln!(text, "\n{} violations:", self.violations_found);
+        let _ = writeln!(text, "\n{}:", counted(self.violations_found, self.violations.len(), "violations"));
         for violation in &self.violations {
             text.push_str(&violation_text(violation));
         }
         let _ = writeln!(text, "see it again: {}", self.reproduce);
         text
     }
+}
+
+/// How many of `what` were found, and how many of them are shown: neither repeats nor more than the first twenty.
+pub fn counted(found: u64, shown: usize, what: &str) -> String {
+    let are = if shown == 1 { "is" } else { "are" };
+    let of_which = if found > shown as u64 { format!(", of which {shown} {are} shown") } else { String::new() };
+    format!("{found} {what}{of_which}")
 }
 
 /// One violation, for people.
@@ -181,6 +188,13 @@ pub fn violation_text(violation: &Violation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        assert_eq!(counted(2, 2, "violations"), "2 violations");
+        assert_eq!(counted(21, 2, "violations"), "21 violations, of which 2 are shown");
+        assert_eq!(counted(3, 1, "violations"), "3 violations, of which 1 is shown");
+    }
 
     #[test]
     fn spreads() {

@@ -51,6 +51,15 @@ impl Timeline {
         changes.iter().rev().find(|(when, _)| *when <= at).map(|(_, verdict)| *verdict)
     }
 
+    /// Did `agent` hold the subject for well at `at`? Of a host nothing is decided before there is reason to.
+    pub fn held_well(&self, subject: Subject, agent: usize, at: SimTime) -> bool {
+        match self.held(subject, agent, at) {
+            Some(Verdict::Up) => true,
+            None | Some(Verdict::Starting) => matches!(subject, Subject::Host(_)),
+            Some(_) => false,
+        }
+    }
+
     /// When `agent` came to hold `verdict` within `when`.
     pub fn reached(&self, subject: Subject, agent: usize, verdict: Verdict, when: Interval) -> Option<SimTime> {
         let changes = self.changes.get(&(subject, agent))?;
@@ -59,20 +68,26 @@ impl Timeline {
 
     /// How long each agent took to hold failed subjects `down`, in seconds.
     pub fn detections(&self, truth: &Truth) -> Vec<f64> {
-        self.times(truth, |trial| (Verdict::Up, Verdict::Down, trial.when))
+        self.times(truth, |trial| (Verdict::Down, trial.when), Self::held_well)
     }
 
     /// How long each agent took to hold revived subjects `up`, in seconds.
     pub fn recoveries(&self, truth: &Truth) -> Vec<f64> {
-        self.times(truth, |trial| (Verdict::Down, Verdict::Up, Interval { from: trial.when.to, to: SimTime::NEVER }))
+        let down = |this: &Self, subject, agent, at| this.held(subject, agent, at) == Some(Verdict::Down);
+        self.times(truth, |trial| (Verdict::Up, Interval { from: trial.when.to, to: SimTime::NEVER }), down)
     }
 
-    fn times(&self, truth: &Truth, of: impl Fn(&Trial) -> (Verdict, Verdict, Interval)) -> Vec<f64> {
+    fn times(
+        &self,
+        truth: &Truth,
+        of: impl Fn(&Trial) -> (Verdict, Interval),
+        before: impl Fn(&Self, Subject, usize, SimTime) -> bool,
+    ) -> Vec<f64> {
         let mut times = Vec::new();
         for trial in trials(truth) {
-            let (before, after, when) = of(&trial);
+            let (after, when) = of(&trial);
             for agent in 0..self.agents {
-                if self.held(trial.subject, agent, when.from) == Some(before)
+                if before(self, trial.subject, agent, when.from)
                     && let Some(at) = self.reached(trial.subject, agent, after, when)
                     && truth.running_throughout(agent, when.from, at)
                 {

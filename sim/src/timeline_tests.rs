@@ -47,3 +47,20 @@ fn nothing_is_asked_while_something_else_is_wrong() {
     let disturbed = format!("{DEAD}[[faults]]\nkind = \"isolate\"\nagents = [3]\nfrom = \"31s\"\nto = \"60s\"\n");
     assert!(late(&history(&disturbed, &[])).is_empty());
 }
+
+/// Of a host nothing is decided while all is well, and that it is lost must be found all the same.
+#[test]
+fn a_lost_host_must_be_found_by_all_others() {
+    let crash = "[[faults]]\nkind = \"crash\"\nagent = 3\nat = \"30s\"\ntargets_survive = true\n";
+    let bench = history(crash, &[]).0;
+    let found = |changes: &[(u64, Verdict)]| {
+        let mut timeline = Timeline::new(5);
+        let changes: Vec<_> = changes.iter().map(|(ms, verdict)| (SimTime::from_ms(*ms), *verdict)).collect();
+        timeline.changes.extend((0..5).map(|agent| ((Subject::Host(3), agent), changes.clone())));
+        (timeline.late(&bench.truth).len(), timeline.detections(&bench.truth))
+    };
+    assert_eq!(found(&[]).0, 5);
+    assert_eq!(found(&[(40_000, Verdict::Down)]).0, 5);
+    assert_eq!(found(&[(20_000, Verdict::Starting), (33_000, Verdict::Down)]), (0, vec![3.0; 5]));
+    assert_eq!(found(&[(20_000, Verdict::Down)]).0, 0, "it was down before");
+}

@@ -6,7 +6,7 @@
 use crate::calls::{Callers, Running};
 use crate::checks::Checks;
 use crate::host::Host;
-use crate::invariants::{Finding, Sight};
+use crate::invariants::{CONTRACT, Finding, Sight};
 use crate::network::{Network, Packet, Step, Told};
 use crate::node::AnyStarter;
 use crate::papers::ledger::Ledger;
@@ -332,7 +332,7 @@ impl World {
             }
             Err(error) => {
                 let finding = Finding::new(Some(agent), format!("the agent cannot start: {error}"));
-                self.checks.report(&self.truth, "contract", finding);
+                self.checks.report(&self.truth, CONTRACT, finding);
             }
         }
     }

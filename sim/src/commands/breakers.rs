@@ -2,10 +2,10 @@
 
 use super::output::{print, print_json};
 use crate::calls::{Callers, Counted};
-use crate::cli::Format;
+use crate::cli::{Format, agent_count};
 use crate::library;
 use crate::node;
-use crate::plan::{CallMode, Plan};
+use crate::plan::{CallMode, MAX_AGENTS, Plan};
 use crate::report::rounded;
 use crate::runner::{default_jobs, for_each_seed};
 use crate::scenario::Scenario;
@@ -13,7 +13,7 @@ use crate::time::Span;
 use crate::trace::Trace;
 use crate::trace::recording::Recording;
 use crate::world::World;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use quorate_breaker::Settings;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ use std::time::Duration;
 #[command(after_help = NOTES)]
 pub struct Args {
     /// How many agents, with callers on each.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, value_parser = caller_count, default_value_t = 100)]
     pub callers: usize,
     /// The seed.
     #[arg(long, default_value_t = 1)]
@@ -51,6 +51,14 @@ recovery         from the end of the trouble to the last rejected call
 trials, at once  calls let through as trials, and most of them within 100 ms
 
 Exit status: 0; 2 when a plan is wrong.";
+
+/// The zones of the meshes that are run: there must be an agent in each.
+const ZONES: usize = 4;
+
+fn caller_count(text: &str) -> Result<usize, String> {
+    let count = agent_count(text).ok().filter(|count| *count >= ZONES);
+    count.ok_or_else(|| format!("use at least {ZONES} and at most {MAX_AGENTS}"))
+}
 
 /// Where the table stands in a file.
 const BEGIN: &str = "<!-- quorate-sim breakers: begin -->\n";
@@ -99,10 +107,9 @@ struct Line {
 /// `breakers`
 ///
 /// # Errors
-/// When a plan is wrong, or the file cannot be written.
+/// When a plan is wrong, none is wanted, or the file cannot be written.
 pub fn breakers(args: &Args) -> anyhow::Result<bool> {
-    let mut plans = plans(args.callers)?;
-    plans.retain(|(name, _)| args.only.as_ref().is_none_or(|only| name.contains(only.as_str())));
+    let plans = chosen(plans(args.callers)?, args.only.as_deref())?;
     let lines = for_each_seed((0, plans.len() as u64), args.jobs.unwrap_or_else(default_jobs), |case| {
         let (name, plan) = &plans[usize::try_from(case)?];
         run(name, plan, args.seed)
@@ -121,6 +128,17 @@ pub fn breakers(args: &Args) -> anyhow::Result<bool> {
         std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", table(&lines)))?;
     }
     Ok(true)
+}
+
+/// The plans whose names contain `only`.
+fn chosen(plans: Vec<(String, Plan)>, only: Option<&str>) -> anyhow::Result<Vec<(String, Plan)>> {
+    let Some(only) = only else { return Ok(plans) };
+    let (wanted, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(name, _)| name.contains(only));
+    if wanted.is_empty() {
+        let names: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
+        bail!("no plan's name contains {only:?}; there are: {}", names.join("; "));
+    }
+    Ok(wanted)
 }
 
 /// What is compared: each with as many callers as wished, of which each is seldom heard.
@@ -231,6 +249,16 @@ fn table(lines: &[Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plans_are_chosen_by_their_names_and_have_a_caller_in_each_zone() {
+        assert_eq!(chosen(plans(ZONES).unwrap(), Some("dead")).unwrap().len(), 2);
+        let error = chosen(plans(ZONES).unwrap(), Some("nosuch")).unwrap_err().to_string();
+        assert!(error.contains("dead, 1 call/s; dead, 0.1 calls/s"), "{error}");
+        assert!(plans(ZONES).unwrap().iter().all(|(_, plan)| plan.mesh.zones == ZONES));
+        assert_eq!(caller_count("4"), Ok(4));
+        assert!(caller_count("3").unwrap_err().contains("at least 4"));
+    }
 
     #[test]
     fn shared_breakers_spend_fewer_calls_and_trials() {

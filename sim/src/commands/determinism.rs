@@ -2,7 +2,7 @@
 
 use super::output::{print, print_json};
 use super::sweep::{self, SweepArgs};
-use crate::cli::{Format, range};
+use crate::cli::{Format, agent_count, range};
 use crate::invariants::determinism::differ;
 use crate::runner::for_each_seed;
 use crate::swarm::Profile;
@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..20")]
     pub seeds: (u64, u64),
     /// Agents in every run; drawn from the seed when absent.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = agent_count)]
     pub agents: Option<usize>,
     /// The program to run in the other process: another build of this one. Default: this build.
     #[arg(long, value_name = "PROGRAM")]

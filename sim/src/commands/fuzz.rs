@@ -1,8 +1,8 @@
 //! `fuzz`: a plan drawn from each of many seeds.
 
-use super::output::write;
+use super::output::{tell, write};
 use super::sweep::{self, SweepArgs, watch};
-use crate::cli::{range, shard};
+use crate::cli::{agent_count, range, shard};
 use crate::plan_table;
 use crate::runner::{Shard, Sweep};
 use crate::swarm::{self, Profile};
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<Shard>,
     /// Agents in every run; drawn from the seed when absent.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = agent_count)]
     pub agents: Option<usize>,
     /// What kind of plans are drawn.
     #[arg(long, value_enum, default_value_t = Profile::Swarm)]
@@ -43,7 +43,7 @@ pub fn fuzz(args: &Args) -> anyhow::Result<bool> {
     if let (Some(path), Some(failed)) = (&args.dump, summary.violated.first()) {
         let plan = swarm::plan(sweep.profile, failed.seed, sweep.agents);
         write(path, &plan_table::text(&plan)?)?;
-        eprintln!("wrote {}; run it with --seed {}", path.display(), failed.seed);
+        tell(&format!("wrote {}; run it with --seed {}", path.display(), failed.seed));
     }
     summary.print(args.sweep.output)
 }

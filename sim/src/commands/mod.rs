@@ -5,7 +5,7 @@ pub mod breakers;
 pub mod compare;
 pub mod determinism;
 pub mod fuzz;
-mod output;
+pub mod output;
 pub mod papers;
 pub mod plans;
 pub mod replay;

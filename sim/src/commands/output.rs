@@ -1,4 +1,4 @@
-//! Where outcomes go: the standard output, and files.
+//! Where outcomes go: the standard output, and files. What is told on the way goes to the standard error.
 
 use anyhow::Context;
 use serde::Serialize;
@@ -15,6 +15,11 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("the outcome could not be printed"),
     }
+}
+
+/// Tells on the standard error how it goes. Nothing depends on whether anybody reads it.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Prints one JSON object.

@@ -1,7 +1,7 @@
 //! `papers`: the experiments of the papers, plain foca and the mesh side by side.
 
 use super::output::{print, print_json, write};
-use crate::cli::{Format, range};
+use crate::cli::{Format, agent_count, range};
 use crate::papers::{EXPERIMENTS, Experiment, Settings, replace};
 use anyhow::Context;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(long)]
     pub quick: bool,
     /// The size of the mesh, in place of the papers' own sizes.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = agent_count)]
     pub agents: Option<usize>,
     /// The seeds A to B-1 of each small run; a run of more than 200 agents takes the first.
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "1..4")]

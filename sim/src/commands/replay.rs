@@ -3,7 +3,7 @@
 use super::output::{print, print_json};
 use crate::cli::Format;
 use crate::replay::{self, Moment, Told, Window};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use quorate_core::verdict::Certificate;
 use quorate_mesh::recording::{Replay, Summary};
 use quorate_mesh::{EventKind, MeshView};
@@ -33,12 +33,13 @@ pub struct Args {
 /// `replay`. Returns whether the engine did the same again.
 ///
 /// # Errors
-/// When the file cannot be read, is no recording, or is damaged.
+/// When the file cannot be read, is no recording, or is damaged, or nothing can be between the two moments.
 pub fn replay(args: &Args) -> anyhow::Result<bool> {
+    let window = Window { from: args.from, to: args.to, every_event: args.events };
+    ensure!(!window.is_void(), "--to must be later than --from");
     let shown = || args.file.display().to_string();
     let bytes = std::fs::read(&args.file).with_context(shown)?;
     let mut replay = Replay::open(&bytes).with_context(shown)?;
-    let window = Window { from: args.from, to: args.to, every_event: args.events };
     let summary = match args.output {
         Format::Text => tell(&mut replay, window).with_context(shown)?,
         Format::Json => tell_json(&mut replay, window).with_context(shown)?,

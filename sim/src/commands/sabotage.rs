@@ -1,6 +1,6 @@
 //! `sabotage`: is every deliberate defect of the engine found?
 
-use super::output::{print, print_json};
+use super::output::{print, print_json, tell};
 use crate::cli::Format;
 use crate::report::{rounded, violation_text};
 use crate::runner::{default_jobs, stopwatch};
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let cases = chosen(&args.only)?;
     let jobs = args.jobs.unwrap_or_else(default_jobs);
     let began = stopwatch();
-    let outcomes = sabotage::run(&cases, jobs, |outcome| eprintln!("{}: {}", outcome.defect, said(outcome)))?;
+    let outcomes = sabotage::run(&cases, jobs, |outcome| tell(&format!("{}: {}", outcome.defect, said(outcome))))?;
     let caught = outcomes.iter().filter(|outcome| outcome.ending == Ending::Caught).count();
     let summary =
         Summary { defects: cases.len(), caught, wall_s: rounded(began.elapsed().as_secs_f64()), cases: outcomes };

@@ -1,9 +1,10 @@
 //! `shrink`: the smallest plan that still breaks the same promise.
 
-use super::output::{print, write};
-use super::source::{Source, SourceArgs};
+use super::output::{print, tell, write};
+use super::source::{Source, SourceArgs, quoted};
 use crate::checks::Violation;
 use crate::cli::span;
+use crate::invariants;
 use crate::plan::Plan;
 use crate::plan_table;
 use crate::report::violation_text;
@@ -11,6 +12,7 @@ use crate::runner::{self, Manner, stopwatch};
 use crate::shrink::{Found, Search, Size};
 use crate::stop::Stop;
 use crate::time::{SimTime, Span};
+use anyhow::bail;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `shrink`.
@@ -45,18 +47,22 @@ Exit status: 1, for the smallest plan still breaks a promise; 0 when the plan br
 /// `shrink`
 ///
 /// # Errors
-/// When the plan cannot be read, or the smallest not written.
+/// When the plan cannot be read, there is no such promise, or the smallest plan cannot be written.
 pub fn shrink(args: &Args) -> anyhow::Result<bool> {
+    let known = invariants::names();
+    if let Some(unknown) = args.invariant.as_ref().filter(|name| known.iter().all(|known| *known != name.as_str())) {
+        bail!("there is no promise {unknown:?}; there are {}", known.join(", "));
+    }
     let Source { name, seed, plan, .. } = args.source.load()?;
     let Some(first) = first_violation(&plan, seed, args.invariant.as_deref())? else {
         let what = args.invariant.as_ref().map_or("every promise".to_owned(), |invariant| format!("{invariant:?}"));
         print(&format!("{name} with seed {seed} keeps {what}: there is nothing to shrink"))?;
         return Ok(true);
     };
-    eprintln!("{name} with seed {seed} breaks:\n{}", violation_text(&first).trim_end());
+    tell(&format!("{name} with seed {seed} breaks:\n{}", violation_text(&first).trim_end()));
     let found = search(args, &plan, seed, &first)?;
     let path = args.output.clone().unwrap_or_else(|| default_path(&name));
-    let reproduce = format!("quorate-sim run {} --seed {seed}", path.display());
+    let reproduce = format!("quorate-sim run {} --seed {seed}", quoted(&path.display().to_string()));
     let summary = format!("The least of {name} that breaks {} with seed {seed}.", first.invariant);
     let smallest = Plan { summary, ..found.plan };
     let head = format!("# {reproduce}\n\n");
@@ -91,7 +97,7 @@ fn search(args: &Args, plan: &Plan, seed: u64, first: &Violation) -> anyhow::Res
     let mut progress = |plan: &Plan, runs: usize| {
         let Size { faults, agents, instances } = Size::of(plan);
         let elapsed = began.elapsed().as_secs_f64();
-        eprintln!("{elapsed:5.1} s, {runs:4} runs: {faults} faults, {agents} agents, {instances} instances");
+        tell(&format!("{elapsed:5.1} s, {runs:4} runs: {faults} faults, {agents} agents, {instances} instances"));
     };
     Search::new(plan, moment(first), &mut trial, &mut more, &mut progress)?.run()
 }
@@ -111,4 +117,20 @@ fn outcome(before: &Plan, after: &Plan, runs: usize) -> String {
         "{runs} runs: from {} faults, {} agents, {} instances to {}, {}, {}",
         b.faults, b.agents, b.instances, a.faults, a.agents, a.instances
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::commands::Command;
+    use clap::Parser;
+
+    #[test]
+    fn an_unknown_promise_is_refused() {
+        let words = ["quorate-sim", "shrink", "steady", "--invariant", "no blam"];
+        let Command::Shrink(args) = Cli::parse_from(words).command else { panic!("not shrink") };
+        let error = shrink(&args).unwrap_err().to_string();
+        assert!(error.contains("\"no blam\"") && error.contains("no blame, "), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Which plan a command is about: one in a file, one of the library, or one drawn from a seed; with some keys changed.
 
+use crate::cli::agent_count;
 use crate::library;
 use crate::plan::Plan;
 use crate::plan_table;
@@ -20,10 +21,10 @@ pub struct SourceArgs {
     #[arg(long, value_name = "N", conflicts_with = "plan")]
     pub from_seed: Option<u64>,
     /// What kind of plan is drawn from it.
-    #[arg(long, value_enum, default_value_t = Profile::Swarm, requires = "from_seed")]
+    #[arg(long, value_enum, default_value_t = Profile::Swarm, requires = "from_seed", conflicts_with = "plan")]
     pub profile: Profile,
     /// How many agents it has; drawn when absent.
-    #[arg(long, value_name = "N", requires = "from_seed")]
+    #[arg(long, value_name = "N", value_parser = agent_count, requires = "from_seed", conflicts_with = "plan")]
     pub agents: Option<usize>,
     /// Change a key of the plan, such as network.loss_per_mille=50. May be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -56,7 +57,7 @@ impl SourceArgs {
             }
             (None, Some(plan)) => {
                 let (name, plan) = library::load(plan)?;
-                let words = format!("{name} --seed {}", self.seed);
+                let words = format!("{} --seed {}", quoted(&name), self.seed);
                 (name, self.seed, plan, words)
             }
             (None, None) => bail!("name a plan, or a seed with --from-seed"),
@@ -64,9 +65,19 @@ impl SourceArgs {
         let plan = self.with.iter().try_fold(plan, |plan, change| plan_table::with(&plan, change))?;
         for change in &self.with {
             // Writing to a string cannot fail.
-            let _ = write!(words, " --with '{change}'");
+            let _ = write!(words, " --with {}", quoted(change));
         }
         Ok(Source { name, seed, plan, words })
+    }
+}
+
+/// A word as a shell takes it: in quotes when it needs them.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -101,5 +112,25 @@ mod tests {
             let again = load(&first.words);
             assert_eq!((first.plan, first.seed, &first.words), (again.plan, again.seed, &again.words), "{arguments}");
         }
+    }
+
+    #[test]
+    fn a_word_is_quoted_when_it_needs_that() {
+        assert_eq!(quoted("sim/plans/my-plan.toml"), "sim/plans/my-plan.toml");
+        assert_eq!(quoted("my plan.toml"), "'my plan.toml'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn what_a_drawn_plan_is_like_cannot_be_said_of_a_named_one() {
+        let parse = |arguments: &str| {
+            Cli::try_parse_from(format!("quorate-sim run {arguments}").split_whitespace()).map(|_| ())
+        };
+        for arguments in ["steady --agents 7", "steady --profile split", "--agents 7"] {
+            assert!(parse(arguments).is_err(), "{arguments}");
+        }
+        parse("--from-seed 1 --profile split --agents 7").unwrap();
+        parse("steady --seed 7").unwrap();
     }
 }

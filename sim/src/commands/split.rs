@@ -1,7 +1,7 @@
 //! `split`: many meshes, each split once at random and healed.
 
 use super::sweep::{self, SweepArgs, watch};
-use crate::cli::range;
+use crate::cli::{agent_count, range};
 use crate::swarm::Profile;
 
 /// Arguments of `split`.
@@ -11,7 +11,7 @@ pub struct Args {
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..100")]
     pub seeds: (u64, u64),
     /// Agents in every run.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", value_parser = agent_count, default_value_t = 50)]
     pub agents: usize,
     /// How to run.
     #[command(flatten)]

@@ -1,12 +1,13 @@
 //! Many runs, and what they come to together.
 
-use super::output::{print, print_json};
+use super::output::{print, print_json, tell};
 use crate::cli::{Format, span};
 use crate::report::{Report, Spread, rounded, violation_text};
 use crate::runner::{Shard, Sweep, default_jobs, stopwatch};
 use crate::sometimes::Table;
 use crate::swarm::Profile;
 use crate::time::Span;
+use anyhow::ensure;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,9 @@ impl Summary {
 }
 
 /// Runs a sweep, telling on stderr how it goes.
+///
+/// # Errors
+/// When a drawn plan is wrong, or no seed was run.
 pub fn watch(sweep: &Sweep) -> anyhow::Result<Summary> {
     let mut summary = Summary {
         profile: sweep.profile.word(),
@@ -143,9 +147,9 @@ pub fn watch(sweep: &Sweep) -> anyhow::Result<Summary> {
         if let Some(report) = report {
             summary.add(report);
             if !report.clean() {
-                eprintln!("\nseed {}:", report.seed);
-                report.violations.iter().take(3).for_each(|violation| eprint!("{}", violation_text(violation)));
-                eprintln!("  see it again: {}", report.reproduce);
+                tell(&format!("\nseed {}:", report.seed));
+                report.violations.iter().take(3).for_each(|violation| tell(violation_text(violation).trim_end()));
+                tell(&format!("  see it again: {}", report.reproduce));
             }
         }
         if told.elapsed() >= Duration::from_secs(1) {
@@ -153,6 +157,7 @@ pub fn watch(sweep: &Sweep) -> anyhow::Result<Summary> {
             progress(sweep, &summary, began);
         }
     })?;
+    ensure!(summary.seeds_run > 0, "no seed was run: the range and the share have none, or the time was too short");
     summary.finish(began.elapsed());
     Ok(summary)
 }
@@ -164,5 +169,24 @@ fn progress(sweep: &Sweep, summary: &Summary, began: Instant) {
     let by_seeds = (seeds - summary.seeds_run as f64) / rate.max(0.001);
     let left = sweep.limit.map_or(by_seeds, |limit| by_seeds.min(limit.saturating_sub(elapsed).as_secs_f64()));
     let failed = summary.seeds_violated;
-    eprintln!("{} seeds, {rate:.1} per second, {left:.0} s left, {failed} failed", summary.seeds_run);
+    tell(&format!("{} seeds, {rate:.1} per second, {left:.0} s left, {failed} failed", summary.seeds_run));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_of_no_seed_is_no_success() {
+        let args = |limit| SweepArgs { jobs: Some(1), limit, output: Format::Text };
+        let none_of_two = Shard { index: 3, of: 100 };
+        let sweeps = [
+            Sweep { shard: none_of_two, ..sweep(Profile::Split, (0, 2), Some(1), &args(None)) },
+            sweep(Profile::Split, (0, 2), Some(1), &args(Some(Span::default()))),
+        ];
+        for sweep in sweeps {
+            let error = watch(&sweep).unwrap_err().to_string();
+            assert!(error.contains("no seed was run"), "{error}");
+        }
+    }
 }

@@ -33,8 +33,7 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         for agent in 0..truth.agents() {
             let honest = !truth.scenario.suspect(agent, truth.now);
             let watched = honest && truth.settled_member(agent, began) && truth.awake_throughout(agent, began, by);
-            let held = timeline.held(trial.subject, agent, began);
-            if !watched || held != Some(Verdict::Up) {
+            if !watched || !timeline.held_well(trial.subject, agent, began) {
                 continue;
             }
             let at = timeline.reached(trial.subject, agent, Verdict::Down, Interval { from: began, to: trial.when.to });

@@ -14,6 +14,8 @@ use std::time::Duration;
 const RETURNED: Duration = Duration::from_secs(12);
 /// Who was lost for so long has been told to everyone who could hear, and is no news any more.
 const OLD_NEWS: Duration = Duration::from_secs(20);
+/// Of many, the last one is not missed before each has been probed, one in a second, and has been a suspect for so long.
+const SUSPECTED: Duration = Duration::from_secs(12);
 
 /// The invariant.
 #[derive(Default)]
@@ -59,10 +61,11 @@ fn calm(truth: &Truth) -> bool {
 
 /// Has `agent` reached `of` all along, and has everybody else either done so, too, or been lost so long ago that the news is old?
 fn out_of_the_blue(truth: &Truth, agent: usize, of: usize) -> bool {
-    let (from, recently) = (truth.now.minus(OLD_NEWS + OLD_NEWS), truth.now.minus(OLD_NEWS));
+    let old = OLD_NEWS.max(SUSPECTED + Duration::from_secs(truth.agents() as u64));
+    let (from, recently) = (truth.now.minus(old + old), truth.now.minus(old));
     let recent = |cut: &&Cut| cut.when.meets(recently, truth.now);
     let old_and_over = |cut: &Cut| match cut.when.edges().collect::<Vec<_>>()[..] {
-        [begun, over] => over <= truth.now && over.since(begun) >= OLD_NEWS,
+        [begun, over] => over <= truth.now && over.since(begun) >= old,
         _ => false,
     };
     truth.answers_throughout(agent, of, from, truth.now)

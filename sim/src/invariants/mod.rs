@@ -31,6 +31,9 @@ use crate::truth::Truth;
 use quorate_core::verdict::Certificate;
 use quorate_mesh::{EventKind, Glance, InstanceView};
 
+/// The name of what no file is for: sizes, addressees, no spinning, every process starts.
+pub const CONTRACT: &str = "contract";
+
 /// Something that can be seen.
 pub enum Sight<'a> {
     /// A certificate is held by anybody for the first time in the run.
@@ -138,4 +141,23 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(calls::one_caller::OneCaller::default()),
         Box::new(calls::words::Words),
     ]
+}
+
+/// The names of all promises that a run may be found to break.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = all().iter().map(|invariant| invariant.name()).collect();
+    names.extend([convergence::Convergence::new().name(), detection::NAME, recovery::NAME, CONTRACT]);
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_promise_is_documented() {
+        let text = include_str!("../../../docs/simulator.md");
+        let missing: Vec<_> = names().into_iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+        assert!(missing.is_empty(), "add to docs/simulator.md: {missing:?}");
+    }
 }

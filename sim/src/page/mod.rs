@@ -8,7 +8,7 @@ mod votes;
 
 use crate::plan::Plan;
 use crate::plan_table;
-use crate::report::Report;
+use crate::report::{Report, counted};
 use crate::trace::line::Stamped;
 use quorate_core::{Verdict, Vote};
 use std::fmt::Write as _;
@@ -73,7 +73,8 @@ fn violations(report: &Report) -> String {
     if report.clean() {
         return "<p class=\"kept\">Every promise was kept.</p>\n".to_owned();
     }
-    let mut html = format!("<h2>{} broken promises</h2>\n", report.violations_found);
+    let heading = counted(report.violations_found, report.violations.len(), "broken promises");
+    let mut html = format!("<h2>{heading}</h2>\n");
     for violation in &report.violations {
         let _ = writeln!(html, "<pre class=\"violation\">{}</pre>", escaped(&crate::report::violation_text(violation)));
     }

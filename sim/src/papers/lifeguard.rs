@@ -4,6 +4,7 @@ use super::ledger::Word;
 use super::runs::{Spreading, Who, at, chosen, formed, mask, spread as spreading, world};
 use super::table::{Row, Section, none, number, shown, spread, words};
 use super::{Settings, stopwatch};
+use crate::commands::output::tell;
 use crate::plan::{Cycle, Fault, Plan};
 use crate::time::Span;
 use std::collections::BTreeSet;
@@ -93,7 +94,7 @@ fn one(settings: &Settings, agents: usize, cell: Cell, who: Who, seed: u64) -> a
         }
     }
     for violation in &world.checks.violations {
-        eprintln!("  {} at {:.3} s: {}", violation.invariant, violation.at_s, violation.detail);
+        tell(&format!("  {} at {:.3} s: {}", violation.invariant, violation.at_s, violation.detail));
     }
     Ok(Tally {
         wrong: wrong().count() as u64,

@@ -13,6 +13,7 @@ mod runs;
 mod table;
 mod traffic;
 
+use crate::commands::output::tell;
 use crate::plan::Plan;
 use crate::runner::stopwatch;
 use std::path::PathBuf;
@@ -102,7 +103,7 @@ impl Settings {
                         let Some(run) = runs.get(index) else { break };
                         let began = stopwatch();
                         let outcome = act(run);
-                        eprintln!("{}: {:.1} s", label(run), began.elapsed().as_secs_f64());
+                        tell(&format!("{}: {:.1} s", label(run), began.elapsed().as_secs_f64()));
                         if let Ok(mut done) = done.lock() {
                             done.push((index, outcome));
                         }

@@ -4,6 +4,7 @@ use super::ledger::Word;
 use super::runs::{Who, at, chosen, formed, mask, spread as spreading, world};
 use super::table::{Row, Section, none, number, shown, spread, words};
 use super::{Settings, stopwatch};
+use crate::commands::output::tell;
 use crate::plan::{Cycle, Disk, Fault, Plan};
 use crate::time::Span;
 use crate::world::World;
@@ -175,7 +176,7 @@ fn one(settings: &Settings, scene: Scene, agents: usize, who: Who, seed: u64) ->
     let mut world = world(NAME, &plan, seed, who)?;
     world.advance(at(FROM_S + LENGTH_S), |_| false);
     for violation in &world.checks.violations {
-        eprintln!("  {} at {:.3} s: {}", violation.invariant, violation.at_s, violation.detail);
+        tell(&format!("  {} at {:.3} s: {}", violation.invariant, violation.at_s, violation.detail));
     }
     Ok(measure(&world, who, &faulty))
 }

@@ -1,9 +1,10 @@
 //! Who calls what, and what comes of it.
 
-use super::check::{agent_exists, in_order};
+use super::check::{Cast, in_order};
 use crate::time::Span;
 use anyhow::{Context, bail};
 use quorate_core::InstanceId;
+use quorate_wire::BreakerOverride;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -130,15 +131,23 @@ impl CallsPlan {
         if id.host_of().is_some() || !self.instance.contains('@') {
             bail!("instance: {:?} is not SERVICE@NAME", self.instance);
         }
-        self.callers.iter().flatten().chain(&self.liars).try_for_each(|agent| agent_exists(*agent, agents))?;
+        let cast = Cast { agents, instances: hosts };
+        cast.some("callers", self.callers.as_ref())?;
+        cast.all(&self.liars)?;
         if self.every.0 < SHORTEST || self.timeout.0 < SHORTEST {
             bail!("every and timeout: at least 10ms");
         }
         in_order(self.from, self.to)?;
         for (index, trouble) in self.troubles.iter().enumerate() {
-            trouble.check(agents, zones).with_context(|| format!("troubles: number {} is wrong", index + 1))?;
+            trouble.check(&cast, zones).with_context(|| format!("troubles: number {} is wrong", index + 1))?;
         }
-        self.words.iter().try_for_each(|word| agent_exists(word.through, agents))?;
+        for word in &self.words {
+            cast.agent(word.through)?;
+            let lasts = word.lasts.0.as_millis();
+            if lasts == 0 || lasts > u128::from(BreakerOverride::MAX_LIVES_MS) {
+                bail!("words: lasts: {} is not allowed; use 1ms to 43200m, which is 30 days", String::from(word.lasts));
+            }
+        }
         if hosts.contains(&self.instance) && self.troubles.iter().any(|trouble| trouble.mode != CallMode::Late) {
             bail!("troubles: {} is an instance of the plan; make a fault of it that probes see, too", self.instance);
         }
@@ -147,9 +156,9 @@ impl CallsPlan {
 }
 
 impl CallTrouble {
-    fn check(&self, agents: usize, zones: usize) -> anyhow::Result<()> {
+    fn check(&self, cast: &Cast<'_>, zones: usize) -> anyhow::Result<()> {
         in_order(self.from, self.to)?;
-        self.seen_by.iter().flatten().try_for_each(|agent| agent_exists(*agent, agents))?;
+        cast.some("seen_by", self.seen_by.as_ref())?;
         if self.per_mille == 0 || self.per_mille > 1000 {
             bail!("per_mille: 1 to 1000");
         }

@@ -14,9 +14,9 @@ const SHORTEST_TURN: Duration = Duration::from_millis(10);
 /// Longest that one input may take.
 const MAX_SERVICE: Duration = Duration::from_secs(10);
 /// Fastest drift, in millionths.
-const MAX_PPM: i64 = 100_000;
+const MAX_PPM: u64 = 100_000;
 /// Largest step of a wall clock, in milliseconds: ten years.
-const MAX_STEP_MS: i64 = 315_360_000_000;
+const MAX_STEP_MS: u64 = 315_360_000_000;
 /// Most turns of one fault.
 const MAX_TURNS: u128 = 1000;
 
@@ -36,7 +36,7 @@ pub(super) fn agent_exists(agent: usize, agents: usize) -> anyhow::Result<()> {
 
 pub(super) fn in_order(from: Span, to: Span) -> anyhow::Result<()> {
     if from >= to {
-        bail!("it ends ({}) before it begins ({})", String::from(to), String::from(from));
+        bail!("it must end after it begins; it begins at {} and ends at {}", String::from(from), String::from(to));
     }
     Ok(())
 }
@@ -75,6 +75,14 @@ impl Cast<'_> {
 
     pub fn all(&self, list: &[usize]) -> anyhow::Result<()> {
         list.iter().try_for_each(|agent| self.agent(*agent))
+    }
+
+    /// A list that must not be empty.
+    pub fn listed(&self, key: &str, list: &[usize]) -> anyhow::Result<()> {
+        if list.is_empty() {
+            bail!("{key}: names nobody");
+        }
+        self.all(list)
     }
 
     /// A list that may be absent, but not empty.
@@ -143,6 +151,9 @@ impl Fault {
                 if groups.len() < 2 {
                     bail!("a partition needs two groups at least");
                 }
+                if flat.is_empty() {
+                    bail!("groups: all are empty");
+                }
                 Ok(())
             }
             Self::Ring { agents, reach, from, to, cycle } => {
@@ -159,12 +170,12 @@ impl Fault {
             }
             Self::Cut { senders, receivers, from, to, cycle } => {
                 timely(*from, *to, *cycle)?;
-                cast.all(senders)?;
-                cast.all(receivers)
+                cast.listed("senders", senders)?;
+                cast.listed("receivers", receivers)
             }
             Self::Isolate { agents, from, to, cycle } => {
                 timely(*from, *to, *cycle)?;
-                cast.all(agents)
+                cast.listed("agents", agents)
             }
             Self::Loss { per_mille, senders, receivers, burst, from, to, cycle, .. } => {
                 timely(*from, *to, *cycle)?;
@@ -218,14 +229,14 @@ impl Fault {
             }
             Self::Drift { agent, ppm, from, to } => {
                 cast.agent(*agent)?;
-                if *ppm == 0 || ppm.abs() > MAX_PPM {
+                if *ppm == 0 || ppm.unsigned_abs() > MAX_PPM {
                     bail!("ppm: {ppm} is not allowed; use 1 to {MAX_PPM}, or as much below zero");
                 }
                 in_order(*from, *to)
             }
             Self::ClockStep { agent, by_ms, .. } => {
                 cast.agent(*agent)?;
-                if *by_ms == 0 || by_ms.abs() > MAX_STEP_MS {
+                if *by_ms == 0 || by_ms.unsigned_abs() > MAX_STEP_MS {
                     bail!("by_ms: {by_ms} is not allowed; use 1 to {MAX_STEP_MS}, or as much below zero");
                 }
                 Ok(())
@@ -253,7 +264,7 @@ impl Fault {
                 listed_once(&both)
             }
             Self::JoinStorm { agents, from, to } | Self::MassLeave { agents, from, to } => {
-                cast.some("agents", Some(agents))?;
+                cast.listed("agents", agents)?;
                 listed_once(agents)?;
                 in_order(*from, *to)
             }
@@ -278,7 +289,7 @@ impl Fault {
                 to.map_or(Ok(()), |to| in_order(*from, to))
             }
             Self::Abandon { agents: list, .. } => {
-                cast.all(list)?;
+                cast.listed("agents", list)?;
                 let lost: BTreeSet<usize> = list.iter().copied().collect();
                 if lost.len() * 2 >= cast.agents {
                     bail!("more than half of the {} agents must remain; {} are abandoned", cast.agents, lost.len());

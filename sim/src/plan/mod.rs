@@ -11,7 +11,7 @@ mod service;
 pub use bounds::Bounds;
 pub use calls::{CallMode, CallTrouble, CallWord, CallsPlan, WordMode};
 pub use fault::{Burst, Cycle, Disk, Fault, Only, TargetMode, WakeOrder};
-pub use mesh::{MeshPlan, Start};
+pub use mesh::{MAX_AGENTS, MeshPlan, Start};
 pub use network::{Distribution, NetworkPlan};
 pub use service::ServicePlan;
 

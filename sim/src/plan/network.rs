@@ -72,6 +72,11 @@ impl NetworkPlan {
         if low == 0 || low > high || high > MAX_TRAVEL_US {
             bail!("network.latency_us: [{low}, {high}] is not [SHORTEST, LONGEST] within 1 to {MAX_TRAVEL_US}");
         }
+        for (key, timeout) in [("dial_timeout", self.dial_timeout), ("idle_timeout", self.idle_timeout)] {
+            if timeout.0.is_zero() {
+                bail!("network.{key}: must be longer than nothing");
+            }
+        }
         loss_fits("network.loss_per_mille", self.loss_per_mille)
     }
 }

@@ -43,6 +43,9 @@ pub struct ServicePlan {
 
 impl ServicePlan {
     pub(super) fn check(&self, agents: usize) -> anyhow::Result<()> {
+        if self.homes.is_empty() {
+            bail!("homes: names nobody");
+        }
         self.homes.iter().try_for_each(|home| agent_exists(*home, agents))?;
         for home in &self.homes {
             let broken = self.registration(*home)?.validate();

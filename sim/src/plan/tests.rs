@@ -36,15 +36,19 @@ fn a_wrong_plan_is_refused_with_its_reason() {
         ("agents = 5", "agents = 2", "there is no agent 2"),
         ("agents = 5", "agents = 5\nzones = 9", "mesh.zones"),
         ("agents = 5", "agents = 5\n[network]\nbetween_zones_us = [[0, 1]]", "1 rows of 1"),
+        ("agents = 5", "agents = 5\n[network]\ndial_timeout = \"0s\"", "network.dial_timeout"),
+        ("agents = 5", "agents = 5\n[network]\nidle_timeout = \"0s\"", "network.idle_timeout"),
         ("agents = 5", "agent = 5", "unknown field `agent`"),
         ("duration = \"30s\"", "duration = \"30\"", "is not a time"),
         ("homes = [0, 1]", "homes = [0, 7]", "there is no agent 7"),
+        ("homes = [0, 1]", "homes = []", "homes: names nobody"),
         ("homes = [0, 1]", "homes = [0, 0, 1]", "web@0 appears twice"),
         ("homes = [0, 1]", "homes = [0, 1]\ntimeout = \"2s\"", "must be at least the timeout"),
         ("kind = \"partition\"", "kind = \"earthquake\"", "earthquake"),
         ("groups = [[0, 1, 2], [3, 4]]", "groups = [[0, 1, 2], [2, 4]]", "in two groups"),
         ("groups = [[0, 1, 2], [3, 4]]", "groups = [[0, 1, 2]]", "two groups at least"),
-        ("to = \"20s\"", "to = \"10s\"", "before it begins"),
+        ("groups = [[0, 1, 2], [3, 4]]", "groups = [[], []]", "groups: all are empty"),
+        ("to = \"20s\"", "to = \"10s\"", "must end after it begins"),
         ("to = \"20s\"", "to = \"20s\"\nsides = 2", "unknown field"),
         ("instance = \"web@1\"", "instance = \"web@2\"", "there is no instance"),
         ("mode = \"dead\"", "mode = \"tired\"", "tired"),
@@ -69,6 +73,14 @@ const FAULTS: &[(&str, &[Wrong])] = &[
             ("reach = 1", "reach = 2", "reach: 2 is not allowed"),
             ("reach = 1", "reach = 0", "reach: 0 is not allowed"),
         ],
+    ),
+    (
+        "kind = \"cut\"\nsenders = [0]\nreceivers = [1]\nfrom = \"1s\"\nto = \"2s\"",
+        &[("[0]", "[]", "senders: names nobody"), ("[1]", "[]", "receivers: names nobody")],
+    ),
+    (
+        "kind = \"isolate\"\nagents = [0]\nfrom = \"1s\"\nto = \"2s\"",
+        &[("[0]", "[]", "agents: names nobody"), ("[0]", "[5]", "there is no agent 5")],
     ),
     (
         "kind = \"loss\"\nper_mille = 1000\nsenders = [0]\nreceivers = [1]\nonly = \"probe\"\nlarger_than = 600\n\
@@ -106,7 +118,7 @@ const FAULTS: &[(&str, &[Wrong])] = &[
         "kind = \"reset\"\nagents = [0]\npeers = [1]\nat = \"1s\"\nevery = \"1s\"\nto = \"5s\"",
         &[
             ("every = \"1s\"\n", "", "give both"),
-            ("to = \"5s\"", "to = \"1s\"", "before it begins"),
+            ("to = \"5s\"", "to = \"1s\"", "must end after it begins"),
             ("peers = [1]", "peers = [7]", "there is no agent 7"),
         ],
     ),
@@ -115,7 +127,7 @@ const FAULTS: &[(&str, &[Wrong])] = &[
         &[
             ("forger", "saint", "unknown variant `saint`"),
             ("agent = 1", "agent = 5", "there is no agent 5"),
-            ("to = \"2s\"", "to = \"1s\"", "before it begins"),
+            ("to = \"2s\"", "to = \"1s\"", "must end after it begins"),
         ],
     ),
     (
@@ -123,6 +135,7 @@ const FAULTS: &[(&str, &[Wrong])] = &[
         &[
             ("[1, 2]", "[0, 1, 2]", "more than half of the 5 agents must remain"),
             ("[1, 2]", "[9]", "there is no agent 9"),
+            ("[1, 2]", "[]", "agents: names nobody"),
         ],
     ),
     (
@@ -138,16 +151,24 @@ const FAULTS: &[(&str, &[Wrong])] = &[
         &[
             ("-200", "0", "ppm: 0"),
             ("-200", "-100001", "ppm: -100001"),
-            ("to = \"2s\"", "to = \"1s\"", "before it begins"),
+            ("-200", "-9223372036854775808", "ppm: -9223372036854775808"),
+            ("to = \"2s\"", "to = \"1s\"", "must end after it begins"),
         ],
     ),
     (
         "kind = \"clock-step\"\nagent = 0\nat = \"1s\"\nby_ms = -60000",
-        &[("-60000", "0", "by_ms: 0"), ("agent = 0", "agent = 5", "there is no agent 5")],
+        &[
+            ("-60000", "0", "by_ms: 0"),
+            ("-60000", "-9223372036854775808", "by_ms: -9223372036854775808"),
+            ("agent = 0", "agent = 5", "there is no agent 5"),
+        ],
     ),
     (
         "kind = \"clone\"\nagent = 0\nfrom = \"1s\"\nto = \"2s\"",
-        &[("agent = 0", "agent = 5", "there is no agent 5"), ("to = \"2s\"", "to = \"1s\"", "before it begins")],
+        &[
+            ("agent = 0", "agent = 5", "there is no agent 5"),
+            ("to = \"2s\"", "to = \"1s\"", "must end after it begins"),
+        ],
     ),
     (
         "kind = \"rolling-restart\"\nagents = [0, 1]\nfrom = \"1s\"\nevery = \"5s\"\ndown = \"2s\"\ndisk = \"lose\"\n\
@@ -169,7 +190,7 @@ const FAULTS: &[(&str, &[Wrong])] = &[
     ),
     (
         "kind = \"mass-leave\"\nagents = [3, 4]\nfrom = \"1s\"\nto = \"2s\"",
-        &[("[3, 4]", "[3, 9]", "there is no agent 9"), ("to = \"2s\"", "to = \"1s\"", "before it begins")],
+        &[("[3, 4]", "[3, 9]", "there is no agent 9"), ("to = \"2s\"", "to = \"1s\"", "must end after it begins")],
     ),
     (
         "kind = \"target\"\ninstance = \"web@1\"\nmode = \"slow\"\nanswer_after = \"200ms\"\nfrom = \"1s\"",
@@ -208,6 +229,26 @@ fn every_fault_is_written_as_it_is_read_and_refused_with_its_reason() {
             let error = read(&fault.replacen(from, to, 1)).expect_err(to);
             assert!(format!("{error:#}").contains(message), "{to}: {error:#}");
         }
+    }
+}
+
+#[test]
+fn wrong_calls_are_refused_with_their_reason() {
+    let calls = "summary = \"t\"\n[[calls]]\ninstance = \"api@1\"\ncallers = [0]\nfrom = \"1s\"\nto = \"9s\"\n\
+                 [[calls.troubles]]\nmode = \"hung\"\nfrom = \"1s\"\nto = \"2s\"\nseen_by = [1]\n\
+                 [[calls.words]]\nat = \"2s\"\nthrough = 2\nmode = \"forced-open\"\nlasts = \"43200m\"\n";
+    Plan::parse(calls).unwrap();
+    for (from, to, message) in [
+        ("callers = [0]", "callers = []", "callers: names nobody"),
+        ("callers = [0]", "callers = [5]", "there is no agent 5"),
+        ("callers = [0]", "liars = [5]", "there is no agent 5"),
+        ("seen_by = [1]", "seen_by = []", "seen_by: names nobody"),
+        ("through = 2", "through = 5", "there is no agent 5"),
+        ("\"43200m\"", "\"0s\"", "lasts: 0s is not allowed"),
+        ("\"43200m\"", "\"43201m\"", "lasts: 2592060s is not allowed"),
+    ] {
+        let error = Plan::parse(&calls.replacen(from, to, 1)).expect_err(to);
+        assert!(format!("{error:#}").contains(message), "{to}: {error:#}");
     }
 }
 

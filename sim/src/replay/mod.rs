@@ -55,6 +55,15 @@ pub struct Told {
 }
 
 impl Window {
+    /// Does it end before anything can be in it?
+    pub fn is_void(&self) -> bool {
+        match (self.from, self.to) {
+            (Some(Moment::Wall(from)), Some(Moment::Wall(to))) => from >= to,
+            (Some(Moment::After(from)), Some(Moment::After(to))) => from >= to,
+            _ => false,
+        }
+    }
+
     fn holds(&self, told: &Told) -> bool {
         let before = |moment: Moment| match moment {
             Moment::Wall(at) => told.event.at < at,
@@ -133,6 +142,8 @@ mod tests {
         ] {
             assert_eq!(window(from, to).holds(&stalled()), held, "{from:?} {to:?}");
         }
+        assert!(window(after(9), after(2)).is_void() && window(wall(2), wall(2)).is_void());
+        assert!(!window(after(2), after(9)).is_void() && !window(after(9), wall(2)).is_void());
         let withdrawn = told(10, 1000, EventKind::Withdrawn { instance: InstanceId::new("web@1").unwrap() });
         assert!(!window(None, None).holds(&withdrawn));
         assert!(Window { every_event: true, ..Window::default() }.holds(&withdrawn));

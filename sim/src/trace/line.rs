@@ -56,7 +56,7 @@ pub enum Line {
         roster: usize,
         signers: Vec<Signer>,
     },
-    /// An agent's event, as its API tells it, other than votes and verdicts.
+    /// An agent's event, as its API tells it, other than votes.
     Event { agent: String, event: EventKind },
     /// An agent is told of a link.
     Link { agent: String, peer: String, up: bool },

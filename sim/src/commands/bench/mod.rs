@@ -4,7 +4,7 @@ mod bare;
 mod idle;
 
 use super::output::{print, print_json};
-use crate::cli::Format;
+use crate::cli::{Format, agent_count};
 use crate::node::AnyStarter;
 use crate::plan::Plan;
 use crate::report::rounded;
@@ -26,7 +26,7 @@ use std::time::Duration;
 #[command(after_help = NOTES)]
 pub struct Args {
     /// Sizes of the meshes that are steady or split.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [100, 1000])]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = agent_count, default_values_t = [100, 1000])]
     pub agents: Vec<usize>,
     /// A sixth of the simulated time, one run of each, and no mesh above a hundred agents.
     #[arg(long)]
