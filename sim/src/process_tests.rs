@@ -205,3 +205,20 @@ at = "19790ms"
     world.run();
     assert_eq!(broken(&world), Vec::<String>::new());
 }
+
+/// Of a service half of which is down already a further instance is found down by all its observers or not at all: one that lies may keep it up, and
+/// that is no fault. Without the liar it is down.
+#[test]
+fn one_may_save_the_last_of_a_service() {
+    for liar in ["[[faults]]\nkind = \"faulty\"\nagent = 2\nbehaviour = \"always-up\"\nfrom = \"15s\"\n", ""] {
+        let text = format!(
+            "summary = \"t\"\nduration = \"32440ms\"\nmesh = {{ agents = 7 }}\nservices = [{{ name = \"s1\", homes = [0, 1] }}]\n\
+             [[faults]]\nkind = \"replace\"\nagents = [0, 1]\nby = [4, 5]\nafter = \"4595ms\"\nevery = \"2110ms\"\nfrom = \"17342ms\"\n{liar}"
+        );
+        let scenario = Scenario::new("t", &Plan::parse(&text).unwrap(), 529_058).unwrap();
+        let trace = Trace::new(&scenario, Recording::default());
+        let mut world = World::new(scenario, Box::new(node::engine), trace);
+        world.run();
+        assert_eq!(broken(&world), Vec::<String>::new(), "{liar}");
+    }
+}

@@ -313,6 +313,16 @@ fn held_down(views: &[&Glance], id: &InstanceId, changes: u32) -> bool {
     views.iter().filter_map(|view| view.instances.get(id)).any(|told| told.flapping || told.changes >= changes)
 }
 
+/// Is so much of its service down already that a further `down` needs all observers, while one of them may lie?
+fn one_may_save(truth: &Truth, view: &Glance, told: &InstanceView) -> bool {
+    let of_service = view.instances.values().filter(|other| other.service == told.service);
+    let others_down =
+        of_service.clone().filter(|other| other.instance != told.instance && other.decided == Verdict::Down);
+    let (down, all) = (others_down.count(), of_service.count());
+    let strained = down > 0 && down * 100 >= all * truth.scenario.timing.max_down_percent as usize;
+    strained && (0..truth.agents()).any(|agent| truth.scenario.suspect(agent, truth.now))
+}
+
 fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize) -> Option<String> {
     let from = truth.now.minus(PLAIN);
     let view = views.first()?;
@@ -334,7 +344,8 @@ fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize)
         return (!unknown).then(|| format!("{} cannot be seen by anyone, but is {}", instance.id, told.verdict));
     }
     let lost = || dead_for_good(truth, index, from) || paths(truth, core, instance.home, false);
-    (told.decided != Verdict::Down && lost()).then(|| format!("{} is dead, but decided {}", instance.id, told.decided))
+    (told.decided != Verdict::Down && lost() && !one_may_save(truth, view, told))
+        .then(|| format!("{} is dead, but decided {}", instance.id, told.decided))
 }
 
 fn wrong_host(truth: &Truth, views: &[&Glance], core: &[bool], agent: usize) -> Option<String> {
