@@ -5,12 +5,13 @@ use crate::library;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::runner::{self, Manner, Shard, Sweep};
-use crate::scenario::Scenario;
+use crate::scenario::{Interval, Scenario, Subject};
 use crate::swarm::Profile;
 use crate::time::SimTime;
 use crate::trace::Trace;
 use crate::trace::recording::Recording;
 use crate::world::{World, view_of};
+use quorate_core::Verdict;
 
 fn run(name: &str, plan: &Plan, seed: u64) -> Report {
     runner::run(name, plan, seed, Manner::default()).unwrap().0
@@ -222,9 +223,18 @@ fn four_of_five_observers_lost_are_replaced() {
         let crash = |agent: &usize| format!("[[faults]]\nkind = \"crash\"\nagent = {agent}\nat = \"10s\"\n");
         let crashes: String = observers.iter().take(4).map(crash).collect();
         let dead = "[[faults]]\nkind = \"target\"\ninstance = \"web@0\"\nmode = \"dead\"\nfrom = \"25s\"\n";
-        let report = run("t", &Plan::parse(&format!("{text}{crashes}{dead}")).unwrap(), seed);
+        let plan = Plan::parse(&format!("{text}{crashes}{dead}")).unwrap();
+        let report = run("t", &plan, seed);
         assert!(report.clean(), "{}", report.text());
-        // Hosts are among them: of each of four on seven others, of the instance on eight.
+        // Hosts are among them: each of four on eight others, and the instance on eight.
         assert_eq!(report.detections.len(), 4 * 8 + 8, "{}", report.text());
+        let scenario = Scenario::new("t", &plan, seed).unwrap();
+        let trace = Trace::new(&scenario, Recording::default());
+        let mut world = World::new(scenario, Manner::default().starter, trace);
+        world.run();
+        let when = Interval { from: SimTime::from_ms(25_000), to: SimTime::NEVER };
+        let down = |agent| world.checks.timeline.reached(Subject::Instance(0), agent, Verdict::Down, when);
+        let took: Vec<_> = (0..12).filter_map(down).map(|at| at.since(when.from)).collect();
+        assert!(took.len() == 8 && took.iter().all(|took| took.as_secs() < 5), "{took:?}");
     }
 }

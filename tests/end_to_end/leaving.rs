@@ -132,8 +132,11 @@ fn an_interrupt_ends_it_in_order_and_a_second_one_at_once() {
         let log = mesh.agents[0].log();
         if log.contains("leaving the mesh") { Ok(()) } else { Err(log) }
     });
-    std::thread::sleep(Duration::from_millis(600));
-    mesh.agents[0].process().signal(Signal::SIGINT);
+    eventually("a further one does not wait, once it is not the same any more", PATIENCE, || {
+        mesh.agents[0].process().signal(Signal::SIGINT);
+        let log = mesh.agents[0].log();
+        if log.contains("stopping at once") { Ok(()) } else { Err(log) }
+    });
     assert_eq!(mesh.agents[0].process().wait(PATIENCE).code(), Some(1));
     let log = mesh.agents[0].log();
     assert!(log.contains("stopping at once") && !log.contains("has not agreed to the leave in time"), "{log}");

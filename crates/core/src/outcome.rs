@@ -135,6 +135,12 @@ impl ProbeFailure {
         Self { phase, cause, detail: clip(detail.into(), Self::MAX_DETAIL_BYTES) }
     }
 
+    /// Is it the observer's own host that could not make the probe?
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.cause == Cause::Local || self.phase == Phase::Prepare
+    }
+
     /// What it proves about the far end.
     #[must_use]
     pub fn evidence(&self) -> Evidence {

@@ -3,7 +3,6 @@
 use crate::testing::*;
 use quorate_core::{Assertion, Cause, Condition, Grade, Method, Outcome, Phase, StatusSet, Subject};
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -81,28 +80,22 @@ async fn the_status_is_judged() {
 /// Whoever is asked to close after the answer and lingers is told at once that nobody listens any more.
 #[tokio::test]
 async fn a_connection_that_is_not_kept_leaves_nothing_behind() {
-    let ended = Arc::new(Mutex::new(Vec::new()));
-    let note = Arc::clone(&ended);
+    let (ended, mut heard) = tokio::sync::mpsc::channel(2);
     let server = Server::raw(move |mut stream, _| {
-        let note = Arc::clone(&note);
+        let ended = ended.clone();
         async move {
             read_request(&mut stream).await;
             let _ = stream.write_all(&response(200, &[], "fine")).await;
             let end = stream.read(&mut [0; 1]).await.map_err(|error| error.kind());
-            note.lock().unwrap().push(end);
+            ended.send(end).await.unwrap();
         }
     })
     .await;
     let kept = http(|h| h.reuse_connection = true);
     for (check, end) in [(http(|_| ()), Err(ErrorKind::ConnectionReset)), (kept, Ok(0))] {
         assert_pass(&probe(&server.target(), &check).await);
-        for _ in 0..500 {
-            if !ended.lock().unwrap().is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(ended.lock().unwrap().pop(), Some(end));
+        let heard = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await;
+        assert_eq!(heard.unwrap(), Some(end));
     }
 }
 

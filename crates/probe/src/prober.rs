@@ -79,14 +79,14 @@ impl Prober {
     }
 
     /// The same, with another way to look names up.
-    pub(crate) fn with_lookup(limits: Limits, own: Own, lookup: Lookup) -> Self {
+    pub(crate) fn with_lookup(limits: Limits, mut own: Own, lookup: Lookup) -> Self {
         let tools = Tools {
             resolver: Resolver::new(lookup, limits.dns_cache_ttl),
             tls: TlsConfigs::default(),
             patterns: Patterns::default(),
             pool: Pool::new(limits.keepalive, limits.max_concurrent),
             counters: Counters::default(),
-            programs: RwLock::new(own.programs.clone()),
+            programs: RwLock::new(std::mem::take(&mut own.programs)),
             own,
             pushes: Pushes::default(),
             containers: Memory::default(),

@@ -185,8 +185,7 @@ impl Probes {
 /// Why nothing was learnt about the target: it is this host that cannot probe it.
 fn inability(outcome: &Outcome) -> Option<&str> {
     let ProbeResult::Fail(failure) = &outcome.result else { return None };
-    let own = failure.cause == Cause::Local || failure.phase == Phase::Prepare;
-    own.then_some(failure.detail.as_str())
+    failure.is_own().then_some(failure.detail.as_str())
 }
 
 /// Was the target reached, be it with a warning?

@@ -6,6 +6,7 @@ use super::refusal::{Fault, Refusal};
 use axum::Json;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 /// A body that is a `T`, which is written as an object.
@@ -22,9 +23,12 @@ impl<T: DeserializeOwned> FromRequest<Service> for Body<T> {
             return Err(Refusal::new(Fault::BadRequest, detail, "add that header"));
         }
         let limit = usize::try_from(MAX_BODY_BYTES).unwrap_or(usize::MAX);
-        let bytes = axum::body::to_bytes(request.into_body(), limit).await.map_err(|_| {
+        let bytes = axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
+            if !error.into_inner().is::<LengthLimitError>() {
+                return Refusal::bad_request("the request's body broke off");
+            }
             service.0.metrics.limit_hit(Limit::Body);
-            let detail = format!("the request's body is larger than {MAX_BODY_BYTES} bytes, or broke off");
+            let detail = format!("the request's body is larger than {MAX_BODY_BYTES} bytes");
             Refusal::new(Fault::BodyTooLarge, detail, "send less")
         })?;
         // Of a list serde would take one element after the other for the fields.

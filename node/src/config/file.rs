@@ -11,6 +11,7 @@ use super::reader::{Faults, Section, Targets};
 use super::services;
 use super::settings::{FileSettings, RecordSettings, check_advertised, check_environment, check_join, check_name};
 use quorate_core::Zone;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,22 @@ pub fn path(section: &Section<'_>, name: &str, faults: &mut Faults) -> Option<Pa
     })
 }
 
+/// A whole number of the section, if it is one of these.
+pub fn within<T: TryFrom<i128> + PartialOrd + Display>(
+    section: &Section<'_>,
+    name: &str,
+    allowed: RangeInclusive<T>,
+    faults: &mut Faults,
+) -> Option<T> {
+    let found = section.take::<i128>(name, faults)?;
+    let number = T::try_from(found.value).ok().filter(|number| allowed.contains(number));
+    if number.is_none() {
+        let message = format!("{} is not allowed; use {} to {}", found.value, allowed.start(), allowed.end());
+        faults.add(found.at, section.key(name), message);
+    }
+    number
+}
+
 /// A text of the section that `read` understands; what it says against it is noted.
 pub fn parsed<T>(
     section: &Section<'_>,
@@ -113,21 +130,14 @@ fn agent(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
 fn probe(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) {
     let Some(section) = root.table("probe", &PROBE, faults) else { return };
     let (probe, own) = (&mut settings.probe, &mut settings.own);
-    own.secrets_dir = path(&section, "secrets_dir", faults).or(own.secrets_dir.take());
-    own.container_socket = path(&section, "container_socket", faults).or(own.container_socket.take());
-    own.dbus_socket = path(&section, "dbus_socket", faults).or(own.dbus_socket.take());
+    own.secrets_dir = path(&section, "secrets_dir", faults);
+    own.container_socket = path(&section, "container_socket", faults);
+    own.dbus_socket = path(&section, "dbus_socket", faults);
     if let Some(found) = section.take::<Targets>("allow_targets", faults) {
         own.allowed = found.value.0;
     }
     for (name, target) in [("max_concurrent", &mut probe.max_concurrent), ("max_per_host", &mut probe.max_per_host)] {
-        let Some(found) = section.take::<i128>(name, faults) else { continue };
-        match u32::try_from(found.value).ok().filter(|probes| (1..=MAX_PROBES).contains(probes)) {
-            Some(probes) => *target = probes,
-            None => {
-                let message = format!("{} is not allowed; use 1 to {MAX_PROBES}", found.value);
-                faults.add(found.at, section.key(name), message);
-            }
-        }
+        *target = within(&section, name, 1..=MAX_PROBES, faults).unwrap_or(*target);
     }
     if let Some(found) = section.take("dns_cache_ttl", faults) {
         probe.dns_cache_ttl = found.value;
@@ -148,17 +158,7 @@ const DEFAULT_HISTORY_BYTES: u64 = 256 * 1024 * 1024;
 fn history(root: &Section<'_>, faults: &mut Faults) -> Option<u64> {
     let Some(section) = root.table("history", &HISTORY, faults) else { return Some(DEFAULT_HISTORY_BYTES) };
     let enabled = section.take::<bool>("enabled", faults).is_none_or(|found| found.value);
-    let mut bytes = DEFAULT_HISTORY_BYTES;
-    if let Some(found) = section.take::<i128>("max_bytes", faults) {
-        match u64::try_from(found.value).ok().filter(|bytes| HISTORY_BYTES.contains(bytes)) {
-            Some(found) => bytes = found,
-            None => {
-                let (least, most) = (HISTORY_BYTES.start(), HISTORY_BYTES.end());
-                let message = format!("{} is not allowed; use {least} to {most}", found.value);
-                faults.add(found.at, section.key("max_bytes"), message);
-            }
-        }
-    }
+    let bytes = within(&section, "max_bytes", HISTORY_BYTES, faults).unwrap_or(DEFAULT_HISTORY_BYTES);
     enabled.then_some(bytes)
 }
 
@@ -168,17 +168,8 @@ fn record(root: &Section<'_>, settings: &mut FileSettings, faults: &mut Faults) 
         Some(_) => Ok(text.into()),
         None => Err(format!("{text:?} is not the name of a file")),
     });
-    let mut max_bytes = RecordSettings::DEFAULT_BYTES;
-    if let Some(found) = section.take::<i128>("max_bytes", faults) {
-        let allowed = RecordSettings::LEAST_BYTES..=RecordSettings::MOST_BYTES;
-        match u64::try_from(found.value).ok().filter(|bytes| allowed.contains(bytes)) {
-            Some(bytes) => max_bytes = bytes,
-            None => {
-                let message = format!("{} is not allowed; use {} to {}", found.value, allowed.start(), allowed.end());
-                faults.add(found.at, section.key("max_bytes"), message);
-            }
-        }
-    }
+    let allowed = RecordSettings::LEAST_BYTES..=RecordSettings::MOST_BYTES;
+    let max_bytes = within(&section, "max_bytes", allowed, faults).unwrap_or(RecordSettings::DEFAULT_BYTES);
     if !section.has("path") {
         faults.add(section.at, section.key("path"), "is missing; name the file to record to, such as \"recording\"");
     }

@@ -1,6 +1,6 @@
 //! `[log]`: how much is logged, how it looks, and where it goes.
 
-use super::file::{parsed, path};
+use super::file::{parsed, path, within};
 use super::keys::LOG;
 use super::reader::{Faults, Section};
 use super::settings::{LogFormat, LogSettings};
@@ -29,23 +29,8 @@ pub fn read(root: &Section<'_>, faults: &mut Faults) -> LogSettings {
     settings.access = section.take("access", faults).is_some_and(|found| found.value);
     settings.file = path(&section, "file", faults);
     settings.error_file = path(&section, "error_file", faults);
-    if let Some(found) = section.take::<i128>("max_bytes", faults) {
-        match u64::try_from(found.value).ok().filter(|bytes| BYTES.contains(bytes)) {
-            Some(bytes) => settings.max_bytes = bytes,
-            None => {
-                let message = format!("{} is not allowed; use {} to {}", found.value, BYTES.start(), BYTES.end());
-                faults.add(found.at, section.key("max_bytes"), message);
-            }
-        }
-    }
-    if let Some(found) = section.take::<u32>("max_files", faults) {
-        if found.value <= MAX_FILES {
-            settings.max_files = found.value;
-        } else {
-            let message = format!("{} is not allowed; use 0 to {MAX_FILES}", found.value);
-            faults.add(found.at, section.key("max_files"), message);
-        }
-    }
+    settings.max_bytes = within(&section, "max_bytes", BYTES, faults).unwrap_or(settings.max_bytes);
+    settings.max_files = within(&section, "max_files", 0..=MAX_FILES, faults).unwrap_or(settings.max_files);
     settings
 }
 

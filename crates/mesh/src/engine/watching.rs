@@ -258,7 +258,7 @@ impl Engine {
             ProbeResult::Pass => Seen::Reached(Vote::Pass, String::new()),
             ProbeResult::Protected(detail) => Seen::Reached(Vote::Pass, detail),
             ProbeResult::Warn(warning) => Seen::Reached(Vote::Warn, warning.detail),
-            ProbeResult::Fail(failure) if failure.cause == Cause::Local || failure.phase == Phase::Prepare => {
+            ProbeResult::Fail(failure) if failure.is_own() => {
                 let detail = format!("{}{}", Observation::UNABLE, failure.detail);
                 Seen::Unable(ProbeFailure::new(failure.phase, failure.cause, detail).detail)
             }
