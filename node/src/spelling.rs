@@ -1,25 +1,5 @@
 //! Which known name comes near one that is not known.
 
-/// How many letters must be changed, added, dropped or swapped with their neighbour to make `b` of `a`.
-pub fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = match (i, j) {
-                (0, n) | (n, 0) => n,
-                _ => {
-                    let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                    let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-                    changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(swap)
-                }
-            };
-        }
-    }
-    rows[a.len()][b.len()]
-}
-
 /// Longest name that is compared; longer ones are nobody's slip of the pen.
 const MAX_BYTES: usize = 128;
 
@@ -29,7 +9,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, limit: 
         return Vec::new();
     }
     let near = |candidate: &'a str| {
-        let distance = distance(name, candidate);
+        let distance = strsim::osa_distance(name, candidate);
         let part = candidate.starts_with(name) || candidate.ends_with(name);
         (part || distance <= name.len().max(candidate.len()) / 3).then_some((distance, candidate))
     };
@@ -44,7 +24,6 @@ mod tests {
 
     #[test]
     fn near_names() {
-        assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(nearest("tiemout", ["period", "timeout"], 1), ["timeout"]);
         assert_eq!(nearest("web@10.0.0.1:80", ["web@10.0.0.1:8080", "db@10.9.9.9:5432"], 3), ["web@10.0.0.1:8080"]);
         assert_eq!(nearest("web", ["web@10.0.0.1:8080"], 3), ["web@10.0.0.1:8080"]);

@@ -72,6 +72,18 @@ pub fn agent_count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("use 1 to {MAX_AGENTS}"))
 }
 
+/// Most runs at a time.
+const MAX_JOBS: usize = 1024;
+
+/// Reads how many runs are done at a time.
+///
+/// # Errors
+/// Says how many there may be.
+pub fn job_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count: &usize| (1..=MAX_JOBS).contains(count));
+    count.ok_or_else(|| format!("use 1 to {MAX_JOBS}; more than there are processors make nothing faster"))
+}
+
 /// Reads a time such as `60s`.
 ///
 /// # Errors
@@ -100,6 +112,10 @@ mod tests {
         assert_eq!((agent_count("1"), agent_count("5000")), (Ok(1), Ok(5000)));
         for bad in ["", "0", "5001", "1000000", "-1", "many"] {
             assert_eq!(agent_count(bad), Err("use 1 to 5000".to_owned()), "{bad}");
+        }
+        assert_eq!((job_count("1"), job_count("1024")), (Ok(1), Ok(1024)));
+        for bad in ["", "0", "1025", "all"] {
+            assert!(job_count(bad).unwrap_err().contains("use 1 to 1024"), "{bad}");
         }
     }
 

@@ -94,10 +94,18 @@ pub fn load(what: &str) -> anyhow::Result<(String, Plan)> {
         return Ok(((*name).to_owned(), Plan::parse(text).with_context(|| format!("the plan {name} is wrong"))?));
     }
     if !std::path::Path::new(what).exists() {
-        bail!("there is no file {what:?} and no plan of that name; `quorate-sim plans` lists them");
+        let near = nearest(what).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        bail!("there is no file {what:?} and no plan of that name{near}; `quorate-sim plans` lists them");
     }
     let text = std::fs::read_to_string(what).with_context(|| format!("{what} cannot be read"))?;
     Ok((what.to_owned(), Plan::parse(&text).with_context(|| format!("{what} is not a plan"))?))
+}
+
+/// The plan whose name comes nearest, if it is within a third of its length.
+fn nearest(what: &str) -> Option<&'static str> {
+    let apart = |name: &str| strsim::osa_distance(what, name);
+    let near = PLANS.iter().map(|(name, _)| *name).filter(|name| apart(name) <= name.len() / 3);
+    near.min_by_key(|name| apart(name))
 }
 
 #[cfg(test)]
@@ -111,5 +119,15 @@ mod tests {
         let files: BTreeSet<String> = folder.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         let listed: BTreeSet<String> = PLANS.iter().map(|(name, _)| format!("{name}.toml")).collect();
         assert_eq!(files, listed);
+    }
+
+    #[test]
+    fn a_plan_that_is_not_there_may_be_one_with_a_name_like_it() {
+        for (wrong, near) in
+            [("kiled-instance", Some("killed-instance")), ("split-2-3", Some("split-3-2")), ("x", None)]
+        {
+            assert_eq!(nearest(wrong), near);
+        }
+        assert!(load("stedy").unwrap_err().to_string().contains("did you mean steady?"));
     }
 }

@@ -52,6 +52,9 @@ macro_rules! timing {
                 if timing.roll_call_wait >= timing.roll_call_life {
                     bail!("timing.roll_call_wait: must be shorter than timing.roll_call_life");
                 }
+                if timing.max_down_percent > 100 {
+                    bail!("timing.max_down_percent: must be 100 at most");
+                }
                 Ok(())
             }
         }
@@ -88,6 +91,7 @@ mod tests {
             ("host_failures = 0", "timing.host_failures: must be 1 at least"),
             ("swim_rtt = \"1s\"", "shorter than timing.swim_period"),
             ("roll_call_wait = \"1s\"", "shorter than timing.roll_call_life"),
+            ("max_down_percent = 101", "timing.max_down_percent: must be 100 at most"),
         ] {
             let plan: TimingPlan = toml::from_str(text).unwrap();
             assert!(plan.check().unwrap_err().to_string().contains(message), "{text}");

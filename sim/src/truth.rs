@@ -4,8 +4,10 @@
 //! written down as it happens.
 
 mod appearance;
+mod parts;
 
 pub use appearance::Appearance;
+pub use parts::Parts;
 
 use crate::ledger::Ledger;
 use crate::rosters::Rosters;
@@ -19,9 +21,6 @@ use std::time::Duration;
 /// After joining or leaving, an agent may for this long be counted by some and not by others.
 pub const FLUX: Duration = Duration::from_secs(10);
 
-/// Moments of which the parts of the mesh are remembered: a minute's worth of seconds.
-const MOMENTS_KEPT: usize = 64;
-
 /// Probes remembered per observer and instance.
 const PROBES_KEPT: usize = 32;
 
@@ -34,29 +33,6 @@ pub struct Probed {
     pub finished: SimTime,
     /// Did it pass?
     pub passed: bool,
-}
-
-/// The parts at some moments, as of a revision of the truth.
-#[derive(Debug, Default)]
-struct KnownParts {
-    revision: u64,
-    moments: VecDeque<(SimTime, Rc<Parts>)>,
-}
-
-/// The parts into which the mesh falls at one moment: within one, everyone reaches everyone over some number of hops.
-#[derive(Debug)]
-struct Parts {
-    /// In which part each agent is; none when it stands still.
-    of: Vec<Option<usize>>,
-    /// Who of all is in each.
-    parts: Vec<Vec<bool>>,
-}
-
-impl Parts {
-    /// The part that `agent` is in.
-    fn of(&self, agent: usize) -> Option<&[bool]> {
-        self.of[agent].map(|part| self.parts[part].as_slice())
-    }
 }
 
 /// The ground truth of a run.
@@ -74,7 +50,7 @@ pub struct Truth {
     probes: BTreeMap<(usize, usize), VecDeque<Probed>>,
     revision: u64,
     /// Into which parts the mesh falls at the moments asked for last.
-    parts: RefCell<KnownParts>,
+    parts: RefCell<parts::Found>,
     /// What everyone has signed.
     pub ledger: Ledger,
     /// Bytes that each agent has sent.
@@ -255,54 +231,9 @@ impl Truth {
         }
     }
 
-    /// Whom `agent` reaches at `at` over any number of hops, itself included; empty when it stands still.
-    pub fn part_of(&self, agent: usize, at: SimTime) -> Vec<bool> {
-        self.parts(at).of(agent).map(<[bool]>::to_vec).unwrap_or_default()
-    }
-
-    /// The parts of the mesh at `at`. Many ask of the same moment, and each part is looked for once.
-    fn parts(&self, at: SimTime) -> Rc<Parts> {
-        let KnownParts { revision, moments: known } = &mut *self.parts.borrow_mut();
-        if *revision != self.revision {
-            known.clear();
-            *revision = self.revision;
-        }
-        if let Some((_, parts)) = known.iter().find(|(moment, _)| *moment == at) {
-            return Rc::clone(parts);
-        }
-        let mut parts = Parts { of: vec![None; self.agents()], parts: Vec::new() };
-        for agent in 0..self.agents() {
-            if parts.of[agent].is_none() && self.awake(agent, at) {
-                let part = self.find_part(agent, at);
-                let members = part.iter().enumerate().filter(|(member, inside)| **inside && self.awake(*member, at));
-                members.for_each(|(member, _)| parts.of[member] = Some(parts.parts.len()));
-                parts.parts.push(part);
-            }
-        }
-        if known.len() == MOMENTS_KEPT {
-            known.pop_front();
-        }
-        let parts = Rc::new(parts);
-        known.push_back((at, Rc::clone(&parts)));
-        parts
-    }
-
-    fn find_part(&self, agent: usize, at: SimTime) -> Vec<bool> {
-        if !self.scenario.cuts.iter().any(|cut| cut.when.holds(at)) {
-            return (0..self.agents()).map(|other| self.awake(other, at)).collect();
-        }
-        let mut reached = vec![false; self.agents()];
-        let mut frontier = vec![agent];
-        reached[agent] = true;
-        while let Some(next) = frontier.pop() {
-            for (other, reached) in reached.iter_mut().enumerate() {
-                if !*reached && self.linked(next, other, at) {
-                    *reached = true;
-                    frontier.push(other);
-                }
-            }
-        }
-        reached
+    /// The parts of the mesh at `at`.
+    pub fn parts(&self, at: SimTime) -> Rc<Parts> {
+        self.parts.borrow_mut().at(self, at)
     }
 
     /// Could neither of two agents send anything to the other, over any number of hops, at any moment from `from` to `to`?

@@ -69,6 +69,11 @@ impl Roster {
         self.members.contains(&agent)
     }
 
+    /// Those of `agents` that do not count, ascending.
+    pub fn others<'a>(&'a self, agents: &'a BTreeSet<AgentId>) -> impl Iterator<Item = AgentId> + 'a {
+        agents.difference(&self.members).copied()
+    }
+
     /// How many count.
     #[must_use]
     pub fn len(&self) -> usize {

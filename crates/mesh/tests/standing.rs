@@ -60,6 +60,28 @@ fn what_was_not_answered_during_a_short_cut_accuses_no_host() {
     }
 }
 
+/// Who accused a host that others have found well since, and has just come back from a cut, must not stand by the accusation because of what another, short
+/// cut has lost.
+#[test]
+fn an_accusation_of_former_times_is_not_renewed_by_a_short_cut() {
+    for (after_ms, cut_ms) in (1_200..=2_400).step_by(75).flat_map(|after| [480, 720, 960].map(|cut| (after, cut))) {
+        let mut world = World::formed(7);
+        world.crash(7);
+        world.until(8_000, |w| w.all(&[1, 2, 3, 4, 5, 6], &World::host(7), Verdict::Down));
+        world.cut(&[4, 5, 6], &[1, 2, 3, 7]);
+        world.boot(7);
+        world.until(30_000, |w| w.all(&[1, 2, 3, 7], &World::host(7), Verdict::Up));
+        world.heal();
+        world.run(after_ms);
+        world.cut(&[4, 5, 6], &[1, 2, 3, 7]);
+        world.run(cut_ms);
+        world.heal();
+        world.run(3_000);
+        let downs = world.downs(1).iter().filter(|host| **host == World::host(7)).count();
+        assert_eq!(downs, 1, "cut off for {cut_ms} ms, {after_ms} ms after the heal");
+    }
+}
+
 /// Whoever is asked twice may answer both ways, as one that is between two epochs does. It is one agent all the same.
 #[test]
 fn an_answer_given_both_ways_counts_once() {

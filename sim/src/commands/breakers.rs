@@ -2,7 +2,7 @@
 
 use super::output::{print, print_json};
 use crate::calls::{Callers, Counted};
-use crate::cli::{Format, agent_count};
+use crate::cli::{Format, agent_count, job_count};
 use crate::library;
 use crate::node;
 use crate::plan::{CallMode, MAX_AGENTS, Plan};
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "WORDS")]
     pub only: Option<String>,
     /// Runs at a time. Default: one per processor.
-    #[arg(long, value_name = "J")]
+    #[arg(long, value_name = "J", value_parser = job_count)]
     pub jobs: Option<usize>,
     /// Also write the table to this file, between the marks that it holds for it.
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,7 @@
 //! `compare`: a plan as it is, and with some keys changed, over the same seeds.
 
 use super::output::{print, print_json};
-use crate::cli::{Format, range};
+use crate::cli::{Format, job_count, range};
 use crate::library;
 use crate::plan::Plan;
 use crate::plan_table;
@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..20")]
     pub seeds: (u64, u64),
     /// Runs at a time. Default: one per processor.
-    #[arg(long, value_name = "J")]
+    #[arg(long, value_name = "J", value_parser = job_count)]
     pub jobs: Option<usize>,
     /// How to print the outcome.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]

@@ -39,6 +39,19 @@ pub fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
     Ok(BufWriter::new(file))
 }
 
+/// Is there room for a file that will be written at the end? Long work is not begun when its outcome could not be kept. What is there stays as it is.
+///
+/// # Errors
+/// Names the file that cannot be written.
+pub fn ensure_writable(path: &Path) -> anyhow::Result<()> {
+    let fresh = !path.exists();
+    File::options().append(true).create(true).open(path).with_context(|| cannot_write(path))?;
+    if fresh {
+        std::fs::remove_file(path).with_context(|| cannot_write(path))?;
+    }
+    Ok(())
+}
+
 /// Writes a whole file.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `papers`: the experiments of the papers, plain foca and the mesh side by side.
 
-use super::output::{print, print_json, write};
-use crate::cli::{Format, agent_count, range};
+use super::output::{ensure_writable, print, print_json, write};
+use crate::cli::{Format, agent_count, job_count, range};
 use crate::papers::{EXPERIMENTS, Experiment, Settings, replace};
 use anyhow::Context;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "1..4")]
     pub seeds: (u64, u64),
     /// Runs at a time.
-    #[arg(long, value_name = "J", default_value_t = 1)]
+    #[arg(long, value_name = "J", value_parser = job_count, default_value_t = 1)]
     pub jobs: usize,
     /// How to print the tables.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
@@ -49,6 +49,7 @@ pub fn papers(args: &Args) -> anyhow::Result<bool> {
     };
     let wanted =
         |experiment: &&Experiment| args.only.is_empty() || args.only.iter().any(|name| name == experiment.name);
+    args.write.as_deref().map_or(Ok(()), ensure_writable)?;
     let mut sections = Vec::new();
     for experiment in EXPERIMENTS.iter().filter(wanted) {
         let section = (experiment.run)(&settings)?;

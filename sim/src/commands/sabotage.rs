@@ -1,7 +1,7 @@
 //! `sabotage`: is every deliberate defect of the engine found?
 
 use super::output::{print, print_json, tell};
-use crate::cli::Format;
+use crate::cli::{Format, job_count};
 use crate::report::{rounded, violation_text};
 use crate::runner::{default_jobs, stopwatch};
 use crate::sabotage::{self, CASES, Case, Ending, Outcome};
@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
     /// Defects at a time. Default: one per processor.
-    #[arg(long, value_name = "J")]
+    #[arg(long, value_name = "J", value_parser = job_count)]
     pub jobs: Option<usize>,
     /// How to print the outcome.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]

@@ -1,6 +1,6 @@
 //! `shrink`: the smallest plan that still breaks the same promise.
 
-use super::output::{print, tell, write};
+use super::output::{ensure_writable, print, tell, write};
 use super::source::{Source, SourceArgs, quoted};
 use crate::checks::Violation;
 use crate::cli::span;
@@ -60,8 +60,9 @@ pub fn shrink(args: &Args) -> anyhow::Result<bool> {
         return Ok(true);
     };
     tell(&format!("{name} with seed {seed} breaks:\n{}", violation_text(&first).trim_end()));
-    let found = search(args, &plan, seed, &first)?;
     let path = args.output.clone().unwrap_or_else(|| default_path(&name));
+    ensure_writable(&path)?;
+    let found = search(args, &plan, seed, &first)?;
     let reproduce = format!("quorate-sim run {} --seed {seed}", quoted(&path.display().to_string()));
     let summary = format!("The least of {name} that breaks {} with seed {seed}.", first.invariant);
     let smallest = Plan { summary, ..found.plan };

@@ -1,7 +1,7 @@
 //! Many runs, and what they come to together.
 
 use super::output::{print, print_json, tell};
-use crate::cli::{Format, span};
+use crate::cli::{Format, job_count, span};
 use crate::report::{Report, Spread, rounded, violation_text};
 use crate::runner::{Shard, Sweep, default_jobs, stopwatch};
 use crate::sometimes::Table;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 pub struct SweepArgs {
     /// Runs at a time. Default: one per processor.
-    #[arg(long, value_name = "J")]
+    #[arg(long, value_name = "J", value_parser = job_count)]
     pub jobs: Option<usize>,
     /// Begin no further run after this time, such as 60s.
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
@@ -166,10 +166,12 @@ fn progress(sweep: &Sweep, summary: &Summary, began: Instant) {
     let elapsed = began.elapsed();
     let rate = summary.seeds_run as f64 / elapsed.as_secs_f64().max(0.001);
     let seeds = sweep.shard.count(sweep.seeds) as f64;
-    let by_seeds = (seeds - summary.seeds_run as f64) / rate.max(0.001);
-    let left = sweep.limit.map_or(by_seeds, |limit| by_seeds.min(limit.saturating_sub(elapsed).as_secs_f64()));
+    let by_seeds = (summary.seeds_run > 0).then(|| (seeds - summary.seeds_run as f64) / rate);
+    let by_time = sweep.limit.map(|limit| limit.saturating_sub(elapsed).as_secs_f64());
+    let left = by_seeds.into_iter().chain(by_time).min_by(f64::total_cmp);
+    let left = left.map_or_else(|| "time left not known yet".to_owned(), |left| format!("{left:.0} s left"));
     let failed = summary.seeds_violated;
-    tell(&format!("{} seeds, {rate:.1} per second, {left:.0} s left, {failed} failed", summary.seeds_run));
+    tell(&format!("{} seeds, {rate:.1} per second, {left}, {failed} failed", summary.seeds_run));
 }
 
 #[cfg(test)]

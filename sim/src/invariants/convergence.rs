@@ -204,22 +204,13 @@ fn observers_left(truth: &Truth, id: &InstanceId, live: &[usize], roster: usize)
 
 /// The part of the mesh, connected now, that holds more than half of the roster.
 fn core(truth: &Truth, roster: &BTreeSet<usize>) -> Option<Vec<bool>> {
-    let mut seen = vec![false; truth.agents()];
-    for agent in roster {
-        if seen[*agent] {
-            continue;
-        }
-        let part = truth.part_of(*agent, truth.now);
-        let inside = |member: usize| part.get(member).is_some_and(|inside| *inside);
-        let size = roster.iter().filter(|member| inside(**member)).count();
-        let agreed: Vec<usize> = (0..truth.agents()).filter(|agent| truth.counts(*agent, truth.now)).collect();
-        let agree = agreed.iter().filter(|member| inside(**member)).count();
-        if quorum::majority(size, roster.len()) && quorum::majority(agree, agreed.len()) {
-            return Some(part);
-        }
-        part.iter().enumerate().filter(|(_, inside)| **inside).for_each(|(member, _)| seen[member] = true);
-    }
-    None
+    let agreed: Vec<usize> = (0..truth.agents()).filter(|agent| truth.counts(*agent, truth.now)).collect();
+    let holds_most = |part: &[bool]| {
+        let size = roster.iter().filter(|member| part[**member]).count();
+        let agree = agreed.iter().filter(|member| part[**member]).count();
+        quorum::majority(size, roster.len()) && quorum::majority(agree, agreed.len())
+    };
+    truth.parts(truth.now).all().find(|part| holds_most(part)).map(<[bool]>::to_vec)
 }
 
 /// A live agent that is suspected, if any. Looked for last: suspicion alone decides nothing.

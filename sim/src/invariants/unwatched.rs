@@ -2,9 +2,10 @@
 
 use super::{Finding, Invariant, Sight};
 use crate::time::SimTime;
-use crate::truth::Truth;
+use crate::truth::{Parts, Truth};
 use quorate_core::Verdict;
 use quorate_mesh::{Glance, InstanceView};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Looked at in every fifth survey: once a second.
@@ -31,47 +32,44 @@ impl Invariant for Unwatched {
         if !truth.now.0.is_multiple_of(EVERY_NS) || !(cut() || gone()) {
             return;
         }
+        let from = truth.now.minus(truth.scenario.bounds.unwatched.0);
+        // Every agent looks back at the same moments, and most of these are alike.
+        let mut past: Vec<Rc<Parts>> = moments(from, truth.now).map(|at| truth.parts(at)).collect();
+        past.dedup_by(|a, b| Rc::ptr_eq(a, b));
         for (agent, view) in views.iter().enumerate() {
             if let Some(view) = view
                 && view.quorate
                 && view.at.0.saturating_sub(view.quorate_since.0) >= SETTLED_MS
-                && truth.awake(agent, truth.now)
+                && truth.awake_throughout(agent, from, truth.now)
                 && !truth.scenario.suspect(agent, truth.now)
             {
-                judge(truth, agent, view, found);
+                judge(truth, agent, view, &past, found);
             }
         }
     }
 }
 
-fn judge(truth: &Truth, agent: usize, view: &Glance, found: &mut Vec<Finding>) {
-    let from = truth.now.minus(truth.scenario.bounds.unwatched.0);
+/// From `to` back to `from`, both included.
+fn moments(from: SimTime, to: SimTime) -> impl Iterator<Item = SimTime> {
+    std::iter::successors(Some(to), move |at| (*at > from).then(|| at.minus(STEP).max(from)))
+}
+
+fn judge(truth: &Truth, agent: usize, view: &Glance, past: &[Rc<Parts>], found: &mut Vec<Finding>) {
     for instance in view.instances.values().filter(|instance| instance.verdict == Verdict::Up) {
         // Hosts are not watched while nothing is wrong; membership does that.
-        let is_host = instance.instance.host_of().is_some();
-        if !is_host && truth.awake_throughout(agent, from, truth.now) && gone(truth, agent, instance, from) {
+        if instance.instance.host_of().is_none() && gone(truth, agent, instance, past) {
             let detail = format!("{} is reported up, but all its observers are out of reach", instance.instance);
             found.push(Finding::new(Some(agent), detail));
         }
     }
 }
 
-/// Has nobody who watches `instance` been within reach of `agent` since `from`?
-fn gone(truth: &Truth, agent: usize, instance: &InstanceView, from: SimTime) -> bool {
+/// Has nobody who watches `instance` been within reach of `agent` in all that time?
+fn gone(truth: &Truth, agent: usize, instance: &InstanceView, past: &[Rc<Parts>]) -> bool {
     let watchers: Vec<usize> = instance.observers.iter().filter_map(|o| truth.scenario.agent(o.agent)).collect();
     // News travels over others, so whoever is connected over any number of hops can be heard.
-    let reach = |at: SimTime| {
-        let part = truth.part_of(agent, at);
-        watchers.iter().any(|other| *other == agent || part.get(*other).is_some_and(|reached| *reached))
-    };
-    let mut at = truth.now;
-    while at > from {
-        if reach(at) {
-            return false;
-        }
-        at = at.minus(STEP).max(from);
-    }
-    !watchers.is_empty() && !reach(from)
+    let reach = |parts: &Parts| parts.of(agent).is_some_and(|part| watchers.iter().any(|other| part[*other]));
+    !watchers.is_empty() && !watchers.contains(&agent) && !past.iter().any(|parts| reach(parts))
 }
 
 #[cfg(test)]

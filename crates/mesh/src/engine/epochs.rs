@@ -4,6 +4,7 @@
 //! An agent that has accepted a change stands by its epoch no more, and is not counted in it: else its present majority and that of the next
 //! epoch could decide side by side. It takes one exchange of messages, or the next member's attempt, until it knows how the change went.
 
+use super::instance::Instance;
 use super::{Engine, limits};
 use crate::api::MemberState;
 use quorate_core::roster::{Acceptor, Attempt, Ballot, Change};
@@ -158,28 +159,26 @@ impl Engine {
             return Change::default();
         }
         let arrived = |agent: &AgentId| {
-            !self.roster.contains(*agent)
-                && (self.swim.is_active(*agent) || *agent == self.me())
+            (self.swim.is_active(*agent) || *agent == self.me())
                 && self.agents.get(agent).is_some_and(|known| known.profile.is_some())
                 && self.is_newcomer(*agent)
         };
-        let gone = |agent: &AgentId| {
-            self.agents.get(agent).is_some_and(|known| known.state == MemberState::Left) || self.is_forgettable(*agent)
-        };
-        let admit: Vec<_> = self.members.iter().copied().filter(arrived).take(Change::MAX_AGENTS / 2).collect();
-        let remove: Vec<_> = self.roster.iter().filter(gone).take(Change::MAX_AGENTS / 2).collect();
+        let left = self.agents.iter().filter(|(_, known)| known.state == MemberState::Left).map(|(agent, _)| *agent);
+        let gone: BTreeSet<_> = left.chain(self.forgettable()).filter(|agent| self.roster.contains(*agent)).collect();
+        let admit: Vec<_> = self.roster.others(&self.members).filter(arrived).take(Change::MAX_AGENTS / 2).collect();
+        let remove: Vec<_> = gone.into_iter().take(Change::MAX_AGENTS / 2).collect();
         Change { admit, remove }
     }
 
-    /// Has the agent's host been down, by quorum, for so long that it need not count any more?
-    fn is_forgettable(&self, agent: AgentId) -> bool {
-        if agent == self.me() || self.swim.is_active(agent) {
-            return false;
-        }
-        let host = self.instances.get(&InstanceId::host(agent));
-        host.filter(|host| host.decided() == Verdict::Down).is_some_and(|host| {
-            self.epochs.given_up.contains(&agent) || self.now.mono.since(host.learnt) >= self.config.timing.forget_after
-        })
+    /// Agents whose hosts have been down, by quorum, for so long that they need not count any more.
+    fn forgettable(&self) -> impl Iterator<Item = AgentId> + '_ {
+        let (first, last) = (InstanceId::host(AgentId(0)), InstanceId::host(AgentId(u64::MAX)));
+        let down = self.instances.range(first..=last).filter(|(_, host)| host.decided() == Verdict::Down);
+        let long = |host: &Instance| self.now.mono.since(host.learnt) >= self.config.timing.forget_after;
+        down.filter_map(move |(id, host)| Some((id.host_of()?, host)))
+            .filter(move |(agent, host)| self.epochs.given_up.contains(agent) || long(host))
+            .map(|(agent, _)| agent)
+            .filter(|agent| *agent != self.me() && !self.swim.is_active(*agent))
     }
 
     /// The operator does not expect this agent back. Who answers, or is not down by quorum, stays all the same.

@@ -328,7 +328,13 @@ impl Engine {
     pub(super) fn count_reached(&mut self) {
         if std::mem::take(&mut self.recount) {
             let me = self.me();
-            self.reached = self.roster.iter().filter(|agent| *agent == me || self.swim.is_active(*agent)).count();
+            // Both are in order.
+            let mut active = self.swim.active().peekable();
+            let mut is_active = |agent: AgentId| {
+                while active.next_if(|held| *held < agent).is_some() {}
+                active.peek() == Some(&agent)
+            };
+            self.reached = self.roster.iter().filter(|agent| *agent == me || is_active(*agent)).count();
         }
     }
 

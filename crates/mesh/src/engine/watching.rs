@@ -146,13 +146,14 @@ impl Engine {
         // Pings overlap: those on their way may turn out to have failed.
         let failed = if registration.is_none() { watch.unanswered } else { watch.failures };
         let last_needed = failed + 1 >= threshold && !watch.vote.fails();
+        let unheeded = registration.is_none() && watch.vote.fails() && !decided_down;
         let retry = watch.failures > 0;
         self.plan_next(id);
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
         let busy = std::mem::replace(&mut watch.running, true);
         watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
-        if last_needed && self.vantage() != Vantage::Isolated {
+        if (last_needed || unheeded) && self.vantage() != Vantage::Isolated {
             self.call_roll();
         }
         match registration.zip(check) {
@@ -223,13 +224,16 @@ impl Engine {
         }
     }
 
-    /// May a ping, the last needed to accuse a host, have gone unanswered because this agent was cut off when it sent it? The roll calls that
-    /// vouch for this moment must vouch for that one, too.
+    /// May a ping that accuses a host have gone unanswered because this agent was cut off when it sent it? The roll calls that vouch for this moment
+    /// must vouch for that one, too. It accuses when it is the last needed, or the accusation stands but has not been heeded: an accusation of former
+    /// times would else be good for a signature again after any short cut.
     fn doubts_own_ping(&self, agent: AgentId, sent: Mono) -> bool {
-        let watch = self.instances.get(&InstanceId::host(agent)).and_then(|instance| instance.watch.as_ref());
-        watch.is_some_and(|w| !w.vote.fails() && w.failures + 1 >= self.config.timing.host_failures)
-            && self.vantage() != Vantage::Isolated
-            && !self.vouched_for(sent)
+        let Some(host) = self.instances.get(&InstanceId::host(agent)) else { return false };
+        let accuses = |watch: &Watch| match watch.vote.fails() {
+            true => host.decided() != Verdict::Down,
+            false => watch.failures + 1 >= self.config.timing.host_failures,
+        };
+        host.watch.as_deref().is_some_and(accuses) && self.vantage() != Vantage::Isolated && !self.vouched_for(sent)
     }
 
     pub(super) fn forget_running_pings(&mut self) {
@@ -365,12 +369,16 @@ impl Engine {
         }
     }
 
-    /// This agent belongs to the side that may decide again. What failed while it was cut off may have failed for that: one look of now must fail as well.
+    /// This agent belongs to the side that may decide again. What failed while it was cut off may have failed for that: one look of now must fail as well,
+    /// before it accuses, or stands by what it said before.
     pub(super) fn doubt_own_failures(&mut self) {
         let host_failures = self.config.timing.host_failures;
         for instance in self.instances.values_mut() {
             let threshold = instance.registration.as_ref().map_or(host_failures, |r| r.check.failure_threshold);
-            if let Some(watch) = instance.watch.as_mut().filter(|watch| !watch.vote.fails()) {
+            let Some(watch) = &mut instance.watch else { continue };
+            if watch.vote.fails() {
+                watch.last = None;
+            } else {
                 watch.failures = watch.failures.min(threshold.saturating_sub(1));
                 watch.pending_fail = None;
             }
