@@ -46,7 +46,8 @@ impl World {
             Output::Probe(request) => self.start_probe(agent, &request),
             Output::Persist => {
                 // A founder's disk from before it met anybody is that of a new mesh: nobody could tell that it is old.
-                let first = agent == 0 && now < self.truth.scenario.formed_by;
+                let alone = || self.truth.rosters.at(now).is_some_and(|roster| roster.len() == 1);
+                let first = agent == 0 && (now < self.truth.scenario.formed_by || alone());
                 if let Some(state) = state {
                     self.hosts[agent].persist(state, first);
                 }

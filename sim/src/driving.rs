@@ -11,8 +11,9 @@ use quorate_core::{Mono, Outcome, ProbeResult, Verdict};
 use quorate_mesh::{Event, EventKind, Input, Output};
 use std::time::Duration;
 
-/// More inputs than this in one second of one agent mean that it spins.
-const RUNAWAY: u64 = 500_000;
+/// More inputs than this in one second of one agent mean that it spins: the clock goes on by a microsecond for each deadline that is still in the past
+/// after it was handled, so that this is a twentieth of a second of it.
+const RUNAWAY: u64 = 50_000;
 
 impl World {
     /// Gives an input to an agent's process; one that stands still or is busy gets it later.

@@ -16,6 +16,8 @@ mod draw;
 mod driving;
 mod faulty;
 #[cfg(test)]
+mod found_tests;
+#[cfg(test)]
 mod golden_tests;
 mod host;
 mod invariants;

@@ -36,7 +36,8 @@ const MAX_RESENDS: u64 = 15;
 const HANDSHAKE_BYTES: usize = 1200;
 /// Signs of life are sent this often on an idle link.
 const KEEP_ALIVE_NS: u64 = 3_000_000_000;
-/// Longest wait of a stream for its next try after a cut ends.
+/// Longest wait of a stream for its next try, also after a cut ends: what else is acknowledged meanwhile tells of a loss before any timer does (RFC 9002,
+/// section 6.1), and something is sent at least this often.
 const RECOVERY_MAX_NS: u64 = 2_000_000_000;
 
 /// All links.
@@ -325,7 +326,7 @@ impl Network {
         while packet.class == Class::Message && still_lost && tries < MAX_RESENDS {
             tries += 1;
             arrival = arrival.plus(wait);
-            wait *= 2;
+            wait = (wait * 2).min(Duration::from_nanos(RECOVERY_MAX_NS));
             still_lost = lost(arrival, n * 16 + tries);
         }
         let twice = packet.class == Class::Datagram && self.weather.doubled(from, to, n);

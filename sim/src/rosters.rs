@@ -29,6 +29,16 @@ impl Rosters {
         self.epochs.push(Epoch { number, since: at, members });
     }
 
+    /// The number of the last; zero when nothing is known.
+    pub fn latest(&self) -> u64 {
+        self.epochs.last().map_or(0, |epoch| epoch.number)
+    }
+
+    /// Who counted by `number`; none when that is not known.
+    pub fn of(&self, number: u64) -> Option<&BTreeSet<usize>> {
+        self.epochs.iter().find(|epoch| epoch.number == number).map(|epoch| &epoch.members)
+    }
+
     /// Who counted at `at`; none when nothing is known.
     pub fn at(&self, at: SimTime) -> Option<&BTreeSet<usize>> {
         self.epochs.iter().rev().find(|epoch| epoch.since <= at).map(|epoch| &epoch.members)
@@ -66,6 +76,6 @@ mod tests {
             rosters.between(SimTime::from_ms(from), SimTime::from_ms(to)).map(BTreeSet::len).collect()
         };
         assert_eq!((sizes(0, 4), sizes(4, 8), sizes(6, 20)), (vec![1], vec![1, 3], vec![3, 2]));
-        assert_eq!(rosters.changes().count(), 3);
+        assert_eq!((rosters.changes().count(), rosters.latest()), (3, 3));
     }
 }

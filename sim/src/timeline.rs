@@ -136,7 +136,9 @@ impl Trial {
         };
         let earlier = |when: Interval| when.from < self.when.from;
         let same = |fault: &&crate::scenario::TargetFault| self.subject == Subject::Instance(fault.instance);
+        // Who has left has taken its instances along.
         self.when.from >= scenario.formed_by
+            && truth.member(home, from)
             && !scenario.lossy(before, to)
             && !scenario.cuts.iter().any(|cut| cut.when.meets(before, to))
             && !scenario.pauses.iter().any(|(_, when)| meets(*when))

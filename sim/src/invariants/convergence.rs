@@ -2,11 +2,12 @@
 //! the truth where it is plain.
 
 use super::detection::enough_honest;
+use super::epochs::{forgotten, may_forget};
 use super::{Finding, Invariant, Sight, observations};
 use crate::scenario::{Cut, Interval, Subject, Windows};
 use crate::time::SimTime;
 use crate::truth::Truth;
-use quorate_core::{AgentId, InstanceId, Verdict, quorum};
+use quorate_core::{AgentId, InstanceId, Roster, Verdict, quorum};
 use quorate_mesh::{Glance, InstanceView, MemberState, Standings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -123,8 +124,11 @@ impl Invariant for Convergence {
 fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Option<Finding> {
     let now = truth.now;
     let roster = expected(truth, views);
-    if !views.iter().flatten().any(|view| view.epoch > 0) {
-        // Every disk was lost: there is no mesh any more to which anybody could return.
+    let known = views.iter().flatten().map(|view| view.epoch).max().unwrap_or(0);
+    let lost = known < truth.rosters.latest() && may_forget(truth);
+    if known == 0 || lost || decided_anew(truth, views) {
+        // Every disk was lost: there is no mesh any more to which anybody could return. Or all who knew who counts came back with older ones, or were
+        // clones: nobody can tell the rest that those for whom it waits have left.
         return None;
     }
     let sound = |agent: &usize| truth.awake(*agent, now) && !truth.scenario.faulty(*agent, now);
@@ -167,6 +171,14 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
     wrong.or_else(|| {
         live.iter().find_map(|agent| suspecting(truth, views[*agent]?, &live).map(|s| Finding::new(Some(*agent), s)))
     })
+}
+
+/// Was an epoch decided once more, because all of those who had decided it have forgotten it?
+fn decided_anew(truth: &Truth, views: &[Option<&Glance>]) -> bool {
+    let id = |agent: &usize| truth.scenario.agents[*agent].id;
+    let digest = |epoch: u64| Some(Roster::new(epoch, truth.rosters.of(epoch)?.iter().map(id).collect()).digest());
+    let differs = |view: &&&Glance| digest(view.epoch).is_some_and(|digest| digest != view.roster_digest);
+    views.iter().flatten().find(differs).is_some_and(|view| forgotten(truth, view.epoch))
 }
 
 /// Who should count now: all that joined and did not leave, but for those that were lost and have been forgotten, and with those that left

@@ -1,10 +1,12 @@
 //! Promise 7, Detection: what is dead is `down` on every agent within `failure_threshold x period + timeout + dissemination`;
-//! with a fast interval, that counts for the period between failures.
+//! with a fast interval, that counts for the period between failures. A member that lies can put a verdict off once more for as long as a promise holds.
 
 use super::Finding;
 use crate::scenario::{Interval, Subject};
+use crate::time::SimTime;
 use crate::timeline::{Timeline, Trial, trials};
 use crate::truth::Truth;
+use quorate_core::signing::MEMORY;
 use quorate_core::{Verdict, quorum};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
     let mut found = Vec::new();
     for trial in trials(truth) {
         let began = trial.when.from;
-        let bound = bound(truth, &trial);
+        let bound = bound(truth, &trial) + put_off(truth, began);
         let by = began.plus(bound);
         // What only its own host can check is not seen any more when that host is gone.
         let unseen = |index: usize| truth.scenario.instances[index].registration.check.kind.home_only();
@@ -65,6 +67,14 @@ fn bound(truth: &Truth, trial: &Trial) -> Duration {
         Subject::Instance(index) => truth.scenario.instances[index].registration.check.detection_span(),
     };
     probes + if trial.dark.is_some() { bounds.host_detection.0 } else { bounds.detection.0 }
+}
+
+/// For how long a liar can put off what is to be decided from `from` on: whoever has signed for it in the highest term allowed has promised to sign nothing
+/// else for so long.
+pub fn put_off(truth: &Truth, from: SimTime) -> Duration {
+    let lately = |when: &Interval| when.from <= from && when.to > from.minus(MEMORY);
+    let lied = truth.scenario.faulty.iter().any(|(_, when, _)| lately(when));
+    if lied { MEMORY } else { Duration::ZERO }
 }
 
 /// After the fault, is more than half of the roster alive, and are honest observers enough?

@@ -1,7 +1,11 @@
 //! Promise 2, its second half: the roster of each epoch is decided once, so that at most one side can be quorate.
 
 use super::{Finding, Invariant, Sight};
+use crate::plan::Disk;
+use crate::scenario::Action;
+use crate::time::SimTime;
 use crate::truth::Truth;
+use quorate_core::quorum;
 use std::collections::BTreeMap;
 
 /// The invariant, with the first digest shown for each epoch.
@@ -22,13 +26,31 @@ impl Invariant for Epochs {
                 continue;
             };
             let (digest, first) = *self.digests.entry(view.epoch).or_insert((view.roster_digest, agent));
-            if digest != view.roster_digest {
+            if digest != view.roster_digest && !forgotten(truth, view.epoch) {
                 let first = truth.scenario.agent_name(first);
                 let detail = format!("its roster of epoch {} is another than that of {first}", view.epoch);
                 found.push(Finding::new(Some(agent), detail));
             }
         }
     }
+}
+
+/// Has `agent` come back without its disk, or with an older state of it, by `at`?
+fn forgets(truth: &Truth, agent: usize, at: SimTime) -> bool {
+    let forgets = |action: &Action| matches!(action, Action::Restart(who, Disk::Stale | Disk::Lose) if *who == agent);
+    truth.scenario.actions.iter().any(|(when, action)| *when <= at && forgets(action))
+}
+
+/// May what an agent has agreed to be forgotten: has it come back so, or had it a clone for a while?
+pub fn may_forget(truth: &Truth) -> bool {
+    !truth.scenario.doubles.is_empty() || (0..truth.agents()).any(|agent| forgets(truth, agent, truth.now))
+}
+
+/// May all of those who took the decision have forgotten it, or left?
+pub fn forgotten(truth: &Truth, epoch: u64) -> bool {
+    let Some(deciders) = truth.rosters.of(epoch.saturating_sub(1)) else { return false };
+    let forgot = |agent: &&usize| forgets(truth, **agent, truth.now) || !truth.member(**agent, truth.now);
+    quorum::majority(deciders.iter().filter(forgot).count(), deciders.len())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Promise 8, Recovery: what lives again is `up` on every agent within `success_threshold x period + timeout + dissemination`.
 
 use super::Finding;
-use super::detection::{describe, majority_left};
+use super::detection::{describe, majority_left, put_off};
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
 use crate::timeline::{Timeline, trials};
@@ -18,8 +18,8 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
     for trial in trials(truth).into_iter().filter(|trial| trial.dark.is_none()) {
         let Subject::Instance(index) = trial.subject else { continue };
         let check = &truth.scenario.instances[index].registration.check;
-        let bound = check.recovery_span() + truth.scenario.bounds.recovery.0;
         let ended = trial.when.to;
+        let bound = check.recovery_span() + truth.scenario.bounds.recovery.0 + put_off(truth, ended);
         let by = ended.plus(bound);
         let faults = truth.scenario.targets.iter().filter(|fault| fault.instance == index);
         let again = faults.filter(|fault| fault.when.meets(ended, by)).count() > 0;

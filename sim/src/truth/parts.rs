@@ -72,7 +72,7 @@ fn find_part(truth: &Truth, state: &State, agent: usize) -> Vec<bool> {
     let cuts: Vec<_> =
         truth.scenario.cuts.iter().zip(&state.cuts).filter_map(|(cut, holds)| holds.then_some(cut)).collect();
     if cuts.is_empty() {
-        return state.awake.clone();
+        return state.there.clone();
     }
     let linked = |a, b| state.there[b] && !cuts.iter().any(|cut| cut.stops(a, b) || cut.stops(b, a));
     let mut reached = vec![false; truth.agents()];

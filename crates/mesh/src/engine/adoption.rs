@@ -114,7 +114,11 @@ impl Engine {
     pub(super) fn adoption_deadline(&self) -> Option<Mono> {
         let recovery = self.adoption.recovery.as_ref().map(|recovery| recovery.ask_at.min(recovery.until));
         let claim = self.adoption.claim.as_ref().map(|claim| claim.ask_at);
-        let first = self.adoption.first.as_ref().map(|first| first.ask_at.min(first.until));
+        // A choice that could not be made when it was due is made by the last resort, or when more has been told.
+        let choices = |first: &First| [first.until, first.until + PATIENCE_WITHOUT];
+        let choice = |first: &First| choices(first).into_iter().find(|at| *at > self.now.mono);
+        let first =
+            self.adoption.first.as_ref().map(|first| choice(first).map_or(first.ask_at, |at| at.min(first.ask_at)));
         [recovery, claim, first].into_iter().flatten().min()
     }
 
@@ -186,7 +190,8 @@ impl Engine {
         self.hear_acceptor(from, epoch, acceptor);
     }
 
-    /// A later epoch without the changes that lead to it: believed when more than half of those whom it names say so.
+    /// A later epoch without the changes that lead to it: believed when more than half of those whom it names say so, or of those who count as far as
+    /// this agent knows; without these nothing could have followed.
     fn hear_claim(&mut self, from: AgentId, roster: Roster) {
         if self.roster.epoch() == 0 {
             self.hear_first(from, roster);
@@ -199,8 +204,8 @@ impl Engine {
             other => other.insert(Claim { roster, said_by: BTreeSet::new(), ask_at: now }),
         };
         claim.said_by.insert(from);
-        let backing = claim.said_by.iter().filter(|agent| claim.roster.contains(**agent)).count();
-        if claim.roster.majority(backing)
+        let backing = |roster: &Roster| claim.said_by.iter().filter(|agent| roster.contains(**agent)).count();
+        if (claim.roster.majority(backing(&claim.roster)) || self.roster.majority(backing(&self.roster)))
             && let Some(claim) = self.adoption.claim.take()
         {
             self.take_roster(claim.roster);

@@ -75,7 +75,9 @@ impl Engine {
         if instance.decided() == verdict && !thin && !superseded {
             return None;
         }
-        if verdict == Verdict::Up && self.held_down(instance) {
+        // Observers of whom none hears the others would else declare it down and partial in turn.
+        let returns = verdict == Verdict::Up || verdict != Verdict::Down && instance.decided() == Verdict::Down;
+        if returns && self.held_down(instance) {
             return None;
         }
         Some(verdict)

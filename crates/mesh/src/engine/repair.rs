@@ -212,7 +212,9 @@ impl Engine {
         }
         if self.roster.epoch() == 0 {
             // The roster itself is still on its way.
-            self.sync_pending = Some((from, caught_up));
+            if !self.sync_pending.is_some_and(|(_, caught_up)| caught_up) {
+                self.sync_pending = Some((from, caught_up));
+            }
             return;
         }
         if !self.synced {

@@ -155,13 +155,19 @@ impl Engine {
         self.synced
     }
 
-    /// A founder whose stored roster holds nobody else, and to whom nobody has spoken while it settled, is alone.
+    /// A founder whose stored roster holds nobody else, and to whom nobody has spoken while it settled, is alone; so it is when all who have are
+    /// newcomers, who know of no later epoch: they wait for it to let them in.
     fn notice_solitude(&mut self) {
-        let alone = self.roster.len() == 1
-            && self.members.len() == 1
-            && !self.expects_members
-            && self.now.mono >= self.settle_until;
-        self.synced |= alone && self.config.founder;
+        if self.synced || !self.config.founder || self.roster.len() != 1 || self.now.mono < self.settle_until {
+            return;
+        }
+        let spoken = self.contacts.iter().chain(&self.links).chain(&self.members);
+        let mut others = spoken.copied().filter(|agent| *agent != self.me());
+        self.synced = if self.expects_members {
+            self.members.len() > 1 && others.all(|agent| self.is_newcomer(agent))
+        } else {
+            self.members.len() == 1
+        };
     }
 
     pub(super) fn vantage(&self) -> Vantage {
