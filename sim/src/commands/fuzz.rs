@@ -39,7 +39,7 @@ pub fn fuzz(args: &Args) -> anyhow::Result<bool> {
     let endless = if args.sweep.limit.is_some() { (0, u64::MAX) } else { (0, 100) };
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let sweep = Sweep { shard, ..sweep::sweep(args.profile, args.seeds.unwrap_or(endless), args.agents, &args.sweep) };
-    args.dump.as_deref().map_or(Ok(()), ensure_writable)?;
+    ensure_writable(args.dump.as_deref())?;
     let summary = watch(&sweep)?;
     if let (Some(path), Some(failed)) = (&args.dump, summary.violated.first()) {
         let plan = swarm::plan(sweep.profile, failed.seed, sweep.agents);

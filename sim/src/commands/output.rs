@@ -39,11 +39,12 @@ pub fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
     Ok(BufWriter::new(file))
 }
 
-/// Is there room for a file that will be written at the end? Long work is not begun when its outcome could not be kept. What is there stays as it is.
+/// Can the file, if any, be written at the end? Long work is not begun when its outcome could not be kept. What is there stays as it is.
 ///
 /// # Errors
 /// Names the file that cannot be written.
-pub fn ensure_writable(path: &Path) -> anyhow::Result<()> {
+pub fn ensure_writable(path: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
     let fresh = !path.exists();
     File::options().append(true).create(true).open(path).with_context(|| cannot_write(path))?;
     if fresh {
@@ -62,4 +63,26 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn cannot_write(path: &Path) -> String {
     format!("{} cannot be written; does its folder exist?", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_file_can_be_written_is_found_without_changing_anything() {
+        let folder = std::env::temp_dir().join(format!("quorate-sim-writable-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let (old, new) = (folder.join("old"), folder.join("new"));
+        write(&old, "kept").unwrap();
+        for path in [None, Some(old.as_path()), Some(new.as_path())] {
+            ensure_writable(path).unwrap();
+        }
+        assert!(!new.exists() && std::fs::read_to_string(&old).unwrap() == "kept");
+        for path in [folder.clone(), folder.join("none/new")] {
+            let error = ensure_writable(Some(&path)).unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -49,7 +49,7 @@ pub fn papers(args: &Args) -> anyhow::Result<bool> {
     };
     let wanted =
         |experiment: &&Experiment| args.only.is_empty() || args.only.iter().any(|name| name == experiment.name);
-    args.write.as_deref().map_or(Ok(()), ensure_writable)?;
+    ensure_writable(args.write.as_deref())?;
     let mut sections = Vec::new();
     for experiment in EXPERIMENTS.iter().filter(wanted) {
         let section = (experiment.run)(&settings)?;

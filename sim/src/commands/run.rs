@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let Source { name, seed, plan, words } = args.source.load()?;
     ensure!(args.trace.is_none() || args.trace != args.report, "--trace and --report need a file each");
-    args.report.as_deref().map_or(Ok(()), ensure_writable)?;
+    ensure_writable(args.report.as_deref())?;
     let mut recording = Recording::default();
     (recording.keep, recording.sends) = (args.report.is_some(), args.trace_sends);
     if let Some(path) = &args.trace {

@@ -61,7 +61,7 @@ pub fn shrink(args: &Args) -> anyhow::Result<bool> {
     };
     tell(&format!("{name} with seed {seed} breaks:\n{}", violation_text(&first).trim_end()));
     let path = args.output.clone().unwrap_or_else(|| default_path(&name));
-    ensure_writable(&path)?;
+    ensure_writable(Some(&path))?;
     let found = search(args, &plan, seed, &first)?;
     let reproduce = format!("quorate-sim run {} --seed {seed}", quoted(&path.display().to_string()));
     let summary = format!("The least of {name} that breaks {} with seed {seed}.", first.invariant);

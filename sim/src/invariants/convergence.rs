@@ -2,7 +2,7 @@
 //! the truth where it is plain.
 
 use super::detection::enough_honest;
-use super::epochs::{forgotten, may_forget};
+use super::epochs::forgotten;
 use super::{Finding, Invariant, Sight, observations};
 use crate::scenario::{Cut, Interval, Subject, Windows};
 use crate::time::SimTime;
@@ -125,7 +125,8 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
     let now = truth.now;
     let roster = expected(truth, views);
     let known = views.iter().flatten().map(|view| view.epoch).max().unwrap_or(0);
-    let lost = known < truth.rosters.latest() && may_forget(truth);
+    let latest = truth.rosters.latest();
+    let lost = known < latest && (forgotten(truth, latest) || !truth.scenario.doubles.is_empty());
     if known == 0 || lost || decided_anew(truth, views) {
         // Every disk was lost: there is no mesh any more to which anybody could return. Or all who knew who counts came back with older ones, or were
         // clones: nobody can tell the rest that those for whom it waits have left.

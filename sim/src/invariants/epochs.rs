@@ -41,11 +41,6 @@ fn forgets(truth: &Truth, agent: usize, at: SimTime) -> bool {
     truth.scenario.actions.iter().any(|(when, action)| *when <= at && forgets(action))
 }
 
-/// May what an agent has agreed to be forgotten: has it come back so, or had it a clone for a while?
-pub fn may_forget(truth: &Truth) -> bool {
-    !truth.scenario.doubles.is_empty() || (0..truth.agents()).any(|agent| forgets(truth, agent, truth.now))
-}
-
 /// May all of those who took the decision have forgotten it, or left?
 pub fn forgotten(truth: &Truth, epoch: u64) -> bool {
     let Some(deciders) = truth.rosters.of(epoch.saturating_sub(1)) else { return false };

@@ -116,10 +116,9 @@ impl Engine {
         let claim = self.adoption.claim.as_ref().map(|claim| claim.ask_at);
         // A choice that could not be made when it was due is made by the last resort, or when more has been told.
         let choices = |first: &First| [first.until, first.until + PATIENCE_WITHOUT];
-        let choice = |first: &First| choices(first).into_iter().find(|at| *at > self.now.mono);
-        let first =
-            self.adoption.first.as_ref().map(|first| choice(first).map_or(first.ask_at, |at| at.min(first.ask_at)));
-        [recovery, claim, first].into_iter().flatten().min()
+        let choice = self.adoption.first.as_ref().and_then(|f| choices(f).into_iter().find(|at| *at > self.now.mono));
+        let first = self.adoption.first.as_ref().map(|first| first.ask_at);
+        [recovery, claim, choice, first].into_iter().flatten().min()
     }
 
     pub(super) fn run_adoption(&mut self) {
