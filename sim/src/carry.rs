@@ -84,6 +84,9 @@ impl World {
             self.complain(agent, "it sends to itself".to_owned());
             return;
         }
+        if packet.class == Class::Datagram {
+            self.truth.called(peer);
+        }
         let class = if packet.class == Class::Datagram { "datagram" } else { "message" };
         self.tell_send(agent, peer, class, packet.bytes.len());
         self.checks.coverage.packet(&packet.bytes);

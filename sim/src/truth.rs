@@ -45,6 +45,8 @@ pub struct Truth {
     lives: Vec<Vec<Interval>>,
     pauses: Vec<Vec<Interval>>,
     memberships: Vec<Vec<Interval>>,
+    /// When each was first sent a datagram after one of its processes had ended.
+    missed: Vec<Vec<SimTime>>,
     /// Who counted when, as agreed by the agents themselves.
     pub rosters: Rosters,
     probes: BTreeMap<(usize, usize), VecDeque<Probed>>,
@@ -64,6 +66,7 @@ impl Truth {
         Self {
             ledger: Ledger::default(),
             sent: vec![0; scenario.agents.len()],
+            missed: vec![Vec::new(); scenario.agents.len()],
             scenario,
             now: SimTime::START,
             lives: none.clone(),
@@ -88,6 +91,19 @@ impl Truth {
         self.revision += 1;
         close(&mut self.lives[agent], self.now);
         close(&mut self.pauses[agent], self.now);
+    }
+
+    /// Notes that a datagram is sent to an agent.
+    pub fn called(&mut self, agent: usize) {
+        let Some(ended) = self.lives[agent].last().map(|life| life.to).filter(|to| *to <= self.now) else { return };
+        if self.missed[agent].last().is_none_or(|at| *at < ended) {
+            self.missed[agent].push(self.now);
+        }
+    }
+
+    /// The first datagram sent to an agent after its process ended at `at`.
+    pub fn first_missed(&self, agent: usize, at: SimTime) -> Option<SimTime> {
+        self.missed[agent].iter().copied().find(|missed| *missed >= at)
     }
 
     /// Notes that an agent gave up its membership.

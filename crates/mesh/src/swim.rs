@@ -5,6 +5,7 @@
 //! - **Confirmed suspicion** (same paper): a suspicion lasts six times as long until two others share it.
 //! - **Cold links**: the wait for a direct answer starts once the link can be up.
 //! - **Safe merge**: a table from a peer never declares failed whom we hold alive. That agent is told instead, and renews its identity.
+//! - **Old news**: whom a returning member says has failed, and who is held alive here, is suspect only.
 //! - **A misdirected `TurnUndead`**: the library sends it to a member that has refuted a suspicion in time, which would make a healthy
 //!   member give up its identity. It is held back here (foca 2.0.0; remove the filter when a fixed release is out).
 //! - **Strangers**: members that are not in the roster are ignored, whoever speaks of them.
@@ -41,6 +42,8 @@ use crate::sabotage::{Defect, Sabotage};
 const MAX_LOCAL_HEALTH: u32 = 7;
 /// So many probes unanswered in a row may mean that this agent hears others but is not heard.
 const DUMB_AFTER: u32 = 2;
+/// For so long after its return, what an agent says of others may be of the time when it was cut off.
+const RETURNING: Duration = Duration::from_secs(5);
 /// Reports older than this are forgotten.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
 /// How often old ones are looked for.
@@ -79,6 +82,8 @@ pub(crate) struct Swim {
     timers: BTreeMap<(Mono, u8, u64), Timer<SwimId>>,
     timer_seq: u64,
     active: BTreeMap<AgentId, u64>,
+    /// Who has been held failed, and when it returned if it has.
+    lost: BTreeMap<AgentId, Option<Mono>>,
     doubts: BTreeMap<AgentId, Doubt>,
     /// When the first suspicion of our own turns into a failure; worked out anew when the doubts have changed.
     next_failure: Option<Mono>,
@@ -112,6 +117,7 @@ impl Swim {
             timers: BTreeMap::new(),
             timer_seq: 0,
             active: BTreeMap::new(),
+            lost: BTreeMap::new(),
             doubts: BTreeMap::new(),
             next_failure: None,
             doubts_changed: false,
@@ -183,6 +189,7 @@ impl Swim {
         }
         self.set_known(agent, None);
         self.doubts.remove(&agent);
+        self.lost.remove(&agent);
         self.doubts_changed = true;
     }
 
@@ -211,9 +218,26 @@ impl Swim {
         if let Message::PingReq { target, .. } = header.message {
             self.outputs.push(SwimOutput::NoAnswer(target.agent));
         }
+        let returns = match self.lost.get(&from) {
+            Some(Some(returned)) => now.since(*returned) < RETURNING,
+            lost => lost.is_some(),
+        };
+        if returns {
+            self.spare(self.active.keys().copied().filter(|agent| *agent != from).collect());
+        }
         let fine = self.drive(now, links, |foca, sink| foca.handle_data(bytes, sink));
+        if returns {
+            self.spare(BTreeSet::new());
+        }
         self.outbid(now, links);
         fine
+    }
+
+    /// Whoever was cut off has declared others failed whom we hear. Its word makes them suspect until they refute it.
+    fn spare(&self, agents: BTreeSet<AgentId>) {
+        if let Ok(mut known) = self.known.lock() {
+            known.spare(agents);
+        }
     }
 
     /// Delivers the timers that are due, in the library's order.
@@ -242,6 +266,7 @@ impl Swim {
         if self.next_clearing <= now {
             self.next_clearing = now + CLEARING;
             self.doubts.retain(|_, doubt| doubt.own.is_some() || now.since(doubt.at) < REPORT_LIFE);
+            self.lost.retain(|_, returned| returned.is_none_or(|returned| now.since(returned) < RETURNING));
         }
     }
 
@@ -285,7 +310,7 @@ impl Swim {
             fine &= self.foca.apply_many(std::iter::empty(), true, &mut collected).is_ok();
         }
         for note in collected.notes {
-            self.note(note);
+            self.note(now, note);
         }
         for (to, bytes) in collected.sends {
             self.send(to, bytes);
@@ -296,15 +321,19 @@ impl Swim {
         fine
     }
 
-    fn note(&mut self, note: Note) {
+    fn note(&mut self, now: Mono, note: Note) {
         match note {
             Note::Up(id) => {
                 self.active.insert(id.agent, id.counter);
+                if let Some(returned) = self.lost.get_mut(&id.agent) {
+                    *returned = Some(now);
+                }
                 self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Up(id.agent));
             }
             Note::Down(id) => {
                 self.active.remove(&id.agent);
+                self.lost.insert(id.agent, None);
                 self.doubts.remove(&id.agent);
                 self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Down(id.agent));

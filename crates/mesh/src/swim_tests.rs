@@ -154,6 +154,39 @@ fn strangers_are_ignored_whoever_speaks_of_them() {
     assert!(!swim.is_active(AgentId(9)) && swim.active_count() == 1);
 }
 
+/// Whoever was cut off declares the others failed, and has that news at hand when it returns.
+#[test]
+fn what_a_returning_member_says_of_the_others_makes_them_suspect_only() {
+    let gossip = |boot: u32| {
+        let src = SwimId::first(AgentId(2), boot);
+        let dst = SwimId::first(AgentId(1), 1);
+        let mut packet = encode_value(&Header { src, src_incarnation: 0, dst, message: Message::Gossip });
+        packet.extend([0, 1]);
+        packet.extend(encode_value(&Member::down(SwimId::first(AgentId(3), 1))));
+        packet
+    };
+    let heard = |mut swim: Swim, seconds: u64, boot: u32| {
+        swim.know(AgentId(2), boot);
+        assert!(swim.receive(Mono(seconds * S), AgentId(2), &gossip(boot), &BTreeSet::new()));
+        (swim.is_active(AgentId(2)), swim.is_active(AgentId(3)), swim.suspected().contains(&AgentId(3)))
+    };
+    let lost = |at: u64| {
+        let mut swim = swim(1, &[2, 3]);
+        swim.condemn(Mono(at * S), AgentId(2), first(1), &BTreeSet::new());
+        assert!(!swim.is_active(AgentId(2)));
+        swim
+    };
+    assert_eq!(heard(swim(1, &[2, 3]), 1, 1), (true, false, false), "it was never lost");
+    assert_eq!(heard(lost(1), 2, 2), (true, true, true), "it returns with this packet");
+    let returned = |seconds: u64| {
+        let mut swim = lost(1);
+        swim.admit(Mono(2 * S), AgentId(2), 2, &BTreeSet::new());
+        heard(swim, seconds, 2)
+    };
+    assert_eq!(returned(6), (true, true, true), "it has just returned");
+    assert_eq!(returned(7), (true, false, false), "it has been back long enough to know better");
+}
+
 #[test]
 fn a_packet_speaks_for_its_sender_alone() {
     let mut swim = swim(1, &[2, 3]);

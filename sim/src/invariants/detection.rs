@@ -1,5 +1,6 @@
 //! Promise 7, Detection: what is dead is `down` on every agent within `failure_threshold x period + timeout + dissemination`;
-//! with a fast interval, that counts for the period between failures. A member that lies can put a verdict off once more for as long as a promise holds.
+//! with a fast interval, that counts for the period between failures. A host is not probed by anyone in particular: when the first of its
+//! peers happens to ping it is chance, and time is counted from that ping, which must come soon. A member that lies can put a verdict off once more for as long as a promise holds.
 
 use super::Finding;
 use crate::scenario::{Interval, Subject};
@@ -13,13 +14,19 @@ use std::time::Duration;
 /// Its name in reports.
 pub const NAME: &str = "detection";
 
+/// A dead host is pinged by somebody within so long: of 20 agents that ping one of the others each second, in turn, none happens to within 15 s once
+/// in 10^13 crashes ((1 - 15/19)^19).
+const FIRST_PING: Duration = Duration::from_secs(15);
+
 /// What was not detected in time, of the faults that happened with nothing else wrong.
 pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
     let mut found = Vec::new();
     for trial in trials(truth) {
         let began = trial.when.from;
         let bound = bound(truth, &trial) + put_off(truth, began);
-        let by = began.plus(bound);
+        let pinged =
+            trial.dark.map(|dark| truth.first_missed(dark, began).unwrap_or(truth.now).min(began.plus(FIRST_PING)));
+        let by = pinged.unwrap_or(began).plus(bound);
         // What only its own host can check is not seen any more when that host is gone.
         let unseen = |index: usize| truth.scenario.instances[index].registration.check.kind.home_only();
         if trial.dark.is_some() && matches!(trial.subject, Subject::Instance(index) if unseen(index)) {
@@ -42,9 +49,10 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
             if at.is_none_or(|at| at > by) {
                 let when = at.map_or("never".to_owned(), |at| format!("after {:?}", at.since(began)));
                 let what = describe(truth, trial.subject);
+                let pinged = pinged.map_or(String::new(), |at| format!(" and first pinged at {at}"));
                 found.push(Finding::new(
                     Some(agent),
-                    format!("{what}, dead at {began}, is down {when}; {bound:?} is allowed"),
+                    format!("{what}, dead at {began}{pinged}, is down {when}; {bound:?} is allowed"),
                 ));
             }
         }

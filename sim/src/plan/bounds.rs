@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Bounds {
     /// Added to `failure_threshold x period + timeout`: until a dead instance is down on every agent.
     pub detection: Span,
-    /// From a crash until the host is down on every other agent.
+    /// From the first ping that a dead host does not answer until it is down on every other agent.
     pub host_detection: Span,
     /// Added to `success_threshold x period + timeout`: until a revived instance is up on every agent.
     pub recovery: Span,
@@ -25,7 +25,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             detection: Span::secs(3),
-            host_detection: Span::secs(8),
+            host_detection: Span::secs(4),
             recovery: Span::secs(3),
             convergence: Span::secs(30),
             quorate: Span::secs(20),

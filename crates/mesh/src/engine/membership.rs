@@ -409,6 +409,10 @@ impl Engine {
         }
         let profile = self.own_profile(true);
         self.log.write(Record::Profile(profile.into()));
+        let patience =
+            if self.roster.len() > 1 && self.roster.contains(self.me()) { LEAVE_PATIENCE } else { LEAVE_TIME };
+        self.leaving = Some(self.now.mono + patience);
+        self.persist_now();
         let batches = self.flush_log();
         let mut told: Vec<_> = self.swim.active().collect();
         told.truncate(MAX_LEAVE_TOLD);
@@ -416,9 +420,11 @@ impl Engine {
             self.push_batches(to, &batches);
         }
         self.swim.leave(self.now.mono, &self.links);
-        let patience =
-            if self.roster.len() > 1 && self.roster.contains(self.me()) { LEAVE_PATIENCE } else { LEAVE_TIME };
-        self.leaving = Some(self.now.mono + patience);
+    }
+
+    /// Is it leaving, or has it left?
+    pub(super) fn gives_up(&self) -> bool {
+        self.left || self.leaving.is_some()
     }
 
     /// The others have agreed that this agent no longer counts: what remains is to be heard by all.

@@ -1,6 +1,7 @@
 //! Starting from what was stored, registering instances, and noticing that what was stored is old or is used by another process too.
 
 use super::epochs::Epochs;
+use super::instance::Instance;
 use super::{Agent, Engine, Gone, limits};
 use crate::api::{EventKind, Keys, MemberState, Output, StartError};
 use crate::config::EngineConfig;
@@ -359,7 +360,9 @@ impl Engine {
     }
 
     pub(super) fn stored(&self) -> Stored {
-        let own = self.instances.values().filter(|i| i.home == self.me());
+        // Who leaves takes its instances along: when it returns, each is another copy, whatever was decided and signed of this one.
+        let taken = |instance: &Instance| self.gives_up() && instance.home == self.me();
+        let own = self.instances.values().filter(|i| i.home == self.me() && !taken(i));
         let instances = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
         let owner = |(owner, namespace): (&AgentId, &Arc<crate::namespace::Namespace>)| {
             let credential = Some(self.agents.get(owner)?.credential.clone());
@@ -371,7 +374,7 @@ impl Engine {
             boot: if self.defective(Defect::BootForgotten) { 0 } else { self.boot },
             instances,
             owners: self.namespaces.iter().filter_map(owner).chain(self.words_to_store()).collect(),
-            certificates: self.instances.values().filter_map(|i| i.certificate.clone()).collect(),
+            certificates: self.instances.values().filter(|i| !taken(i)).filter_map(|i| i.certificate.clone()).collect(),
             epoch: self.roster.epoch(),
             roster: self.roster.iter().collect(),
             acceptor: self.epochs.acceptor.clone(),

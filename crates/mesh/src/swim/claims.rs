@@ -8,7 +8,7 @@
 use super::SwimOutput;
 use super::codec::SwimId;
 use quorate_core::{AgentId, Mono};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Renewals of an identity between two starts of its agent at most: one a second for twelve days.
@@ -22,6 +22,8 @@ pub(crate) struct Claims {
     boots: BTreeMap<AgentId, u32>,
     about_us: u64,
     outbid_at: Option<Mono>,
+    /// Those held alive whom the packet being read cannot declare failed.
+    spared: BTreeSet<AgentId>,
 }
 
 impl Claims {
@@ -51,6 +53,16 @@ impl Claims {
     /// Is this an identity that a member can have by now?
     pub fn believable(&self, id: SwimId) -> bool {
         self.boots.get(&id.agent).is_some_and(|boot| id.boot() <= *boot && id.renewals() <= MAX_RENEWALS)
+    }
+
+    /// Until told otherwise, whoever is said to have failed and is one of these counts as suspect.
+    pub fn spare(&mut self, agents: BTreeSet<AgentId>) {
+        self.spared = agents;
+    }
+
+    /// Is this agent one of them?
+    pub fn spares(&self, agent: AgentId) -> bool {
+        self.spared.contains(&agent)
     }
 
     /// Somebody says that our counter is `counter`.

@@ -2,7 +2,7 @@
 
 use super::claims::Claims;
 use bytes::{Buf, BufMut};
-use foca::{Header, Identity, Member};
+use foca::{Header, Identity, Member, State};
 use quorate_core::AgentId;
 use quorate_wire::{decode_prefix, encode_value};
 use serde::{Deserialize, Serialize};
@@ -115,13 +115,15 @@ impl foca::Codec<SwimId> for Codec {
     fn decode_member(&mut self, buf: impl Buf) -> Result<Member<SwimId>, CodecError> {
         let member: Member<SwimId> = take(buf)?;
         let id = *member.id();
-        let known = self.known.lock().is_ok_and(|mut known| {
-            if id.agent == self.me.agent {
-                known.hear_of_us(id.counter);
-            }
-            known.believable(id)
-        });
         // "We are alive" is news to nobody: the one update that the library takes without any effect.
-        Ok(if known { member } else { Member::alive(self.me) })
+        let Ok(mut known) = self.known.lock() else { return Ok(Member::alive(self.me)) };
+        if id.agent == self.me.agent {
+            known.hear_of_us(id.counter);
+        }
+        Ok(match member.state() {
+            _ if !known.believable(id) => Member::alive(self.me),
+            State::Down if known.spares(id.agent) => Member::new(id, member.incarnation(), State::Suspect),
+            _ => member,
+        })
     }
 }
