@@ -52,15 +52,20 @@ fn nothing_is_asked_while_something_else_is_wrong() {
 #[test]
 fn a_lost_host_must_be_found_by_all_others() {
     let crash = "[[faults]]\nkind = \"crash\"\nagent = 3\nat = \"30s\"\ntargets_survive = true\n";
-    let bench = history(crash, &[]).0;
-    let found = |changes: &[(u64, Verdict)]| {
+    let mut bench = history(crash, &[]).0;
+    let found = |bench: &Bench, changes: &[(u64, Verdict)]| {
         let mut timeline = Timeline::new(5);
         let changes: Vec<_> = changes.iter().map(|(ms, verdict)| (SimTime::from_ms(*ms), *verdict)).collect();
         timeline.changes.extend((0..5).map(|agent| ((Subject::Host(3), agent), changes.clone())));
         (timeline.late(&bench.truth).len(), timeline.detections(&bench.truth))
     };
-    assert_eq!(found(&[]).0, 5);
-    assert_eq!(found(&[(40_000, Verdict::Down)]).0, 5);
-    assert_eq!(found(&[(20_000, Verdict::Starting), (33_000, Verdict::Down)]), (0, vec![3.0; 5]));
-    assert_eq!(found(&[(20_000, Verdict::Down)]).0, 0, "it was down before");
+    assert_eq!(found(&bench, &[]).0, 5);
+    assert_eq!(found(&bench, &[(48_000, Verdict::Down)]).0, 0, "perhaps nobody has pinged it before");
+    for (second, step) in [(30, Truth::ended as fn(&mut Truth, usize)), (32, Truth::called), (90, Truth::called)] {
+        bench.at(second);
+        step(&mut bench.truth, 3);
+    }
+    assert_eq!(found(&bench, &[(40_000, Verdict::Down)]).0, 4, "it has been pinged");
+    assert_eq!(found(&bench, &[(20_000, Verdict::Starting), (35_000, Verdict::Down)]), (0, vec![5.0; 5]));
+    assert_eq!(found(&bench, &[(20_000, Verdict::Down)]).0, 0, "it was down before");
 }

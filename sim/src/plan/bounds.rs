@@ -25,7 +25,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             detection: Span::secs(3),
-            host_detection: Span::secs(4),
+            host_detection: Span::secs(5),
             recovery: Span::secs(3),
             convergence: Span::secs(30),
             quorate: Span::secs(20),
