@@ -249,6 +249,11 @@ pub const CATALOGUE: &[Described] = &[
     histogram("quorate_persist_duration_seconds", &[], "How long it takes to store the state durably."),
     counter("quorate_persist_failures_total", &[], "Times the state could not be stored."),
     gauge("quorate_persisted_bytes", &[], "Size of the stored state."),
+    gauge(
+        "quorate_unstored_files",
+        &[],
+        "Files of the data directory whose last write failed; /readyz?verbose names them.",
+    ),
     gauge("quorate_recording", &[], "1 while the engine's inputs are recorded."),
     gauge("quorate_recorded_bytes", &[], "Size of the recording."),
     counter("quorate_recording_failures_total", &[], "Recordings that could not be begun or continued."),

@@ -375,11 +375,14 @@ impl Turning {
             Ok(written) => written,
             // The process is ending: what was stored before stays.
             Err(error) if error.is_cancelled() => return,
-            Err(error) => (Err(std::io::Error::other(error)), Vec::new()),
+            Err(error) => {
+                let broke_off = Err(std::io::Error::other(error));
+                self.drive.store.storing().note(&self.drive.store.state_path(), &broke_off);
+                (broke_off, Vec::new())
+            }
         };
         self.unstored = result.is_err().then(|| (self.drive.clock.mono() + STORE_AGAIN, bytes));
         self.drive.metrics.persisted(begun.elapsed(), size, result.is_ok());
-        self.drive.published.stored(result.is_ok());
         if let Err(error) = result {
             let path = self.drive.store.state_path();
             tracing::error!(

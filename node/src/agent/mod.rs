@@ -25,6 +25,7 @@ pub mod reload;
 mod start;
 pub mod stop;
 pub mod store;
+pub mod storing;
 
 pub use advertise::address as advertised_address;
 

@@ -1,6 +1,7 @@
 //! What the engine's loop publishes for the API and the metrics: pictures, and signs of its own life.
 
 use super::clock::Clock;
+use super::storing::Storing;
 use arc_swap::ArcSwap;
 use quorate_core::Mono;
 use quorate_mesh::{MemberState, MemberView, MeshView};
@@ -20,7 +21,7 @@ pub struct Published {
     confirmed: AtomicU64,
     turned: AtomicU64,
     leaving: AtomicBool,
-    storing_fails: AtomicBool,
+    storing: Storing,
     expects_peers: bool,
     index: watch::Sender<u64>,
 }
@@ -37,10 +38,15 @@ impl Published {
             confirmed: AtomicU64::new(now),
             turned: AtomicU64::new(now),
             leaving: AtomicBool::new(false),
-            storing_fails: AtomicBool::new(false),
+            storing: Storing::default(),
             expects_peers,
             index,
         }
+    }
+
+    /// Says how it is with the files that are noted there.
+    pub fn with_storing(self, storing: Storing) -> Self {
+        Self { storing, ..self }
     }
 
     /// The latest picture.
@@ -83,9 +89,9 @@ impl Published {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// The state could, or could not, be stored.
-    pub fn stored(&self, well: bool) {
-        self.storing_fails.store(!well, Ordering::Relaxed);
+    /// Which of the agent's files could not be stored.
+    pub fn storing(&self) -> &Storing {
+        &self.storing
     }
 
     /// What the agent checks of itself.
@@ -101,7 +107,6 @@ impl Published {
             None
         };
         let leaving = self.leaving.load(Ordering::Relaxed);
-        let unstored = self.storing_fails.load(Ordering::Relaxed);
         vec![
             SelfCheck {
                 name: "engine",
@@ -110,7 +115,7 @@ impl Published {
                 latency: Some(silent),
             },
             SelfCheck::of("membership", leaving.then(|| "the agent is leaving the mesh".to_owned())),
-            SelfCheck::of("storage", unstored.then(|| "the agent cannot store its state; its log says why".to_owned())),
+            SelfCheck::of("storage", self.storing.fault()),
             SelfCheck::of("mesh", mesh),
         ]
     }

@@ -79,13 +79,23 @@ impl Pushes {
 async fn keep(store: Store, prober: Arc<Prober>, news: Arc<Notify>) {
     loop {
         news.notified().await;
-        let (store, all) = (store.clone(), prober.pushes().all());
-        let written = tokio::task::spawn_blocking(move || store.write_pushes(&all)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(%error, "what instances told could not be stored; a restart would forget it");
+        let mut failed = false;
+        // What could not be stored is tried again without further news.
+        while let Err(error) = write(&store, &prober).await {
+            if !failed {
+                tracing::warn!(%error, "what instances told could not be stored; a restart would forget it");
+            }
+            failed = true;
+            tokio::time::sleep(STORE_EVERY).await;
         }
         tokio::time::sleep(STORE_EVERY).await;
     }
+}
+
+async fn write(store: &Store, prober: &Prober) -> std::io::Result<()> {
+    let (store, all) = (store.clone(), prober.pushes().all());
+    // When the process ends it is not carried out; nothing is to be tried again then.
+    tokio::task::spawn_blocking(move || store.write_pushes(&all)).await.unwrap_or(Ok(()))
 }
 
 impl Store {
@@ -108,6 +118,29 @@ const PUSHES: &str = "pushes.json";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn words_that_cannot_be_stored_are_tried_again_without_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let in_the_way = dir.path().join("pushes.tmp");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let prober = Arc::new(Prober::new(quorate_probe::Limits::default(), quorate_probe::Own::default()));
+        let (news, said) = (Arc::new(Notify::new()), Pushed::now(Grade::Warn, "late".to_owned()));
+        prober.pushes().put(InstanceId::new("job@a:1").unwrap(), said);
+        tokio::spawn(keep(store.clone(), prober, Arc::clone(&news)));
+        news.notify_one();
+        let until = async |failing: usize| {
+            while store.storing().failing() != failing {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), until(1)).await.unwrap();
+        assert!(store.pushes().is_empty());
+        std::fs::remove_dir(&in_the_way).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), until(0)).await.unwrap();
+        assert_eq!(store.pushes().len(), 1);
+    }
 
     #[test]
     fn words_survive_a_restart() {

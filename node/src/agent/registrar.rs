@@ -3,15 +3,14 @@
 
 use super::clock::wall;
 use super::drive::Ask;
-use super::store::replace;
+use super::store::Store;
 use crate::config::{Configured, MAX_INSTANCES, Objective, Requested};
 use anyhow::Context;
 use quorate_core::{InstanceId, Intent, Registration, ServiceName, UnixMs};
 use quorate_mesh::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -68,18 +67,18 @@ pub enum NotDone {
 /// All of them, and how to tell the engine.
 #[derive(Debug)]
 pub struct Registrar {
-    path: PathBuf,
+    store: Store,
     state: Mutex<State>,
     asks: OnceLock<mpsc::Sender<Ask>>,
 }
 
 impl Registrar {
-    /// The instances of the configuration, and those that are kept in `dir`. Whoever registered one with a time has that time anew.
+    /// The instances of the configuration, and those that are kept in `store`. Whoever registered one with a time has that time anew.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn load(dir: &Path, configured: Configured) -> anyhow::Result<Self> {
-        let path = dir.join(FILE);
+    pub fn load(store: Store, configured: Configured) -> anyhow::Result<Self> {
+        let path = store.path(FILE);
         let mut kept: Kept = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
                 format!("{} is damaged: restore it, or remove it and register its instances again", path.display())
@@ -91,7 +90,7 @@ impl Registrar {
         kept.registered.values_mut().for_each(|registered| registered.renewed_unix_ms = now);
         // The configuration goes first.
         kept.registered.retain(|id, _| !is_configured(&configured, id));
-        Ok(Self { path, state: Mutex::new(State { configured, kept }), asks: OnceLock::new() })
+        Ok(Self { store, state: Mutex::new(State { configured, kept }), asks: OnceLock::new() })
     }
 
     /// All of them, as the mesh is to know them.
@@ -110,15 +109,18 @@ impl Registrar {
     }
 
     /// Tells the engine from now on, and takes back what is over.
-    pub fn attach(self: &std::sync::Arc<Self>, asks: mpsc::Sender<Ask>) {
+    pub fn attach(self: &Arc<Self>, asks: mpsc::Sender<Ask>) {
         let _ = self.asks.set(asks);
-        let this = std::sync::Arc::clone(self);
+        let this = Arc::clone(self);
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(TURN).await;
                 if let Err(error) = this.end_what_is_over(wall()).await {
                     tracing::error!(?error, "what is over could not be taken back");
                 }
+                let this = Arc::clone(&this);
+                // A fault in there ends one turn.
+                let _ = tokio::task::spawn_blocking(move || this.store_again()).await;
             }
         });
     }
@@ -213,9 +215,8 @@ impl Registrar {
             let mut state = self.lock();
             let mut next = State { configured: state.configured.clone(), kept: state.kept.clone() };
             work(&mut next)?;
-            let bytes = serde_json::to_vec_pretty(&next.kept).map_err(|error| NotDone::Unstored(error.into()))?;
-            replace(&self.path, &bytes).map_err(|error| {
-                NotDone::Unstored(anyhow::Error::new(error).context(self.path.display().to_string()))
+            self.keep(&next.kept).map_err(|error| {
+                NotDone::Unstored(anyhow::Error::new(error).context(self.store.path(FILE).display().to_string()))
             })?;
             *state = next;
             state.registrations()
@@ -225,6 +226,18 @@ impl Registrar {
             let _ = asks.send(Ask::Command(Command::Register(registrations))).await;
         }
         Ok(())
+    }
+
+    fn keep(&self, kept: &Kept) -> std::io::Result<()> {
+        self.store.write(FILE, &serde_json::to_vec_pretty(kept)?)
+    }
+
+    /// Tries the disk with what is kept already, after it has refused a change: nobody may ask for another one soon.
+    fn store_again(&self) {
+        let state = self.lock();
+        if self.store.storing().fails(&self.store.path(FILE)) && self.keep(&state.kept).is_ok() {
+            tracing::info!("registrations can be stored again");
+        }
     }
 
     async fn end_what_is_over(&self, now: UnixMs) -> Result<(), NotDone> {
@@ -290,7 +303,6 @@ impl State {
 mod tests {
     use super::*;
     use quorate_core::{Check, IntentKind, Placement, ServiceName};
-    use std::sync::Arc;
 
     fn registration(id: &str) -> Registration {
         Registration {
@@ -322,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn who_owns_what() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+        let registrar = Registrar::load(Store::new(dir.path()), configured(&["web@1"])).unwrap();
         let register = |id: &str, by: (&'static str, bool)| registrar.register(requested(id), by);
         assert!(matches!(register("web@1", ("a", true)).await, Err(NotDone::Configured)));
         register("web@2", ("a", false)).await.unwrap();
@@ -339,16 +351,21 @@ mod tests {
     #[tokio::test]
     async fn what_was_registered_outlives_the_process_and_the_configuration_goes_first() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+        let registrar = Registrar::load(Store::new(dir.path()), configured(&["web@1"])).unwrap();
         registrar.register(requested("web@2"), ("a", false)).await.unwrap();
         registrar.want(&InstanceId::new("web@1").unwrap(), Some(intent(None))).await.unwrap();
-        let again = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+        let again = Registrar::load(Store::new(dir.path()), configured(&["web@1"])).unwrap();
         assert_eq!(ids(&again), ["web@1", "web@2"]);
         assert_eq!(again.registrations()[0].placement.intent, Some(intent(None)));
-        let other = Registrar::load(dir.path(), configured(&["web@2"])).unwrap();
+        let other = Registrar::load(Store::new(dir.path()), configured(&["web@2"])).unwrap();
         assert_eq!(ids(&other), ["web@2"]);
         std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(Registrar::load(dir.path(), Configured::default()).unwrap_err().to_string().contains("is damaged"));
+        assert!(
+            Registrar::load(Store::new(dir.path()), Configured::default())
+                .unwrap_err()
+                .to_string()
+                .contains("is damaged")
+        );
     }
 
     #[tokio::test]
@@ -357,7 +374,7 @@ mod tests {
         let objective = |ratio: &str| Some(serde_json::from_str::<Objective>(ratio).unwrap());
         let mut file = configured(&["web@1"]);
         file.objectives.insert(ServiceName::new("web").unwrap(), objective("990000").unwrap());
-        let registrar = Registrar::load(dir.path(), file).unwrap();
+        let registrar = Registrar::load(Store::new(dir.path()), file).unwrap();
         let held = |registrar: &Registrar| {
             let objectives = registrar.objectives();
             objectives.values().map(|one| one.unwrap_or_default().ratio()).collect::<Vec<_>>()
@@ -367,7 +384,7 @@ mod tests {
             let requested = Requested { objective: stated, ..requested("web@2") };
             registrar.register(requested, ("a", false)).await.unwrap();
             assert_eq!(held(&registrar), [expected]);
-            let again = Registrar::load(dir.path(), configured(&["web@1"])).unwrap();
+            let again = Registrar::load(Store::new(dir.path()), configured(&["web@1"])).unwrap();
             assert_eq!(held(&again), [stated.unwrap_or_default().ratio()], "what was registered outlives the process");
         }
         registrar.configure(configured(&["web@1"])).await.unwrap();
@@ -380,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn another_configuration_keeps_what_operators_want() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), configured(&["web@1", "web@2"])).unwrap();
+        let registrar = Registrar::load(Store::new(dir.path()), configured(&["web@1", "web@2"])).unwrap();
         registrar.want(&InstanceId::new("web@1").unwrap(), Some(intent(None))).await.unwrap();
         registrar.want(&InstanceId::new("web@2").unwrap(), Some(intent(None))).await.unwrap();
         registrar.configure(configured(&["web@1", "web@3"])).await.unwrap();
@@ -394,7 +411,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_over_is_taken_back_and_the_engine_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Arc::new(Registrar::load(dir.path(), configured(&["web@1"])).unwrap());
+        let registrar = Arc::new(Registrar::load(Store::new(dir.path()), configured(&["web@1"])).unwrap());
         let (asks, mut asked) = mpsc::channel(8);
         registrar.asks.set(asks).unwrap();
         let ttl = Some(Duration::from_secs(30));
@@ -417,7 +434,7 @@ mod tests {
     #[tokio::test]
     async fn there_is_a_most_and_what_cannot_be_stored_is_not_done() {
         let dir = tempfile::tempdir().unwrap();
-        let registrar = Registrar::load(dir.path(), Configured::default()).unwrap();
+        let registrar = Registrar::load(Store::new(dir.path()), Configured::default()).unwrap();
         let (registration, owner) = (registration("web@1"), "a".to_owned());
         let one = Registered { registration, objective: None, owner, ttl_ms: None, renewed_unix_ms: 0 };
         registrar.lock().kept.registered = (0..MAX_REGISTERED).map(|n| (format!("web@{n}"), one.clone())).collect();

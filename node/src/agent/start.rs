@@ -69,7 +69,7 @@ pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads:
     let record = settings.record.as_ref();
     let recorder = record.and_then(|record| Recorder::open(record, &settings.data_dir, Arc::clone(&metrics)));
     let own = addresses.advertised.ip();
-    let registrar = Arc::new(Registrar::load(&settings.data_dir, Configured::of(&settings.services, own))?);
+    let registrar = Arc::new(Registrar::load(store.clone(), Configured::of(&settings.services, own))?);
     let known = registrar.registrations();
     let (engine, pending) = engine(&settings, &entry, &addresses, &store, (clock, recorder.is_some(), known))?;
     let (leave, leaves) = mpsc::channel(stop::LEAVE_QUEUE);
@@ -165,7 +165,8 @@ fn assemble(
         quorate_mesh::WIRE_VERSIONS.into(),
     ))?;
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
-    let published = Arc::new(Published::new(clock, engine.view(), expects_peers(&entry)));
+    let published = Published::new(clock, engine.view(), expects_peers(&entry));
+    let published = Arc::new(published.with_storing(store.storing().clone()));
     let events = Arc::new(EventLog::new(boot));
     let local = Arc::new(LocalProbes::default());
     let failures = Arc::new(Failures::new(Arc::clone(&metrics), Arc::clone(&events)));

@@ -1,5 +1,6 @@
 //! What an agent keeps beside its identity: the engine's state, and the members it was told of when it joined.
 
+use super::storing::Storing;
 use quorate_core::AgentId;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -49,12 +50,18 @@ pub enum FormatError {
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
+    storing: Storing,
 }
 
 impl Store {
     /// The files in `dir`, which exists.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self { dir: dir.to_path_buf(), storing: Storing::default() }
+    }
+
+    /// Which of the files could not be written the last time.
+    pub fn storing(&self) -> &Storing {
+        &self.storing
     }
 
     /// Refuses what a later release has written; nothing has been changed then.
@@ -78,8 +85,8 @@ impl Store {
         if let Some(from) = self.earlier(found) {
             tracing::info!(dir = %self.dir.display(), from, to = FORMAT, "data directory brought forward");
         }
-        let path = self.dir.join(FORMAT_FILE);
-        replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| FormatError::Io { path, source })
+        let written = self.write(FORMAT_FILE, format!("{FORMAT}\n").as_bytes());
+        written.map_err(|source| FormatError::Io { path: self.path(FORMAT_FILE), source })
     }
 
     /// The format that an earlier release left; the first one was not noted, and a new directory has none.
@@ -102,7 +109,7 @@ impl Store {
 
     /// Where the engine's state is.
     pub fn state_path(&self) -> PathBuf {
-        self.dir.join(STATE)
+        self.path(STATE)
     }
 
     /// The engine's state, if there is any.
@@ -118,7 +125,7 @@ impl Store {
     /// # Errors
     /// When it could not be written; the former state is then still there.
     pub fn write_state(&self, bytes: &[u8]) -> io::Result<()> {
-        replace(&self.state_path(), bytes)
+        self.write(STATE, bytes)
     }
 
     /// How often the agent has been started, kept apart from the state: it must go on counting when that is lost. Zero when unknown.
@@ -132,7 +139,7 @@ impl Store {
     /// # Errors
     /// When it could not be written.
     pub fn write_boots(&self, boots: u32) -> io::Result<()> {
-        replace(&self.dir.join(BOOTS), format!("{boots}\n").as_bytes())
+        self.write(BOOTS, format!("{boots}\n").as_bytes())
     }
 
     /// When this agent left the mesh for good, in words; nothing while it belongs to it.
@@ -165,9 +172,17 @@ impl Store {
         read(&self.dir.join(name)).ok().flatten()
     }
 
-    /// Replaces a file of the directory.
+    /// Where a file of the directory is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Replaces a file of the directory, and notes how that went.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        replace(&self.dir.join(name), bytes)
+        let path = self.path(name);
+        let written = replace(&path, bytes);
+        self.storing.note(&path, &written);
+        written
     }
 
     /// The members known from joining. A damaged file counts as none: it is only a help.
@@ -187,7 +202,7 @@ impl Store {
     /// # Errors
     /// When it could not be written.
     pub fn write_address(&self, address: SocketAddr) -> io::Result<()> {
-        replace(&self.dir.join(ADDRESS), format!("{address}\n").as_bytes())
+        self.write(ADDRESS, format!("{address}\n").as_bytes())
     }
 
     /// Replaces the members known from joining.
@@ -195,7 +210,7 @@ impl Store {
     /// # Errors
     /// When they could not be written.
     pub fn write_contacts(&self, contacts: &[(AgentId, SocketAddr)]) -> io::Result<()> {
-        replace(&self.dir.join(CONTACTS), &serde_json::to_vec(contacts)?)
+        self.write(CONTACTS, &serde_json::to_vec(contacts)?)
     }
 }
 
@@ -240,6 +255,21 @@ mod tests {
         assert_eq!(store.state().unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(store.contacts(), contacts);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_noted_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let in_the_way = dir.path().join("state.tmp");
+        fs::create_dir(&in_the_way).unwrap();
+        store.write_state(b"one").unwrap_err();
+        store.write_boots(1).unwrap();
+        let said = format!("{} cannot be stored: Is a directory (os error 21)", store.state_path().display());
+        assert_eq!(store.clone().storing().fault(), Some(said));
+        fs::remove_dir(&in_the_way).unwrap();
+        store.write_state(b"one").unwrap();
+        assert_eq!(store.storing().fault(), None);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct ReportAnswer {
     pub sample_count: u64,
     /// The uptime of the last hour, day, week, month and quarter, by `1h`, `24h`, `7d`, `30d`, `90d`; null where nothing is known.
     pub uptime_windows: BTreeMap<String, Option<f64>>,
+    /// The part of each of these windows that its uptime is of, 0 to 1: less than 1 where the service is younger, or time does not count.
+    pub window_coverage: BTreeMap<String, f64>,
     /// What the service is held to.
     pub slo: SloAnswer,
     /// Each instance.
@@ -74,6 +76,10 @@ pub struct SloAnswer {
     pub objective: f64,
     /// The part of the error budget of the last 30 days that is left, less than zero when it is overspent; null when nothing is known.
     pub error_budget_remaining: Option<f64>,
+    /// The time of these 30 days that the budget's uptime is of, of each instance on average; the rest is not known, or does not count.
+    pub known_ms: u64,
+    /// The same as a part of the 30 days, 0 to 1.
+    pub coverage: f64,
 }
 
 /// One instance.

@@ -18,6 +18,7 @@ use crate::agent::pushes::Pushes;
 use crate::agent::registrar::Registrar;
 use crate::agent::reload::{Parts, Reloader};
 use crate::agent::stop::{LEAVE_QUEUE, LeaveForGood};
+use crate::agent::store::Store;
 use crate::config::Configured;
 use crate::config::Flags;
 use crate::history::History;
@@ -239,7 +240,10 @@ pub fn start(view: MeshView) -> Fixture {
 
 /// The same by an agent that differs.
 pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
-    let published = Arc::new(Published::new(Clock::new(), view, true));
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::new(data.path());
+    let published = Published::new(Clock::new(), view, true).with_storing(store.storing().clone());
+    let published = Arc::new(published);
     let events = Arc::new(EventLog::new(4));
     let local = Arc::new(LocalProbes::default());
     let outcome =
@@ -273,12 +277,11 @@ pub fn start_as(view: MeshView, differ: impl FnOnce(&mut About)) -> Fixture {
         certificate_expires_unix_s: 1_900_000_000,
     };
     differ(&mut about);
-    let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("push-token"), "secret\n").unwrap();
     let own = quorate_probe::Own { secrets_dir: Some(data.path().to_owned()), ..quorate_probe::Own::default() };
     let prober = Arc::new(Prober::new(Limits::default(), own));
     let asks = tokio::sync::mpsc::channel(16).0;
-    let registrar = Arc::new(Registrar::load(data.path(), own_instances(&published.view())).unwrap());
+    let registrar = Arc::new(Registrar::load(store, own_instances(&published.view())).unwrap());
     let probes = Probes {
         agent: published.view().agent,
         prober: Arc::clone(&prober),

@@ -72,7 +72,8 @@ async fn services_and_the_agent_itself_are_checked() {
         ("wbe", "5", None),
     ] {
         // The picture of the tests has a disk that fails.
-        fixture.published.stored(!service.is_empty());
+        let disk = if service.is_empty() { Err(std::io::Error::from_raw_os_error(28)) } else { Ok(()) };
+        fixture.published.storing().note(std::path::Path::new("/data/state.bin"), &disk);
         let (found, message) = client.whole("Check", grpc_health::request(service)).await;
         let serving = grpc_health::responded(&message).and_then(Serving::of).filter(|_| !message.is_empty());
         assert_eq!((found.as_str(), serving), (status, expected), "{service:?}");

@@ -275,6 +275,8 @@ mod tests {
         };
         assert_eq!(budget("web").await, (0.995, None), "nothing is known yet");
         assert_eq!(budget("db").await, (0.99, None), "as others say who are home to it");
+        let young = get::<ReportAnswer>(fixture.api, "/v1/reports/web", 200).await;
+        assert_eq!((young.slo.known_ms, young.slo.coverage, young.window_coverage["90d"]), (0, 0.0, 0.0));
         let body = r#"{"service":"web","slo":{"objective":0.9}}"#;
         let token = format!("Authorization: Bearer {}", fixture.token(Scope::Register));
         let done =
@@ -284,6 +286,13 @@ mod tests {
         fixture.history.observe(&view(), UnixMs(now.0 - 10 * MINUTE_MS));
         fixture.history.write(now);
         assert_eq!(budget("web").await, (0.9, Some(-4.0)), "one of two is down, five times what may be");
+        let young = get::<ReportAnswer>(fixture.api, "/v1/reports/web", 200).await;
+        let known = 10 * MINUTE_MS..11 * MINUTE_MS;
+        assert!(known.contains(&young.slo.known_ms), "ten minutes of each instance: {:?}", young.slo);
+        assert_eq!((young.slo.coverage * 43_200.0).floor(), 10.0, "minutes of thirty days");
+        let minutes = ["1h", "24h", "30d"].map(|word| young.window_coverage[word]);
+        let expected = [10.0 / 60.0, 10.0 / 1440.0, young.slo.coverage];
+        assert!(minutes.iter().zip(expected).all(|(found, wanted)| (found / wanted - 1.0).abs() < 0.1), "{minutes:?}");
         let page = ask(fixture.api, "GET /metrics", &[]).await.body;
         assert!(page.contains("\nquorate_service_objective_ratio{service=\"web\"} 0.9\n"), "{page}");
     }

@@ -224,6 +224,7 @@ impl Service {
             probes: inner.prober.stats(),
             pools: integrations::usage(self).into_iter().map(|(pool, used)| (pool, used.usage_ratio)).collect(),
             ready: inner.published.not_ready().is_empty(),
+            unstored: inner.published.storing().failing(),
             started: inner.about.started,
             certificate_expires_unix_s: inner.about.certificate_expires_unix_s,
         })

@@ -9,6 +9,7 @@ use crate::agent::stop::Departure;
 use crate::answers::{ErrorAnswer, LeaveAnswer};
 use quorate_core::{IntentKind, Registration};
 use quorate_mesh::Command;
+use std::time::Duration;
 
 impl Fixture {
     async fn change(&self, token: &str, request: &str, body: &str) -> Reply {
@@ -184,4 +185,34 @@ async fn the_only_member_is_stopped_rather_than_left() {
     assert_eq!(reply.status, 409, "{}", reply.body);
     assert!(reply.json::<ErrorAnswer>().detail.contains("only member"), "{}", reply.body);
     check(&document(), "POST /v1/agent/leave", &reply);
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_registrations_is_told_until_it_takes_them() {
+    let fixture = start(view());
+    let token = fixture.token(Scope::Register);
+    let in_the_way = fixture.data.path().join("registrations.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let refused = fixture.change(&token, "PUT /v1/instances/api@1", BODY).await;
+    assert_eq!((refused.status, refused.header("content-type")), (500, Some("application/problem+json")));
+    let detail = refused.json::<ErrorAnswer>().detail;
+    assert_eq!(detail, "it could not be stored; nothing was changed");
+    assert!(fixture.told().is_none(), "nor is the engine told");
+    let path = fixture.data.path().join("registrations.json");
+    let line = format!("[-]storage failed: {} cannot be stored: Is a directory (os error 21)\n", path.display());
+    // It stays so while the agent tries in vain.
+    for _ in 0..2 {
+        let ready = ask(fixture.api, "GET /readyz?verbose", &[]).await;
+        assert!(ready.status == 503 && ready.body.contains(&line), "{}", ready.body);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    let page = ask(fixture.api, "GET /metrics", &[]).await.body;
+    assert!(page.contains("\nquorate_unstored_files 1\n"), "{page}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    // Nobody has to ask again for what was refused.
+    let well = async || while ask(fixture.api, "GET /readyz", &[]).await.status != 200 {};
+    tokio::time::timeout(Duration::from_secs(20), well()).await.unwrap();
+    let stored: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(stored["registered"], serde_json::json!({}), "what was refused is not there");
+    assert_eq!(fixture.change(&token, "PUT /v1/instances/api@1", BODY).await.status, 200);
 }

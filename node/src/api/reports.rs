@@ -24,7 +24,9 @@ use std::sync::Arc;
 pub const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// The windows of every report, in hours.
-const WINDOWS: [(&str, u64); 5] = [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720), ("90d", 2160)];
+const WINDOWS: [(&str, u64); 5] = [("1h", 1), ("24h", 24), ("7d", 168), ("30d", BUDGET_HOURS), ("90d", 2160)];
+/// The window of error budgets.
+const BUDGET_HOURS: u64 = 720;
 /// Incidents in one report.
 const MAX_INCIDENTS: usize = 1000;
 
@@ -197,15 +199,21 @@ fn make(
         to: incident.to.map(time),
         duration_ms: incident.to.unwrap_or(now).0.saturating_sub(incident.from.0),
     });
-    let windows: anyhow::Result<BTreeMap<_, _>> = WINDOWS
-        .iter()
-        .map(|(word, hours)| Ok(((*word).to_owned(), window(history, ids, now, *hours)?.percent())))
-        .collect();
-    let windows = windows?;
+    let (mut windows, mut window_coverage, mut budget) = (BTreeMap::new(), BTreeMap::new(), Uptime::default());
+    for (word, hours) in WINDOWS {
+        let found = window(history, ids, now, hours)?;
+        windows.insert(word.to_owned(), found.percent());
+        window_coverage.insert(word.to_owned(), coverage(found, ids.len(), hours));
+        if hours == BUDGET_HOURS {
+            budget = found;
+        }
+    }
     let objective = objective(service.0.control.registrar.objectives().get(&app).copied().flatten(), &view, &app);
     let slo = SloAnswer {
         objective: objective.ratio(),
-        error_budget_remaining: windows["30d"].map(|percent| objective.budget_left(percent)),
+        error_budget_remaining: budget.percent().map(|percent| objective.budget_left(percent)),
+        known_ms: budget.known_ms() / count(ids.len()),
+        coverage: coverage(budget, ids.len(), BUDGET_HOURS),
     };
     Ok(ReportAnswer {
         app_name: app,
@@ -223,6 +231,7 @@ fn make(
         generated_at: time(now),
         sample_count: whole.passed,
         uptime_windows: windows,
+        window_coverage,
         instances: reports,
         samples: samples.iter().map(|(start, bucket)| sample(*start, span_ms, bucket)).collect(),
         observers: observers(history, &view, ids, (from, now), &whole)?,
@@ -285,6 +294,16 @@ fn window(history: &History, ids: &[InstanceId], now: UnixMs, hours: u64) -> any
         whole = whole.and(uptime(&history.moments(id, from, now)?, from, now));
     }
     Ok(whole)
+}
+
+/// The part of a window that the uptime of so many instances is of.
+fn coverage(known: Uptime, instances: usize, hours: u64) -> f64 {
+    ratio(known.known_ms(), count(instances).saturating_mul(hours * HOUR_MS)).min(1.0)
+}
+
+/// How many instances there are; one at least, since it is divided by.
+fn count(instances: usize) -> u64 {
+    u64::try_from(instances).unwrap_or(u64::MAX).max(1)
 }
 
 /// Rounded down: 99.99 % is not 100 %.

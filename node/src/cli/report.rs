@@ -4,7 +4,7 @@ use super::client::path_part;
 use super::question::{Question, Source, Watch, ask};
 use super::span;
 use super::style::clean;
-use crate::answers::{ReportAnswer, ViewAnswer};
+use crate::answers::{ReportAnswer, SloAnswer, ViewAnswer};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -81,6 +81,11 @@ fn milliseconds(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"))
 }
 
+/// Of how much time the budget's uptime is.
+fn known(slo: &SloAnswer) -> String {
+    format!("of which {} are known", span::words(slo.known_ms))
+}
+
 fn text(answer: &ReportAnswer) -> String {
     let hours = answer.report_period_hours;
     let span = if hours.fract() == 0.0 { format!("{hours} h") } else { format!("{:.0} min", hours * 60.0) };
@@ -92,7 +97,10 @@ fn text(answer: &ReportAnswer) -> String {
     let _ = writeln!(text, "  uptime     {}   ({})", percent(answer.uptime_percent), windows.join(", "));
     let left = answer.slo.error_budget_remaining.map_or_else(
         || "no data".to_owned(),
-        |left| format!("{:.1} % left of the error budget of 30 days", (left * 1000.0).floor() / 10.0),
+        |left| {
+            let left = (left * 1000.0).floor() / 10.0;
+            format!("{left:.1} % left of the error budget of 30 days, {}", known(&answer.slo))
+        },
     );
     let _ = writeln!(text, "  objective  {} %   ({left})", (answer.slo.objective * 1e8).round() / 1e6);
     let _ = writeln!(
@@ -151,5 +159,22 @@ mod tests {
     fn no_data_is_said_and_nothing_is_rounded_up() {
         assert_eq!((percent(None), percent(Some(99.9999))), ("no data".to_owned(), "99.999 %".to_owned()));
         assert_eq!((milliseconds(None), milliseconds(Some(1.25))), ("-".to_owned(), "1.2 ms".to_owned()));
+    }
+
+    #[test]
+    fn a_young_budget_says_how_young() {
+        let view = serde_json::to_value(crate::cli::fabricated::view()).unwrap();
+        let slo = serde_json::json!({
+            "objective": 0.995, "error_budget_remaining": 0.99, "known_ms": 7_500_000, "coverage": 0.003,
+        });
+        let answer = serde_json::json!({
+            "view": view, "app_name": "web", "report_period_hours": 24, "uptime_percent": 99.995,
+            "total_health_checks": 0, "successful_checks": 0, "failed_checks": 0, "avg_response_time_ms": null,
+            "p50_response_time_ms": null, "p95_response_time_ms": null, "p99_response_time_ms": null,
+            "error_breakdown": {}, "generated_at": "", "sample_count": 0, "uptime_windows": {}, "window_coverage": {},
+            "slo": slo, "instances": [], "samples": [], "observers": [], "incidents": [],
+        });
+        let said = text(&serde_json::from_value(answer).unwrap());
+        assert!(said.contains("99.0 % left of the error budget of 30 days, of which 2 h 5 min are known"), "{said}");
     }
 }

@@ -60,8 +60,13 @@ pub struct Uptime {
 impl Uptime {
     /// Up in percent of what counts; nothing when nothing does.
     pub fn percent(self) -> Option<f64> {
-        let whole = self.up_ms + self.down_ms;
+        let whole = self.known_ms();
         (whole > 0).then(|| ratio(self.up_ms, whole) * 100.0)
+    }
+
+    /// How much time counts.
+    pub fn known_ms(self) -> u64 {
+        self.up_ms + self.down_ms
     }
 
     /// Both together.

@@ -307,6 +307,19 @@ mod tests {
         assert!(panels.iter().all(|panel| panel["type"] == "row" || !panel["targets"].as_array().unwrap().is_empty()));
     }
 
+    #[test]
+    fn what_is_asked_for_by_a_choice_can_be_chosen() {
+        let dashboard = dashboard(&For::default());
+        let choices = dashboard["templating"]["list"].as_array().unwrap();
+        let named: BTreeSet<_> = choices.iter().map(|choice| choice["name"].as_str().unwrap()).collect();
+        let text = dashboard["panels"].to_string() + &dashboard["templating"].to_string();
+        let used = regex::Regex::new(r"\$\{?([a-z]+)").unwrap();
+        let used: BTreeSet<_> = used.captures_iter(&text).map(|found| found.extract::<1>().1[0]).collect();
+        assert_eq!((&named, used), (&BTreeSet::from(["datasource", "environment", "logs"]), named.clone()));
+        let environment = choices.iter().find(|choice| choice["name"] == "environment").unwrap();
+        assert_eq!((&environment["includeAll"], &environment["multi"]), (&json!(true), &json!(true)));
+    }
+
     /// What the guides show, each by the metric that it is made of here.
     #[test]
     fn the_guides_panels_are_there() {

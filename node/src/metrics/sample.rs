@@ -36,6 +36,8 @@ pub struct Sources<'a> {
     pub pools: Vec<(String, f64)>,
     /// Is the agent ready?
     pub ready: bool,
+    /// How many of its files could not be stored.
+    pub unstored: usize,
     /// When the process began.
     pub started: UnixMs,
     /// When the certificate expires, Unix seconds.
@@ -105,6 +107,7 @@ fn agent<F: Form>(sheet: &mut Sheet<F>, sources: &Sources<'_>) {
     sheet.put("quorate_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
     sheet.set("quorate_start_time_seconds", seconds(sources.started));
     sheet.set("quorate_ready", f64::from(u8::from(sources.ready)));
+    sheet.set("quorate_unstored_files", size(sources.unstored));
     sheet.set("quorate_log_lines_lost_total", float(crate::logging::rotation::lost_lines()));
     let expiry = u64::try_from(sources.certificate_expires_unix_s).unwrap_or(0);
     sheet.set("quorate_certificate_expiry_timestamp_seconds", float(expiry));
