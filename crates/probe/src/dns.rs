@@ -1,8 +1,11 @@
 //! DNS checks (RFC 1035): one question to the instance, by datagram or by TCP.
+//!
+//! Anyone can send a datagram in the instance's name, so one that does not answer the question ends nothing: the answer is waited for all the same.
+//! Only when none has come by the deadline are such datagrams told of, in place of silence.
 
 use crate::connect;
 use crate::expect::Patterns;
-use crate::failure::{Step, of_io, timeout, unprepared, within};
+use crate::failure::{Step, malformed, of_io, timeout, unprepared, within};
 use crate::findings::{Findings, add};
 use crate::line;
 use crate::meter::Stream;
@@ -19,8 +22,8 @@ use tokio::time::{Instant, timeout_at};
 const MAX_DATAGRAM_BYTES: usize = 4096;
 /// Bytes of an answer by TCP at most, its length included.
 const MAX_STREAM_BYTES: usize = 65_537;
-/// Datagrams that are no answer to our question, put up with at most.
-const MAX_STRAY: usize = 16;
+/// Bytes that every message begins with (RFC 1035, section 4.1.1).
+const HEADER_BYTES: usize = 12;
 
 /// One attempt.
 pub(crate) async fn probe(
@@ -61,11 +64,27 @@ fn encoded(question: &Message) -> Step<Vec<u8>> {
     question.to_vec().map_err(|error| unprepared(format!("the question cannot be sent: {error}")))
 }
 
-/// Reads an answer; nothing when it is none to this question.
+/// Can an answer to this question begin so: with its id, then the mark of a response? (RFC 1035, section 4.1.1)
+fn may_answer(question: &Message, begun: &[u8]) -> bool {
+    let id = question.metadata.id.to_be_bytes();
+    begun.iter().zip(id).all(|(said, asked)| *said == asked) && begun.get(2).is_none_or(|flags| flags & 0x80 != 0)
+}
+
+/// Reads an answer; nothing when it is none to this question. What is not ours is not even parsed.
 fn answer(question: &Message, bytes: &[u8]) -> Option<Message> {
-    let answer = Message::from_vec(bytes).ok()?;
-    let ours = answer.metadata.id == question.metadata.id && answer.metadata.message_type == MessageType::Response;
-    (ours && (answer.queries.is_empty() || answer.queries == question.queries)).then_some(answer)
+    let answer = may_answer(question, bytes).then(|| Message::from_vec(bytes).ok())??;
+    (answer.queries.is_empty() || answer.queries == question.queries).then_some(answer)
+}
+
+/// Why these bytes are no answer to this question.
+fn no_answer(question: &Message, bytes: &[u8]) -> ProbeFailure {
+    let what = match Message::from_vec(bytes) {
+        Err(_) => "no DNS message",
+        Ok(message) if message.metadata.message_type != MessageType::Response => "a DNS question, no answer",
+        Ok(message) if message.metadata.id != question.metadata.id => "a DNS answer with another id",
+        Ok(_) => "a DNS answer to another question",
+    };
+    malformed(Phase::Body, what, bytes)
 }
 
 async fn by_datagram(
@@ -83,9 +102,10 @@ async fn by_datagram(
     sent.map_err(|error| of_io(Phase::Send, &error))?;
     add(&mut findings.timings.send, asked.elapsed());
     let mut bytes = vec![0; MAX_DATAGRAM_BYTES];
-    for _ in 0..MAX_STRAY {
+    let mut stray = None;
+    loop {
         let length = match timeout_at(deadline, socket.recv(&mut bytes)).await {
-            Err(_) => return Err(timeout(Phase::FirstByte)),
+            Err(_) => break,
             Ok(Err(error)) => return Err(of_io(Phase::FirstByte, &error)),
             Ok(Ok(length)) => length,
         };
@@ -93,8 +113,16 @@ async fn by_datagram(
             add(&mut findings.timings.first_byte, asked.elapsed());
             return Ok(answer);
         }
+        stray = Some(length);
+        // A flood of them ends, too.
+        if Instant::now() >= deadline {
+            break;
+        }
     }
-    Err(no_answer())
+    let Some(last) = stray else { return Err(timeout(Phase::FirstByte)) };
+    let heard = bytes.get(..last).unwrap_or_default();
+    findings.excerpt.push(heard);
+    Err(no_answer(question, heard))
 }
 
 async fn by_tcp(
@@ -110,17 +138,26 @@ async fn by_tcp(
     let bytes = encoded(question)?;
     let length = u16::try_from(bytes.len()).map_err(|_| unprepared("the question is too long"))?;
     line::say(&mut stream, &[&length.to_be_bytes()[..], &bytes].concat(), deadline, findings).await?;
-    let whole = |heard: &[u8]| {
-        heard
-            .split_first_chunk::<2>()
-            .is_some_and(|(length, rest)| rest.len() >= usize::from(u16::from_be_bytes(*length)))
-    };
-    let heard = line::hear(&mut stream, MAX_STREAM_BYTES, deadline, findings, whole).await?;
-    answer(question, heard.get(2..).unwrap_or_default()).ok_or_else(no_answer)
+    let over = |heard: &[u8]| is_over(question, heard);
+    let heard = line::hear(&mut stream, MAX_STREAM_BYTES, deadline, findings, over).await?;
+    let said = message(&heard).and_then(|(length, rest)| rest.get(..length));
+    match said {
+        Some(said) => answer(question, said).ok_or_else(|| no_answer(question, said)),
+        // Its length is no length either.
+        None => Err(malformed(Phase::Body, "no DNS answer", &heard)),
+    }
 }
 
-fn no_answer() -> ProbeFailure {
-    ProbeFailure::new(Phase::Body, Cause::Protocol, "Invalid response: no DNS answer")
+/// The length of a message by TCP, and what has come of it (RFC 1035, section 4.2.2).
+fn message(heard: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, rest) = heard.split_first_chunk::<2>()?;
+    Some((usize::from(u16::from_be_bytes(*length)), rest))
+}
+
+/// Is the message there, or will it never be an answer to this question?
+fn is_over(question: &Message, heard: &[u8]) -> bool {
+    message(heard)
+        .is_some_and(|(length, rest)| length < HEADER_BYTES || rest.len() >= length || !may_answer(question, rest))
 }
 
 fn judge(patterns: &Patterns, check: &DnsCheck, answer: &Message, findings: &mut Findings) -> Step<()> {

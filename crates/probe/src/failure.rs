@@ -30,6 +30,17 @@ pub(crate) fn timeout(phase: Phase) -> ProbeFailure {
     ProbeFailure::new(phase, Cause::Timeout, detail)
 }
 
+/// Bytes of a malformed answer that its failure quotes at most.
+const MAX_QUOTED_BYTES: usize = 32;
+
+/// An answer came, and is none: what is wrong with it, and how it begins.
+pub(crate) fn malformed(phase: Phase, what: &str, answer: &[u8]) -> ProbeFailure {
+    let begins = answer.get(..MAX_QUOTED_BYTES).unwrap_or(answer);
+    let more = if begins.len() < answer.len() { "..." } else { "" };
+    let detail = format!("Invalid response: {what}: \"{}\"{more}", begins.escape_ascii());
+    ProbeFailure::new(phase, Cause::Protocol, detail)
+}
+
 /// Runs `work` until the deadline.
 pub(crate) async fn within<T>(deadline: Instant, phase: Phase, work: impl Future<Output = T>) -> Step<T> {
     timeout_at(deadline, work).await.map_err(|_| timeout(phase))
@@ -90,7 +101,8 @@ pub(crate) fn of_http(phase: Phase, error: &hyper::Error) -> ProbeFailure {
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return ProbeFailure::new(phase, Cause::Reset, "Connection error: closed before the answer was complete");
     }
-    ProbeFailure::new(phase, Cause::Protocol, format!("Invalid response: {error}"))
+    let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    ProbeFailure::new(phase, Cause::Protocol, format!("Invalid response: {error}{why}"))
 }
 
 #[cfg(test)]
@@ -126,5 +138,12 @@ mod tests {
         assert_eq!(failure.detail, "Connection error: Connection refused (os error 111)");
         assert_eq!(timeout(Phase::Connect).detail, "Connection timeout");
         assert_eq!(timeout(Phase::Body).detail, "Request timeout");
+    }
+
+    #[test]
+    fn a_malformed_answer_is_quoted_within_bounds() {
+        assert_eq!(malformed(Phase::Body, "not it", b"a\"\n").detail, r#"Invalid response: not it: "a\"\n""#);
+        let detail = malformed(Phase::Body, "not it", &[0xff; 4096]).detail;
+        assert!(detail.ends_with(r#"\xff"..."#) && detail.len() <= ProbeFailure::MAX_DETAIL_BYTES, "{detail}");
     }
 }

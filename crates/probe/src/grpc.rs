@@ -124,6 +124,30 @@ fn judge(head: &HeaderMap, trailers: &HeaderMap, body: &[u8], findings: &mut Fin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Server, assert_fail, failing};
+    use quorate_core::{CheckKind, Outcome};
+
+    /// What comes of a server that says this, and then perhaps closes.
+    async fn against(said: &'static [u8], closes: bool, at_once: bool) -> Outcome {
+        let server = Server::saying(said, closes).await;
+        failing(&server.target(), CheckKind::Grpc(GrpcCheck::default()), at_once).await
+    }
+
+    #[tokio::test]
+    async fn garbage_is_malformed_and_neither_silence_nor_an_end() {
+        const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+        for closes in [false, true] {
+            for garbage in [b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(), &[0; 10], b"no\n"] {
+                let outcome = against(garbage, closes, true).await;
+                let detail = assert_fail(&outcome, Phase::FirstByte, Cause::Protocol);
+                assert!(detail.starts_with("Invalid response: http2 error: "), "{detail}");
+            }
+        }
+        for closed in [SETTINGS, b""] {
+            assert_fail(&against(closed, true, true).await, Phase::FirstByte, Cause::Reset);
+            assert_fail(&against(closed, false, false).await, Phase::FirstByte, Cause::Timeout);
+        }
+    }
 
     #[tokio::test]
     async fn metadata_is_sent_along() {

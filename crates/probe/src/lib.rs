@@ -53,6 +53,9 @@ mod unix;
 mod usage;
 
 #[cfg(test)]
+#[cfg(feature = "dns")]
+mod dns_tests;
+#[cfg(test)]
 mod http_tests;
 #[cfg(test)]
 mod limits_tests;

@@ -1,6 +1,6 @@
 //! Redis checks: `PING`, and what comes back (RESP2).
 
-use crate::failure::Step;
+use crate::failure::{Step, malformed};
 use crate::findings::Findings;
 use crate::line;
 use crate::prober::Tools;
@@ -22,22 +22,32 @@ pub(crate) async fn probe(
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<()> {
-    let ended = |bytes: &[u8]| bytes.contains(&b'\n');
     let mut stream = line::open(tools, target, check.tls.as_ref(), deadline, findings).await?;
     if let Some(password) = &check.password {
         let password = tools.own.reveal(password).await?;
         let command = format!("*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n", password.len());
         line::say(&mut stream, command.as_bytes(), deadline, findings).await?;
+        let ended = |answer: &[u8]| is_over(answer, b"+OK\r\n");
         let answer = line::hear(&mut stream, MAX_ANSWER_BYTES, deadline, findings, ended).await?;
         let said = String::from_utf8_lossy(&answer);
         let said = said.trim_end();
+        if said != "+OK" && !said.starts_with('-') {
+            // Not quoted: an echo would hold the password, and a failure's words travel.
+            return Err(ProbeFailure::new(Phase::Body, Cause::Protocol, "Invalid response: not Redis"));
+        }
         let grade = if said == "+OK" { Grade::Pass } else { Grade::Fail };
         let detail = format!("Unexpected response content: {}", said.trim_start_matches('-'));
         findings.judge("the password is accepted", said, grade, (Cause::Content, &detail))?;
     }
     line::say(&mut stream, b"PING\r\n", deadline, findings).await?;
+    let ended = |answer: &[u8]| is_over(answer, b"+PONG\r\n");
     let answer = line::hear(&mut stream, MAX_ANSWER_BYTES, deadline, findings, ended).await?;
     judge(&answer, findings)
+}
+
+/// Is the line there, or will it never be `wanted` or an error?
+fn is_over(answer: &[u8], wanted: &[u8]) -> bool {
+    answer.contains(&b'\n') || !(answer.starts_with(b"-") || wanted.starts_with(answer))
 }
 
 fn judge(answer: &[u8], findings: &mut Findings) -> Step<()> {
@@ -55,13 +65,52 @@ fn judge(answer: &[u8], findings: &mut Findings) -> Step<()> {
             let detail = format!("Unexpected response content: {error}");
             findings.judge("answer is PONG", text, Grade::Fail, (Cause::Content, &detail))
         }
-        None => Err(ProbeFailure::new(Phase::Body, Cause::Protocol, "Invalid response: not Redis")),
+        None => Err(malformed(Phase::Body, "not Redis", answer)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Server, assert_fail, failing};
+    use crate::{Limits, Own, Prober};
+    use quorate_core::check::{Secret, SecretSource};
+    use quorate_core::{Check, CheckKind, Outcome};
+
+    /// What comes of a server that says this, and then perhaps closes.
+    async fn against(said: &'static [u8], closes: bool) -> Outcome {
+        let server = Server::saying(said, closes).await;
+        failing(&server.target(), CheckKind::Redis(RedisCheck::default()), closes || !said.is_empty()).await
+    }
+
+    #[tokio::test]
+    async fn garbage_is_malformed_and_neither_silence_nor_an_end() {
+        for garbage in [b"hello".as_slice(), b"\x15\x03\x03\0\x02", b"+PANG", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+            for closes in [false, true] {
+                let detail = assert_fail(&against(garbage, closes).await, Phase::Body, Cause::Protocol);
+                assert!(detail.starts_with("Invalid response: not Redis: \""), "{detail}");
+            }
+        }
+        assert_fail(&against(b"+PO", true).await, Phase::Body, Cause::Reset);
+        assert_fail(&against(b"", true).await, Phase::FirstByte, Cause::Reset);
+        assert_fail(&against(b"", false).await, Phase::FirstByte, Cause::Timeout);
+    }
+
+    #[tokio::test]
+    async fn garbage_in_answer_to_a_password_is_malformed_and_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("word"), "open\n").unwrap();
+        let own = Own { secrets_dir: Some(folder.path().to_path_buf()), ..Own::default() };
+        let password = Some(Secret { prefix: String::new(), source: SecretSource::File("word".into()) });
+        let check = Check { kind: CheckKind::Redis(RedisCheck { password, tls: None }), ..Check::default() };
+        let prober = Prober::new(Limits::default(), own);
+        for said in [b"+PONG\r\n".as_slice(), b"*2\r\n$4\r\nAUTH\r\n$4\r\nopen\r\n"] {
+            let server = Server::saying(said, false).await;
+            let outcome = prober.run(&server.target(), &check).await;
+            let detail = assert_fail(&outcome, Phase::Body, Cause::Protocol);
+            assert!(!detail.contains("open"), "{detail}");
+        }
+    }
 
     #[test]
     fn answers_are_told_apart() {

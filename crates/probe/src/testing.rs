@@ -84,6 +84,19 @@ impl Server {
         .await
     }
 
+    /// Hears something on every connection, says this, and then closes or waits.
+    pub(crate) async fn saying(said: &'static [u8], closes: bool) -> Self {
+        Self::raw(move |mut stream, _| async move {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(said).await;
+            if closes {
+                let _ = stream.shutdown().await;
+            }
+            drain(stream).await;
+        })
+        .await
+    }
+
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -177,6 +190,19 @@ pub(crate) fn with_timeout(check: Check, millis: u64) -> Check {
 /// Runs a check with a fresh prober.
 pub(crate) async fn probe(target: &Target, check: &Check) -> Outcome {
     Prober::default().run(target, check).await
+}
+
+/// A check of this kind, asked once.
+pub(crate) fn checking(kind: CheckKind) -> Check {
+    Check { kind, max_retries: 0, timeout: Duration::from_secs(2), ..Check::default() }
+}
+
+/// Runs a check that is to fail: `at_once`, long before its time is over, or by its end, which is near.
+pub(crate) async fn failing(target: &Target, kind: CheckKind, at_once: bool) -> Outcome {
+    let timeout = if at_once { Duration::from_secs(10) } else { Duration::from_millis(400) };
+    let outcome = probe(target, &Check { timeout, ..checking(kind) }).await;
+    assert!(!at_once || outcome.timings.total < timeout, "it waited: {outcome:?}");
+    outcome
 }
 
 #[track_caller]
