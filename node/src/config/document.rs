@@ -5,6 +5,7 @@
 
 use super::errors::{ConfigError, ConfigErrors};
 use super::familiar;
+use super::yaml::Yaml;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,18 +20,20 @@ pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_FILES: usize = 64;
 /// Before the names of keys in the environment.
 pub const ENVIRONMENT: &str = "QUORATE__";
+/// Of a key that is there again.
+pub const TWICE: &str = "is said twice; keep one of them";
 
 /// One place.
 #[derive(Debug, Clone)]
 struct Place {
     /// As it is shown.
     shown: String,
-    /// Its text in TOML, after as many spaces as all places before it have bytes.
+    /// Its text, after as many spaces as all places before it have bytes.
     text: String,
     begins: usize,
-    /// Do lines of the text mean anything to a person? Not when it was written in YAML.
-    lines: bool,
-    /// May it replace what others say?
+    /// What the text says, when it is not in TOML.
+    yaml: Option<Yaml>,
+    /// May it replace what others say? Such a place is a variable, which has no lines.
     overrides: bool,
 }
 
@@ -47,15 +50,16 @@ impl Texts {
     /// One text in TOML.
     pub fn of(shown: &str, text: &str) -> Self {
         let mut texts = Self::default();
-        texts.add(shown.to_owned(), text, true, false);
+        texts.add(shown.to_owned(), text, false, false);
         texts
     }
 
-    fn add(&mut self, shown: String, text: &str, lines: bool, overrides: bool) {
+    fn add(&mut self, shown: String, text: &str, yaml: bool, overrides: bool) {
         let begins = self.bytes;
+        let yaml = yaml.then(|| Yaml::parse(text, begins));
         let text = format!("{}{text}\n", " ".repeat(begins));
         self.bytes = text.len();
-        self.places.push(Place { shown, text, begins, lines, overrides });
+        self.places.push(Place { shown, text, begins, yaml, overrides });
     }
 
     /// Reads a file, or all files of a directory that end in `.toml`, `.yaml` or `.yml`, in the order of their names.
@@ -75,17 +79,7 @@ impl Texts {
             if u64::try_from(read).is_ok_and(|read| read > left) {
                 return Err(whole(&format!("is too large; at most {MAX_BYTES} bytes, all files together")));
             }
-            if is_yaml(&file) {
-                let value =
-                    serde_saphyr::from_str::<serde_json::Value>(&text).map_err(|error| no_yaml(&shown, &error))?;
-                if !(value.is_object() || value.is_null()) {
-                    return Err(whole(&"must be a mapping of sections, such as `agent:`"));
-                }
-                let toml = toml::to_string(&without_nulls(value)).map_err(|error| whole(&error))?;
-                texts.add(shown, &toml, false, false);
-            } else {
-                texts.add(shown, &text, true, false);
-            }
+            texts.add(shown, &text, is_yaml(&file), false);
         }
         Ok(texts)
     }
@@ -137,15 +131,11 @@ impl Texts {
         let mut faults = self.faults.clone();
         let mut whole = DeTable::new();
         for place in &self.places {
-            let (table, syntax) = DeTable::parse_recoverable(&place.text);
-            faults.extend(syntax.iter().map(|error| ConfigError {
-                offset: error.span().map_or(place.begins, |span| span.start.max(place.begins)),
-                key: String::new(),
-                message: error.message().to_owned(),
-            }));
-            if syntax.is_empty() {
-                merge(&mut whole, table.into_inner(), "", place.overrides, &mut faults);
-            }
+            let table = match &place.yaml {
+                Some(yaml) => yaml.table(&mut faults),
+                None => toml(place, &mut faults),
+            };
+            merge(&mut whole, table, "", place.overrides, &mut faults);
         }
         if faults.is_empty() { Ok(whole) } else { Err(self.errors(faults)) }
     }
@@ -155,7 +145,7 @@ impl Texts {
         ConfigErrors::new(faults, |offset| {
             let place = self.places.iter().rev().find(|place| place.begins <= offset).or(self.places.first());
             match place {
-                Some(place) if place.lines => {
+                Some(place) if !place.overrides => {
                     let text = &place.text[place.begins.min(place.text.len())..];
                     let (line, column) = super::errors::place(text, offset - place.begins.min(offset));
                     format!("{}:{line}:{column}", place.shown)
@@ -167,12 +157,27 @@ impl Texts {
     }
 }
 
-/// Where it breaks off and why, in words for people.
-fn no_yaml(file: &str, error: &serde_saphyr::Error) -> ConfigErrors {
-    let said = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-    let Some(at) = error.location() else { return ConfigErrors::whole(file, said) };
-    let place = format!(" at line {}, column {}", at.line(), at.column());
-    ConfigErrors::whole(&format!("{file}:{}:{}", at.line(), at.column()), said.replace(&place, ""))
+/// What a place says in TOML; nothing when it cannot be parsed.
+fn toml<'a>(place: &'a Place, faults: &mut Vec<ConfigError>) -> DeTable<'a> {
+    let (table, syntax) = DeTable::parse_recoverable(&place.text);
+    if syntax.is_empty() {
+        return table.into_inner();
+    }
+    faults.extend(syntax.iter().map(|error| {
+        let span = error.span().unwrap_or_default();
+        let offset = span.start.max(place.begins);
+        let (key, message) = match error.message() {
+            "duplicate key" => (place.text.get(span).unwrap_or_default(), TWICE),
+            message => ("", message),
+        };
+        ConfigError { offset, key: key.to_owned(), message: message.to_owned() }
+    }));
+    DeTable::new()
+}
+
+/// The path of a key in the table of that path.
+pub fn inside(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn is_yaml(path: &Path) -> bool {
@@ -195,24 +200,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, ConfigErrors> {
     }
 }
 
-/// YAML says of a key that it has nothing; TOML does not name it then.
-fn without_nulls(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::Object(map) => {
-            let some = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(some.map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        Value::Null => Value::Object(serde_json::Map::new()),
-        other => other,
-    }
-}
-
 /// Tables are laid together, lists follow one another; anything else may be said once.
 fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>, path: &str, overrides: bool, faults: &mut Vec<ConfigError>) {
     for (key, value) in from {
-        let name = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+        let name = inside(path, key.get_ref());
         let Some(known) = into.get_mut::<str>(key.get_ref()) else {
             into.insert(key, value);
             continue;
@@ -265,7 +256,7 @@ pub fn flattened(table: &Table) -> BTreeMap<String, String> {
 
 fn flatten(table: &Table, path: &str, flat: &mut BTreeMap<String, String>) {
     for (key, value) in table {
-        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let name = inside(path, key);
         match value {
             Value::Table(inner) => flatten(inner, &name, flat),
             other => {
@@ -279,7 +270,7 @@ type Variables<'v> = dyn Fn(&str) -> Option<String> + 'v;
 
 fn fill_table(table: &mut DeTable<'_>, path: &str, variable: &Variables<'_>, faults: &mut Vec<ConfigError>) {
     for (key, value) in table.iter_mut() {
-        let name = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+        let name = inside(path, key.get_ref());
         fill(value, &name, variable, faults);
     }
 }

@@ -46,20 +46,83 @@ fn faults_are_told_by_file_and_place() {
     let errors = said(&[one, ("c.yaml", "agent:\n  listen: here\nlgo: 1\n")]);
     let lines: Vec<_> = errors.lines().collect();
     assert!(lines[0].starts_with("a.toml:3:8: agent.zone: "), "{errors}");
-    assert!(lines.iter().any(|line| line.starts_with("c.yaml: agent.listen: \"here\" is not IP:PORT")), "{errors}");
-    assert!(lines.iter().any(|line| line.contains("lgo: is not a known key; did you mean `log`?")), "{errors}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("c.yaml:2:11: agent.listen: \"here\" is not IP:PORT")),
+        "{errors}"
+    );
+    assert!(
+        lines.iter().any(|line| line.starts_with("c.yaml:3:1: lgo: is not a known key; did you mean `log`?")),
+        "{errors}"
+    );
     assert!(said(&[("b.toml", "x = \n"), one]).contains("b.toml:1:"), "syntax");
     assert_eq!(
         said(&[("a.yaml", "log:\n  level: info\n  level: warn\n")]),
-        "a.yaml:3:3: duplicate mapping key `level` is not allowed here"
+        "a.yaml:3:3: log.level: is said twice; keep one of them"
+    );
+    assert_eq!(
+        said(&[("a.toml", "[log]\nlevel = \"info\"\nlevel = \"warn\"\n[dns]\n[log]\n")]),
+        "a.toml:3:1: level: is said twice; keep one of them\na.toml:5:2: log: is said twice; keep one of them"
     );
     assert_eq!(
         said(&[("a.yaml", "log: {}\n---\nlog: {}\n")]),
         "a.yaml:3:1: only single YAML document expected but multiple found"
     );
     assert!(said(&[("a.yaml", "a: [\n")]).starts_with("a.yaml:1:4: unclosed"));
-    assert_eq!(said(&[("a.yaml", "[]\n")]), "a.yaml: must be a mapping of sections, such as `agent:`");
+    assert_eq!(said(&[("a.yaml", "[]\n")]), "a.yaml:1:1: must be a mapping of sections, such as `agent:`");
     assert!(said(&[]).contains("holds no file"));
+}
+
+#[test]
+fn each_fault_of_a_text_in_yaml_stands_at_its_key() {
+    // Spaces, a mark and letters of several bytes before them; an alias and a merge, which bring in what stands elsewhere.
+    let text = "\u{feff}# \u{e4}\u{20ac}\nagent:\n  zone: \"\u{e4} b\"\nx-base: &base\n  tiemout: 1s\nprobe:\n  allow_targets:\n  - 10.0.0.0/8\n  - 10.0.0.0/99\n\
+        service:\n- name: web\n  check:\n    <<: *base\n    period: soon\n    assert:\n    - {json: $.a, equals: x}\n    - json: $..a..b\n      matches: (\n\
+        \x20   - header: a b\n      exists: true\n      contain: x\n  instance:\n  - {address: \"h:1\"}\n  - address: \"0.0.0.0:80\"\n    adress: x\n  - 7\n";
+    let errors = said(&[("a.toml", "[log]\nlevel = \"warn\"\n"), ("b.yaml", text)]);
+    let places = |line: &str| line.splitn(5, ':').take(4).collect::<Vec<_>>().join(":");
+    let places: Vec<_> = errors.lines().map(places).collect();
+    let expected = [
+        "b.yaml:3:9: agent.zone",
+        "b.yaml:4:1: x-base",
+        "b.yaml:5:3: service[0].check.tiemout",
+        "b.yaml:9:5: probe.allow_targets",
+        "b.yaml:14:13: service[0].check.period",
+        "b.yaml:17:13: service[0].check.assert[1].json",
+        "b.yaml:18:16: service[0].check.assert[1].matches",
+        "b.yaml:19:15: service[0].check.assert[2].header",
+        "b.yaml:21:7: service[0].check.assert[2].contain",
+        "b.yaml:24:14: service[0].instance[1].address",
+        "b.yaml:25:5: service[0].instance[1].adress",
+        "b.yaml:26:5: service[0].instance[2]",
+    ];
+    assert_eq!(places, expected, "{errors}");
+    assert!(errors.contains("did you mean `timeout`?") && errors.contains("did you mean `address`?"), "{errors}");
+}
+
+#[test]
+fn every_key_that_is_there_twice_is_told_in_every_file() {
+    let yaml = "log:\n  level: info\nservice:\n- check: {port: 1, port: 2}\n  name: a\n  name: b\nlog: {}\n";
+    let toml = "[log]\n\"level\" = 1\n\"level\" = 2\n[[service]]\ncheck = { port = 1, port = 2 }\n";
+    let errors = said(&[("a.yaml", yaml), ("b.toml", toml), ("c.yaml", "a: {b: [\n"), ("d.yaml", "a: 1\na: 2\n")]);
+    let (twice, broken): (Vec<_>, Vec<_>) =
+        errors.lines().partition(|line| line.ends_with(": is said twice; keep one of them"));
+    let places: Vec<_> = twice.iter().map(|line| line.rsplitn(3, ':').last().unwrap_or_default()).collect();
+    let expected = ["a.yaml:4:20", "a.yaml:6:3", "a.yaml:7:1", "b.toml:3:1", "b.toml:5:21", "d.yaml:2:1"];
+    assert_eq!(places, expected, "{errors}");
+    for key in [" service[0].check.port:", " service[0].name:", " log:", " \"level\":", " port:", " a:"] {
+        assert!(twice.iter().any(|line| line.contains(key)), "{key} {errors}");
+    }
+    assert!(broken.len() == 1 && broken[0].starts_with("c.yaml:1:"), "{errors}");
+}
+
+#[test]
+fn a_text_in_yaml_says_what_one_in_toml_says() {
+    let yaml =
+        "a: {n: -5, f: 1.5, large: 1e20, t: true, s: '5', none: , list: [1, x, ]}\n2: {}\nbig: 18446744073709551615\n";
+    let folder = folder(&[("a.yaml", yaml), ("b.yaml", ""), ("c.yml", "# nothing\n---\n")]);
+    let texts = Texts::read(folder.path()).unwrap();
+    let toml = "big = \"18446744073709551615\"\n[a]\nn = -5\nf = 1.5\nlarge = 1e20\nt = true\ns = \"5\"\nlist = [1, \"x\"]\n[2]\n";
+    assert_eq!(as_table(&texts.literal().unwrap()), toml.parse::<Table>().unwrap());
 }
 
 fn document(text: &str, variables: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Table, String> {

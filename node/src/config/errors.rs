@@ -7,7 +7,7 @@ use std::fmt;
 pub struct ConfigError {
     /// Where it begins, in bytes from the start of the file.
     pub offset: usize,
-    /// The path of the key, such as `service[0].check.timeout`; empty for an error of TOML itself.
+    /// The path of the key, such as `service[0].check.timeout`; empty for an error of the syntax.
     pub key: String,
     /// What is wrong and what would be right.
     pub message: String,

@@ -23,6 +23,7 @@ pub mod request;
 mod schema;
 mod services;
 mod settings;
+mod yaml;
 
 pub use api::Restricted;
 pub use command::{Args, run};

@@ -1,5 +1,6 @@
 //! Reads a parsed TOML document key by key and notes every fault with its place, instead of stopping at the first.
 
+use super::document::inside;
 use super::errors::ConfigError;
 use super::keys::{Key, SectionKeys, suggestion};
 use quorate_core::Level;
@@ -88,7 +89,7 @@ impl<'a> Section<'a> {
 
     /// The path of a key in it.
     pub fn key(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        inside(&self.path, name)
     }
 
     /// Is the key there?
@@ -137,9 +138,9 @@ impl<'a> Section<'a> {
     /// The tables of an array of tables.
     pub fn tables(&self, name: &str, keys: &SectionKeys, faults: &mut Faults) -> Vec<Section<'a>> {
         let Some((_, _, value)) = self.values.get(name) else { return Vec::new() };
-        let wrong = format!("must be written as [[{}]]", keys.path);
         let DeValue::Array(items) = value.get_ref() else {
-            faults.add(value.span().start, self.key(name), wrong);
+            let message = format!("must be a list of tables, which TOML writes as [[{}]]", keys.path);
+            faults.add(value.span().start, self.key(name), message);
             return Vec::new();
         };
         let mut sections = Vec::new();
@@ -149,7 +150,7 @@ impl<'a> Section<'a> {
                 DeValue::Table(table) => {
                     sections.push(Section::open(path, item.span().start, table, keys, faults));
                 }
-                _ => faults.add(item.span().start, path, wrong.clone()),
+                other => faults.add(item.span().start, path, not("a table", other)),
             }
         }
         sections

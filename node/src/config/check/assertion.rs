@@ -1,23 +1,26 @@
 //! One `[[service.check.assert]]`.
 
 use super::super::reader::{Faults, Section};
-use super::one_line;
+use super::{broken, one_line};
 use quorate_core::{Assertion, Check, CheckKind, Condition, Grade, HttpCheck, Level, Subject};
 
 const CONDITIONS: [&str; 6] = ["exists", "equals", "contains", "matches", "above", "below"];
 
 /// Reads it; nothing when it is no whole assertion.
 pub(super) fn read(section: &Section<'_>, faults: &mut Faults) -> Option<Assertion> {
-    let subject = match (section.take::<String>("header", faults), section.take::<String>("json", faults)) {
+    let (subject, of) = match (section.take::<String>("header", faults), section.take::<String>("json", faults)) {
         (Some(_), Some(json)) => {
             faults.add(json.at, section.key("json"), "cannot stand beside `header`; write two assertions");
             return None;
         }
-        (Some(header), None) => Subject::Header(header.value),
-        (None, Some(path)) => Subject::Json(path.value),
+        (Some(header), None) => (Subject::Header(header.value), Some("header")),
+        (None, Some(path)) => (Subject::Json(path.value), Some("json")),
         (None, None) if section.has("header") || section.has("json") => return None,
-        (None, None) => Subject::Body,
+        (None, None) => (Subject::Body, None),
     };
+    let found =
+        Assertion { subject: subject.clone(), condition: Condition::Exists, negated: false, otherwise: Grade::Fail };
+    let sound = of.is_none_or(|of| usable(found, of, section, faults));
     let given: Vec<&str> = CONDITIONS.into_iter().filter(|name| section.has(name)).collect();
     let name = match given.as_slice() {
         [name] => *name,
@@ -52,22 +55,19 @@ pub(super) fn read(section: &Section<'_>, faults: &mut Faults) -> Option<Asserti
             }
         }
     }
-    usable(Assertion { subject, condition, negated: negate == exists, otherwise }, section, faults)
+    let assertion = Assertion { subject, condition, negated: negate == exists, otherwise };
+    let holds = Assertion { subject: Subject::Body, ..assertion.clone() };
+    (usable(holds, name, section, faults) && sound).then_some(assertion)
 }
 
-/// Holds it to the rules of a check, each told at its own table.
-fn usable(assertion: Assertion, section: &Section<'_>, faults: &mut Faults) -> Option<Assertion> {
-    let http = HttpCheck { assertions: vec![assertion.clone()], ..HttpCheck::default() };
+/// Holds one half of it, with another that is sound, to the rules of a check; each is told at the key of that half.
+fn usable(assertion: Assertion, key: &str, section: &Section<'_>, faults: &mut Faults) -> bool {
+    let http = HttpCheck { assertions: vec![assertion], ..HttpCheck::default() };
     let check = Check { kind: CheckKind::Http(http), ..Check::default() };
-    let mut errors = check.validate();
-    if errors.is_empty() {
-        errors = quorate_probe::validate_patterns(&check);
+    let errors = broken(&check);
+    let (at, key) = section.place(key);
+    for error in &errors {
+        faults.add(at, key.clone(), one_line(error.message.clone()));
     }
-    if errors.is_empty() {
-        return Some(assertion);
-    }
-    for error in errors {
-        faults.add(section.at, section.path.clone(), one_line(error.message));
-    }
-    None
+    errors.is_empty()
 }

@@ -2,7 +2,7 @@
 
 use super::super::keys::STEP;
 use super::super::reader::{Faults, Section};
-use super::{choice, one_line, set, tls};
+use super::{broken, choice, one_line, set, tls, written};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use quorate_core::check::{DialogueCheck, DialogueStep, StartTls, UdpCheck, limits};
 use quorate_core::{Check, CheckKind, Expect, TcpCheck};
@@ -50,12 +50,13 @@ fn step(section: &Section<'_>, faults: &mut Faults) -> Option<DialogueStep> {
     let max_read_bytes = limits::MAX_READ_BYTES;
     let alone = DialogueCheck { steps: vec![turn.clone()], tls: None, starttls: None, max_read_bytes };
     let check = Check { kind: CheckKind::Dialogue(alone), ..Check::default() };
-    let mut errors = check.validate();
-    if errors.is_empty() {
-        errors = quorate_probe::validate_patterns(&check);
-    }
+    let errors = broken(&check);
     for error in &errors {
-        faults.add(section.at, section.path.clone(), one_line(error.message.clone()));
+        let (at, key) = match written(section, error.key) {
+            name if section.has(name) => section.place(name),
+            _ => (section.at, section.path.clone()),
+        };
+        faults.add(at, key, one_line(error.message.clone()));
     }
     errors.is_empty().then_some(turn)
 }

@@ -11,7 +11,7 @@ mod tls;
 use super::keys::{only_for, protocols};
 use super::reader::{Faults, Located, Section};
 use crate::spelling::nearest;
-use quorate_core::check::StartTls;
+use quorate_core::check::{CheckError, StartTls};
 use quorate_core::{Check, CheckKind, Scheme, TlsCheck};
 use quorate_probe::Program;
 
@@ -172,12 +172,7 @@ fn rules(section: &Section<'_>, check: &Check, faults: &mut Faults) {
         if error.key == "period" && !comparable {
             continue;
         }
-        let name = match error.key {
-            "send" if section.has("probe_data_hex") => "probe_data_hex",
-            "send" => "probe_data",
-            "expect" if section.has("expected_response_hex") => "expected_response_hex",
-            "expect" => "expected_response",
-            "expect_regex" => "expected_regex",
+        let name = match written(section, error.key) {
             // A default period under a long timeout: the timeout is what the file says.
             "period" if !section.has("period") && section.has("timeout") => "timeout",
             key => key,
@@ -190,6 +185,24 @@ fn rules(section: &Section<'_>, check: &Check, faults: &mut Faults) {
         };
         faults.add(at, key, message);
     }
+}
+
+/// Under which key the section says what the rules of a check call so.
+fn written(section: &Section<'_>, rule: &'static str) -> &'static str {
+    match rule {
+        "send" if section.has("probe_data_hex") => "probe_data_hex",
+        "send" => "probe_data",
+        "expect" if section.has("expected_response_hex") => "expected_response_hex",
+        "expect" => "expected_response",
+        "expect_regex" => "expected_regex",
+        key => key,
+    }
+}
+
+/// What is wrong with a part of a check, its patterns only if nothing else is.
+fn broken(check: &Check) -> Vec<CheckError> {
+    let errors = check.validate();
+    if errors.is_empty() { quorate_probe::validate_patterns(check) } else { errors }
 }
 
 /// A compiler of patterns draws pictures over several lines; the last one says what is wrong.
