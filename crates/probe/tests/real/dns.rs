@@ -21,7 +21,9 @@ fn dnsmasq() -> Option<(Running, u16)> {
     command.args(["--conf-file=/dev/null", "--listen-address=127.0.0.1", "--local=/test/", "--pid-file="]);
     command.args(["--address=/web.test/10.1.2.3", "--txt-record=note.test,hello", &format!("--port={port}")]);
     command.arg(format!("--txt-record=long.test,{}", vec!["x".repeat(250); 6].join(",")));
-    Some((Running::start(command, folder, || listens(port)), port))
+    // Another program may listen by TCP at a port that was free a moment ago.
+    let taken = || std::net::UdpSocket::bind(("127.0.0.1", port)).is_err();
+    Some((Running::start(command, folder, || listens(port) && taken()), port))
 }
 
 fn dns(name: &str, set: impl FnOnce(&mut DnsCheck)) -> Check {
