@@ -369,6 +369,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_disk_refused_stays_told_while_it_is_tried_in_vain() {
+        let dir = tempfile::tempdir().unwrap();
+        let registrar = Registrar::load(Store::new(dir.path()), Configured::default()).unwrap();
+        let in_the_way = dir.path().join("registrations.tmp");
+        std::fs::create_dir(&in_the_way).unwrap();
+        assert!(registrar.register(requested("web@2"), ("a", false)).await.is_err());
+        for _ in 0..2 {
+            assert_eq!(registrar.store.storing().failing(), 1);
+            registrar.store_again();
+        }
+        std::fs::remove_dir(&in_the_way).unwrap();
+        registrar.store_again();
+        assert_eq!(registrar.store.storing().failing(), 0);
+    }
+
+    #[tokio::test]
     async fn the_strictest_objective_that_is_stated_holds() {
         let dir = tempfile::tempdir().unwrap();
         let objective = |ratio: &str| Some(serde_json::from_str::<Objective>(ratio).unwrap());
