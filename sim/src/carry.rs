@@ -84,8 +84,8 @@ impl World {
             self.complain(agent, "it sends to itself".to_owned());
             return;
         }
-        if packet.class == Class::Datagram {
-            self.truth.called(peer);
+        if self.truth.is_missed_by_nobody(peer) && quorate_mesh::is_ping(&packet.bytes) {
+            self.truth.missed(peer);
         }
         let class = if packet.class == Class::Datagram { "datagram" } else { "message" };
         self.tell_send(agent, peer, class, packet.bytes.len());

@@ -61,10 +61,13 @@ fn a_lost_host_must_be_found_by_all_others() {
     };
     assert_eq!(found(&bench, &[]).0, 5);
     assert_eq!(found(&bench, &[(48_000, Verdict::Down)]).0, 0, "perhaps nobody has pinged it before");
-    for (second, step) in [(30, Truth::ended as fn(&mut Truth, usize)), (32, Truth::called), (90, Truth::called)] {
+    assert!(!bench.truth.is_missed_by_nobody(3), "it lives");
+    for (second, step) in [(30, Truth::ended as fn(&mut Truth, usize)), (32, Truth::missed)] {
         bench.at(second);
         step(&mut bench.truth, 3);
+        assert_eq!(bench.truth.is_missed_by_nobody(3), second == 30);
     }
+    bench.at(90);
     assert_eq!(found(&bench, &[(40_000, Verdict::Down)]).0, 4, "it has been pinged");
     assert_eq!(found(&bench, &[(20_000, Verdict::Starting), (35_000, Verdict::Down)]), (0, vec![5.0; 4]));
     assert_eq!(found(&bench, &[(20_000, Verdict::Down)]).0, 0, "it was down before");

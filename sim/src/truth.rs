@@ -93,15 +93,18 @@ impl Truth {
         close(&mut self.pauses[agent], self.now);
     }
 
-    /// Notes that a datagram is sent to an agent.
-    pub fn called(&mut self, agent: usize) {
-        let Some(ended) = self.lives[agent].last().map(|life| life.to).filter(|to| *to <= self.now) else { return };
-        if self.missed[agent].last().is_none_or(|at| *at < ended) {
-            self.missed[agent].push(self.now);
-        }
+    /// Has the process of an agent ended, and nobody pinged it since?
+    pub fn is_missed_by_nobody(&self, agent: usize) -> bool {
+        let ended = self.lives[agent].last().map(|life| life.to).filter(|to| *to <= self.now);
+        ended.is_some_and(|ended| self.missed[agent].last().is_none_or(|at| *at < ended))
     }
 
-    /// The first datagram sent to an agent after its process ended at `at`.
+    /// Notes that an agent is pinged whose process has ended.
+    pub fn missed(&mut self, agent: usize) {
+        self.missed[agent].push(self.now);
+    }
+
+    /// The first ping sent to an agent after its process ended at `at`.
     pub fn first_missed(&self, agent: usize, at: SimTime) -> Option<SimTime> {
         self.missed[agent].iter().copied().find(|missed| *missed >= at)
     }

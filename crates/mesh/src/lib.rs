@@ -31,3 +31,14 @@ pub use sabotage::Defect;
 pub const WIRE_VERSIONS: std::ops::RangeInclusive<u8> = quorate_wire::OLDEST_VERSION..=quorate_wire::VERSION;
 
 pub use view::{Glance, InstanceView, MemberView, MeshView, ObserverView, Standing, Standings, Stats};
+
+/// Does whoever sends this packet want to know whether its receiver is there? Of what is not a packet: no.
+#[must_use]
+pub fn is_ping(bytes: &[u8]) -> bool {
+    use quorate_wire::Packet;
+    match quorate_wire::decode(bytes) {
+        Ok(Packet::Swim(packet)) => swim::is_ping(&packet),
+        Ok(packet) => matches!(packet, Packet::Ping { .. }),
+        Err(_) => false,
+    }
+}

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use settings::config;
 
-pub(crate) use codec::SwimId;
+pub(crate) use codec::{SwimId, is_ping};
 pub(crate) use settings::log10_thousandths;
 pub(crate) use tables::HeldFailed;
 

@@ -241,6 +241,37 @@ fn a_suspicion_of_an_invented_incarnation_delays_nothing_for_ever() {
     }
 }
 
+/// When half of a mesh is gone everyone suspects everyone there: of each, as many suspicions are passed on as confirm one, until it refutes.
+#[test]
+fn of_one_suspect_only_so_many_suspicions_are_news() {
+    let mut swim = swim(1, &[2, 3, 4, 5, 6, 7]);
+    let by = |by, incarnation| Suspicion { by: AgentId(by), of: AgentId(2), counter: first(1), incarnation };
+    let heard: Vec<_> = (3..=7).map(|agent| swim.hear_suspicion(Mono(0), by(agent, 0))).collect();
+    assert_eq!(heard, [true, true, true, false, false]);
+    assert!(swim.is_common(&by(1, 0)), "ours would be one more");
+    assert!(!swim.is_common(&by(1, 1)), "it has refuted those");
+    assert!(swim.hear_suspicion(Mono(0), by(7, 1)), "and is suspected again");
+    assert!(!swim.is_common(&Suspicion { of: AgentId(3), ..by(1, 0) }));
+}
+
+#[test]
+fn a_ping_is_told_from_what_needs_no_answer() {
+    let (src, dst) = (SwimId::first(AgentId(1), 1), SwimId::first(AgentId(2), 1));
+    let said = |message| {
+        crate::is_ping(&quorate_wire::encode(&quorate_wire::Packet::Swim(encode_value(&Header {
+            src,
+            src_incarnation: 0,
+            dst,
+            message,
+        }))))
+    };
+    assert!(said(Message::Ping(7)) && said(Message::IndirectPing { origin: src, probe_number: 7 }));
+    assert!(!said(Message::Ack(7)) && !said(Message::Gossip));
+    assert!(crate::is_ping(&quorate_wire::encode(&quorate_wire::Packet::Ping { nonce: 1 })));
+    assert!(!crate::is_ping(&quorate_wire::encode(&quorate_wire::Packet::Pong { nonce: 1 })));
+    assert!(!crate::is_ping(&[]));
+}
+
 /// Whoever missed a refutation, and tells the suspect so, is told by the suspect itself: nobody else would any more.
 #[test]
 fn an_old_refutation_is_told_again_to_whoever_missed_it() {

@@ -24,6 +24,8 @@ const ROSTER_PERSIST: Duration = Duration::from_millis(100);
 const SUSPECTS_SPACING: Duration = Duration::from_millis(100);
 /// Suspects asked at a regular comparison: all when there are few; when half of the mesh is gone, the others' suspicions settle it.
 const MAX_QUESTIONED: usize = 4;
+/// Suspects told at a regular comparison of what rumour has it: as all who have heard it do so, each is told by many.
+const MAX_RUMOURS: usize = 16;
 /// Members told of a leave directly.
 const MAX_LEAVE_TOLD: usize = 64;
 
@@ -84,8 +86,8 @@ impl Engine {
     /// Tells those of whom rumour has it that they are suspect, and asks some of those whom this agent has itself suspected for long: what was said
     /// to them may have been lost to a cut that is over, and whom nobody else suspects may stay so for most of a minute.
     pub(super) fn tell_suspects(&mut self) {
-        for rumour in self.swim.rumours() {
-            self.send(rumour.of, &Packet::Suspicions(vec![rumour]));
+        for rumour in self.swim.rumours().sample(&mut self.rng, MAX_RUMOURS) {
+            self.send(rumour.of, &Packet::Suspicions(vec![*rumour]));
         }
         let suspects: Vec<_> = self.swim.suspected().into_iter().collect();
         let asked: Vec<_> = suspects.sample(&mut self.rng, MAX_QUESTIONED).copied().collect();
@@ -114,8 +116,10 @@ impl Engine {
                 SwimOutput::Suspects(suspicion) => {
                     self.members_dirty = true;
                     self.view_dirty = true;
-                    let times = self.transmissions();
-                    self.tell(News::Suspicion(suspicion), times);
+                    if !self.swim.is_common(&suspicion) {
+                        let times = self.transmissions();
+                        self.tell(News::Suspicion(suspicion), times);
+                    }
                     self.doubt_host(suspicion.of);
                     let host = self.instances.get(&InstanceId::host(suspicion.of));
                     if host.is_some_and(|host| host.decided() == Verdict::Down) {

@@ -2,7 +2,7 @@
 
 use super::claims::Claims;
 use bytes::{Buf, BufMut};
-use foca::{Header, Identity, Member, State};
+use foca::{Header, Identity, Member, Message, State};
 use quorate_core::AgentId;
 use quorate_wire::{decode_prefix, encode_value};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,12 @@ impl<'de> Deserialize<'de> for SwimId {
         let WireId(agent, boot, renewals) = WireId::deserialize(deserializer)?;
         Ok(Self { agent: AgentId(agent), counter: (u64::from(boot) << 32) | u64::from(renewals) })
     }
+}
+
+/// Is this packet of the library's a ping, on behalf of its sender or of another member?
+pub(crate) fn is_ping(bytes: &[u8]) -> bool {
+    let header = decode_prefix::<Header<SwimId>>(bytes);
+    header.is_ok_and(|(header, _)| matches!(header.message, Message::Ping(_) | Message::IndirectPing { .. }))
 }
 
 /// The roster as the codec sees it.

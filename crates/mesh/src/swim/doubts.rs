@@ -11,8 +11,9 @@ use std::time::Duration;
 const CONFIRMATIONS: usize = 2;
 /// How much longer an unconfirmed suspicion lasts.
 const UNCONFIRMED_FACTOR: u32 = 6;
-/// Suspicions of one agent kept, by suspecter.
-const MAX_REPORTS: usize = 16;
+/// Suspicions of one agent kept and passed on, by suspecter: so many that each who suspects it has enough by others. When half of a large mesh
+/// is gone, everyone suspects everyone there, and more would be a burden to all for nothing (Lifeguard's bound on what is gossiped).
+const MAX_REPORTS: usize = CONFIRMATIONS + 1;
 
 /// A suspicion of our own, or what others say of the same agent.
 #[derive(Debug)]
@@ -33,6 +34,13 @@ pub(super) struct Own {
     pub incarnation: u16,
     pub token: foca::TimerToken,
     pub shortest: Duration,
+}
+
+impl Doubt {
+    /// How many others suspect this incarnation or a later one.
+    fn confirmed(&self, incarnation: u16) -> usize {
+        self.reported_by.values().filter(|reported| **reported >= incarnation).count()
+    }
 }
 
 impl Swim {
@@ -61,6 +69,13 @@ impl Swim {
             doubt.at = now;
         }
         room
+    }
+
+    /// Do so many others suspect the same that one more is no news?
+    pub fn is_common(&self, suspicion: &Suspicion) -> bool {
+        let same = |doubt: &&Doubt| doubt.counter == suspicion.counter;
+        let reports = self.doubts.get(&suspicion.of).filter(same).map(|doubt| doubt.confirmed(suspicion.incarnation));
+        reports.is_some_and(|reports| reports >= MAX_REPORTS)
     }
 
     /// The agent has just answered something else that we asked of it: our suspicion of it was wrong. Returns what it is to be told, so
@@ -141,10 +156,9 @@ impl Swim {
     pub(super) fn deadline(&self, doubt: &Doubt) -> Option<Mono> {
         let Own { since, incarnation, shortest, .. } = doubt.own?;
         let others = self.active.len().saturating_sub(1);
-        let confirmed = doubt.reported_by.values().filter(|reported| **reported >= incarnation).count();
         let extra = (UNCONFIRMED_FACTOR - 1) * shortest;
         // ln(2) / ln(3) = 0.6309
-        let wait = match confirmed {
+        let wait = match doubt.confirmed(incarnation) {
             _ if doubt.certified => Duration::ZERO,
             _ if others < CONFIRMATIONS => shortest,
             0 => shortest + extra,
