@@ -6,6 +6,7 @@ mod check;
 mod fault;
 mod mesh;
 mod network;
+mod place;
 mod service;
 
 pub use bounds::Bounds;
@@ -95,7 +96,7 @@ impl Plan {
     /// # Errors
     /// Names the key that is wrong and what would be right.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let plan: Self = toml::from_str(text)?;
+        let plan: Self = toml::from_str(text).map_err(|error| place::with_place(text, error))?;
         plan.check()?;
         Ok(plan)
     }

@@ -60,6 +60,18 @@ fn a_wrong_plan_is_refused_with_its_reason() {
     }
 }
 
+#[test]
+fn a_wrong_value_of_a_fault_is_told_with_its_key() {
+    let told = |from, to| format!("{:#}", Plan::parse(&GOOD.replacen(from, to, 1)).expect_err(to));
+    let partition = told("to = \"20s\"", "to = \"20x\"");
+    assert!(partition.starts_with("faults: number 1 is wrong: to: ") && partition.contains("\"20x\" is not a time"));
+    assert!(told("mode = \"dead\"", "mode = 3").starts_with("faults: number 2 is wrong: mode: "));
+    assert!(told("kind = \"partition\"", "kind = \"earthquake\"").starts_with("faults: number 1 is wrong: kind: "));
+    let missing = told("to = \"20s\"\n", "\n");
+    assert!(missing.contains("missing field `to`") && !missing.starts_with("faults"), "{missing}");
+    assert!(!told("duration = \"30s\"", "duration = \"30\"").starts_with("faults"), "that is no fault's");
+}
+
 /// What is replaced, by what, and what is said of it.
 type Wrong = (&'static str, &'static str, &'static str);
 
