@@ -14,6 +14,8 @@ use std::time::Duration;
 const FIRST_HOLD: Duration = Duration::from_secs(30);
 /// The last change is known to a proposer so much later than to its signers.
 const NEWS: Duration = Duration::from_secs(1);
+/// Of a verdict that was replaced sooner, whoever decided the next need not have heard.
+const BRIEF: Duration = Duration::from_millis(300);
 
 /// The invariant.
 #[derive(Default)]
@@ -65,7 +67,9 @@ fn decided(truth: &Truth, certificate: &Certificate) -> SimTime {
 fn hold(changes: &[SimTime], at: SimTime, host: bool) -> Duration {
     let timing = Timing::default();
     let threshold = if host { timing.flap_threshold.div_ceil(2) } else { timing.flap_threshold };
-    let recent = changes.iter().filter(|change| at.since(**change) < timing.flap_window).count();
+    let ends = changes.iter().skip(1).copied().chain([at]);
+    let known = changes.iter().zip(ends).filter(|(change, end)| end.since(**change) >= BRIEF);
+    let recent = known.filter(|(change, _)| at.since(**change) < timing.flap_window).count();
     let excess = u32::try_from(recent).unwrap_or(u32::MAX).checked_sub(threshold);
     excess.map_or(Duration::ZERO, |excess| FIRST_HOLD.saturating_mul(1 << excess.min(16)).min(timing.max_hold_down))
 }
@@ -102,6 +106,14 @@ mod tests {
         assert!(flap(6, 2, "").is_empty());
         let found = flap(10, 2, "");
         assert!(found.iter().any(|detail| detail.contains("has changed 9 times")), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_replaced_at_once_is_not_known_to_all() {
+        let at = SimTime::from_ms;
+        let changes = |third| [18_000, 19_000, third, 23_000, 30_000, 31_000].map(at);
+        assert_eq!(hold(&changes(22_000), at(32_000), false), FIRST_HOLD);
+        assert_eq!(hold(&changes(22_990), at(32_000), false), Duration::ZERO);
     }
 
     #[test]
