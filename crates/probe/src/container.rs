@@ -122,11 +122,15 @@ pub(crate) async fn probe(
     };
     let stats = if inspected.state.status == "running" {
         let path = format!("/containers/{}/stats?stream=false&one-shot=true", inspected.id);
-        within(deadline, Phase::Prepare, get::<Stats>(socket, &path)).await.map_err(engine_late)??
+        let asked = within(deadline, Phase::Prepare, get::<Stats>(socket, &path)).await;
+        asked.map_err(engine_late).and_then(|answer| answer)
     } else {
-        None
+        Ok(None)
     };
-    tools.containers.with(&target.instance, |past| judge(check, &inspected, stats.as_ref(), past, findings))
+    // A state that is bad is known without what it uses.
+    let known = stats.as_ref().ok().and_then(Option::as_ref);
+    tools.containers.with(&target.instance, |past| judge(check, &inspected, known, past, findings))?;
+    stats.map(drop)
 }
 
 fn engine_late(_: ProbeFailure) -> ProbeFailure {

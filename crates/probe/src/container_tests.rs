@@ -165,6 +165,12 @@ async fn the_engines_own_trouble_accuses_no_container() {
     let engine = Engine::new();
     engine.is(|it| *it = json!("nonsense"));
     assert_fail(&probe(&engine.prober(), "web").await, Phase::Prepare, Cause::Local);
+    let engine = Engine::new();
+    *engine.stats.lock().unwrap() = json!("nonsense");
+    assert_fail(&probe(&engine.prober(), "web").await, Phase::Prepare, Cause::Local);
+    engine.is(|it| it["State"]["Health"] = json!({ "Status": "unhealthy" }));
+    let outcome = probe(&engine.prober(), "web").await;
+    assert_fail(&outcome, Phase::Assert, Cause::Status);
     let nobody = Own { container_socket: Some("/nowhere/engine".into()), ..Own::default() };
     assert_fail(&probe(&Prober::new(Limits::default(), nobody), "web").await, Phase::Prepare, Cause::Local);
 }

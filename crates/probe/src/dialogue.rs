@@ -4,7 +4,7 @@
 //! like one that says them one by one. The steps share the check's deadline.
 
 use crate::connect;
-use crate::expect::Matcher;
+use crate::expect::{self, Matcher};
 use crate::failure::{Step, of_io, unprepared, within};
 use crate::findings::Findings;
 use crate::line;
@@ -14,8 +14,8 @@ use crate::starttls;
 use crate::target::Target;
 use crate::tcp::{Exchange, converse};
 use crate::tls::Prepared;
-use quorate_core::check::{DialogueCheck, DialogueStep, Expect};
-use quorate_core::{Cause, Grade, Phase, ProbeFailure};
+use quorate_core::check::{DialogueCheck, DialogueStep};
+use quorate_core::{Cause, Phase, ProbeFailure};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
@@ -59,7 +59,7 @@ pub(crate) async fn probe(
             ProbeFailure::new(failure.phase, failure.cause, detail)
         });
         if let Some(expect) = expect {
-            note(number, expect, &said, findings);
+            expect::note(&format!("step {number}: "), expect, &said, findings);
         }
         said?;
     }
@@ -71,20 +71,6 @@ fn matcher(tools: &Tools, step: &DialogueStep) -> Step<Option<Matcher>> {
         DialogueStep::Turn { expect: Some(expect), .. } => tools.patterns.matcher(expect).map(Some).map_err(unprepared),
         DialogueStep::Turn { expect: None, .. } | DialogueStep::StartTls => Ok(None),
     }
-}
-
-/// Puts the condition of a step among those that were judged.
-fn note(number: u32, expect: &Expect, said: &Step<()>, findings: &mut Findings) {
-    let what = match expect {
-        Expect::Contains(bytes) => format!("step {number}: answer contains {:?}", String::from_utf8_lossy(bytes)),
-        Expect::Regex(pattern) => format!("step {number}: answer matches {pattern:?}"),
-    };
-    let (grade, found) = match said {
-        Ok(()) => (Grade::Pass, "it does"),
-        Err(_) => (Grade::Fail, "it does not"),
-    };
-    // The failure itself is the caller's.
-    let _ = findings.judge(what, found, grade, (Cause::Content, ""));
 }
 
 /// The handshake in the midst of a connection. A text is first read to the end of its line; what else came before is not taken for something said

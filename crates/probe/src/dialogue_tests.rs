@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::testing::{Authority, Server, assert_fail, assert_pass, drain, probe};
-use quorate_core::check::{StartTls, TlsOptions};
-use quorate_core::{Check, CheckKind, Outcome};
+use quorate_core::check::{Expect, StartTls, TlsOptions};
+use quorate_core::{Check, CheckKind, Grade, Outcome};
 use rustls::ALL_VERSIONS;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +108,7 @@ async fn the_step_that_fails_is_named() {
     let steps = vec![turn("", text("220")), turn("HELO\r\n", regex("(?m)^250")), turn("QUIT\r\n", None)];
     let short = ask(&server, steps, |dialogue| dialogue.max_read_bytes = 16).await;
     let detail = assert_fail(&short, Phase::Assert, Cause::Content);
-    assert_eq!(detail, "step 2: Unexpected response content");
+    assert_eq!(detail, "step 2: Unexpected response content within `max_read_bytes` (16)");
     let grades: Vec<_> = short.judgements.iter().map(|judgement| judgement.grade).collect();
     assert_eq!(grades, [Grade::Pass, Grade::Fail]);
 }

@@ -6,7 +6,7 @@
 use crate::connect;
 use crate::expect::Patterns;
 use crate::failure::{Step, malformed, of_io, timeout, unprepared, within};
-use crate::findings::{Findings, add};
+use crate::findings::{Excerpt, Findings, add};
 use crate::line;
 use crate::meter::Stream;
 use crate::prober::Tools;
@@ -170,6 +170,8 @@ fn judge(patterns: &Patterns, check: &DnsCheck, answer: &Message, findings: &mut
     findings.judge(what, said, grade, (Cause::Status, &detail))?;
     let found = answer.answers.iter().filter(|record| record.record_type().to_string() == check.record_type.as_str());
     let found: Vec<String> = found.map(|record| record.data.to_string()).collect();
+    // By TCP the message itself is there already, which says less.
+    findings.excerpt = Excerpt::default();
     findings.excerpt.push(found.join("\n").as_bytes());
     let shown = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
     let (what, met) = match &check.expect {
@@ -294,6 +296,18 @@ mod tests {
         let failure = judged(check(vec![0]), ResponseCode::NXDomain).unwrap_err();
         assert_eq!(failure.detail, "Unexpected response code: NXDOMAIN");
         assert_eq!((name_of(2), name_of(5), name_of(4095)), ("SERVFAIL".into(), "REFUSED".into(), "4095".into()));
+    }
+
+    #[test]
+    fn the_records_are_shown_and_not_the_message() {
+        let check = DnsCheck { name: "web.test".into(), ..DnsCheck::default() };
+        let mut answer = question(&check).unwrap().into_response();
+        let address = RData::A(std::net::Ipv4Addr::new(10, 1, 2, 3).into());
+        answer.add_answer(Record::from_rdata(Name::from_ascii("web.test.").unwrap(), 60, address));
+        let mut findings = Findings::default();
+        findings.excerpt.push(&answer.to_vec().unwrap());
+        assert_eq!(judge(&Patterns::default(), &check, &answer, &mut findings), Ok(()));
+        assert_eq!(findings.excerpt.text(), "10.1.2.3");
     }
 
     proptest::proptest! {

@@ -4,10 +4,12 @@
 //! an automaton that keeps its place (Knuth, Morris and Pratt, 1977), and the caller asks the expression only now and then.
 
 use crate::exposition::Selector;
+use crate::failure::Step;
+use crate::findings::Findings;
 use crate::json_path;
 use quorate_core::check::limits::MAX_REGEX_BYTES;
 use quorate_core::check::{DialogueStep, Measure, Reading};
-use quorate_core::{Assertion, Check, CheckError, CheckKind, Condition, Expect, HttpCheck, Subject};
+use quorate_core::{Assertion, Cause, Check, CheckError, CheckKind, Condition, Expect, Grade, HttpCheck, Subject};
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -87,6 +89,20 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .nest_limit(MAX_NESTING)
         .build()
         .map_err(|error| format!("not a usable regular expression: {error}"))
+}
+
+/// Puts what was expected, and whether it came, among the conditions that were judged.
+pub(crate) fn note(place: &str, expect: &Expect, said: &Step<()>, findings: &mut Findings) {
+    let what = match expect {
+        Expect::Contains(bytes) => format!("{place}answer contains {:?}", String::from_utf8_lossy(bytes)),
+        Expect::Regex(pattern) => format!("{place}answer matches {pattern:?}"),
+    };
+    let (grade, found) = match said {
+        Ok(()) => (Grade::Pass, "it does"),
+        Err(_) => (Grade::Fail, "it does not"),
+    };
+    // The failure itself is the caller's.
+    let _ = findings.judge(what, found, grade, (Cause::Content, ""));
 }
 
 /// Expressions compiled so far.

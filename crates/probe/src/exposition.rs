@@ -16,6 +16,9 @@ impl Selector {
         if !rest.is_empty() {
             return Err(format!("{text:?} goes on after the name and its labels"));
         }
+        if let Some((label, _)) = labels.iter().find(|(label, _)| !is_label(label)) {
+            return Err(format!("{text:?} holds {label:?}, which is not a label; a label is compared by `=` alone"));
+        }
         Ok(Self { name: name.to_owned(), labels })
     }
 
@@ -32,6 +35,12 @@ impl Selector {
         };
         text.lines().filter_map(|line| value(line.trim_start())).collect()
     }
+}
+
+/// A label as a selector has it (Prometheus' data model).
+fn is_label(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty() && name.bytes().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 type Series<'a> = (&'a str, Vec<(String, String)>, &'a str);
@@ -97,6 +106,10 @@ mod tests {
         assert!(values("lost").is_empty() && values("queue").is_empty());
         for bad in ["", "1a", "a b", "a{", "a{b}", "a{b=\"c}", "a{b=\"c\" d=\"e\"}", "a{} 1"] {
             assert!(Selector::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["a{b!=\"c\"}", "a{b=\"c\",d!=\"e\"}", "a{=\"c\"}", "a{1b=\"c\"}", "a{b-c=\"d\"}"] {
+            let said = Selector::parse(bad).unwrap_err();
+            assert!(said.contains("is not a label"), "{bad}: {said}");
         }
     }
 

@@ -141,6 +141,7 @@ mod tests {
                 let outcome = against(garbage, closes, true).await;
                 let detail = assert_fail(&outcome, Phase::FirstByte, Cause::Protocol);
                 assert!(detail.starts_with("Invalid response: http2 error: "), "{detail}");
+                assert!(detail.ends_with("; perhaps it speaks HTTP/1.1 alone"), "{detail}");
             }
         }
         for closed in [SETTINGS, b""] {

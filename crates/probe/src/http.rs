@@ -40,7 +40,7 @@ pub(crate) async fn probe(
     let mut hops = 0;
     loop {
         let asked = ask(tools, target, (check, &headers), &hop, deadline, findings).await;
-        let (mut link, answer) = asked.map_err(|failure| placed(failure, &hop))?;
+        let (mut link, answer) = asked.map_err(|failure| placed(failure, &home, &hop))?;
         findings.status_code = Some(answer.status().as_u16());
         findings.keep_headers(answer.headers());
         if check.follow_redirects
@@ -69,8 +69,9 @@ pub(crate) async fn probe(
 }
 
 /// A failure at another place than the check's says where.
-fn placed(failure: ProbeFailure, hop: &Hop) -> ProbeFailure {
-    if hop.at_home {
+fn placed(failure: ProbeFailure, home: &Hop, hop: &Hop) -> ProbeFailure {
+    // Another port, or TLS instead of plain text, is another place, even where credentials may be sent.
+    if (hop.scheme, &hop.authority) == (home.scheme, &home.authority) {
         return failure;
     }
     let Authority { host, port } = &hop.authority;

@@ -8,8 +8,8 @@ use crate::findings::Findings;
 use crate::line;
 use crate::prober::Tools;
 use crate::target::Target;
-use quorate_core::Phase;
 use quorate_core::check::IcmpCheck;
+use quorate_core::{Cause, Phase, ProbeFailure};
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -43,19 +43,29 @@ pub(crate) async fn probe(
     let request = request(peer.is_ipv6(), &nonce, usize::from(check.payload_bytes));
     let asked = Instant::now();
     let sent = within(deadline, Phase::Send, socket.send(&request)).await?;
-    sent.map_err(|error| of_io(Phase::Send, &error))?;
+    sent.map_err(|error| rejected(Phase::Send, &error))?;
     findings.timings.send = Some(asked.elapsed());
     let sent_at = Instant::now();
     let mut answer = vec![0; MAX_IP_HEADER_BYTES + request.len()];
     loop {
         let heard = within(deadline, Phase::FirstByte, socket.recv(&mut answer)).await?;
-        let length = heard.map_err(|error| of_io(Phase::FirstByte, &error))?;
+        let length = heard.map_err(|error| rejected(Phase::FirstByte, &error))?;
         // A raw socket hears everything of its peer.
         if is_answer(peer.is_ipv6(), answer.get(..length).unwrap_or_default(), &nonce) {
             findings.timings.first_byte = Some(sent_at.elapsed());
             return Ok(());
         }
     }
+}
+
+/// The failure behind an error of the socket. A request has no port: "refused" is what a packet filter on the way says.
+fn rejected(phase: Phase, error: &io::Error) -> ProbeFailure {
+    let failure = of_io(phase, error);
+    if failure.cause != Cause::Refused {
+        return failure;
+    }
+    let detail = format!("The echo request was rejected, as a packet filter does: {error}");
+    ProbeFailure::new(phase, Cause::Unreachable, detail)
 }
 
 fn open(peer: SocketAddr) -> io::Result<UdpSocket> {
@@ -125,6 +135,12 @@ mod tests {
         raw.extend_from_slice(&answer);
         assert!(is_answer(false, &raw, &nonce));
         assert_eq!(request(true, &nonce, 0).len(), HEADER_BYTES + NONCE_BYTES);
+    }
+
+    #[test]
+    fn a_rejected_request_accuses_no_port() {
+        let cause = |errno| rejected(Phase::FirstByte, &io::Error::from_raw_os_error(errno)).cause;
+        assert_eq!((cause(111), cause(113), cause(1)), (Cause::Unreachable, Cause::Unreachable, Cause::Local));
     }
 
     proptest::proptest! {

@@ -4,6 +4,7 @@ use crate::expect::Patterns;
 use crate::failure::{Step, unprepared};
 use crate::findings::Findings;
 use crate::json_path;
+use hyper::header::CONTENT_ENCODING;
 use quorate_core::{Assertion, Cause, Condition, Grade, Subject};
 use regex::bytes::Regex;
 use serde_json::Value;
@@ -66,7 +67,16 @@ fn parse(answer: &Answer<'_>) -> Result<Value, String> {
     if let Some(key) = answer.cut {
         return Err(format!("an answer longer than `{key}`"));
     }
-    serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}"))
+    serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}{}", coded(answer)))
+}
+
+/// Says so when the body is not in plain: it may be compressed, which no check asks for by itself.
+pub(crate) fn coded(answer: &Answer<'_>) -> String {
+    let coding = answer.headers.get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    match coding.filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        Some(coding) => format!("; the answer is encoded ({coding:?}), which is not undone"),
+        None => String::new(),
+    }
 }
 
 /// Is it so, or not so, whatever comes after what was read?
@@ -192,6 +202,24 @@ mod tests {
             assert_eq!(failure.cause, Cause::Content);
             assert!(failure.detail.contains("no JSON"), "{}", failure.detail);
         }
+    }
+
+    #[test]
+    fn a_body_that_came_compressed_is_said_to_be() {
+        let detail = |coding: &'static str| {
+            let coding = hyper::header::HeaderValue::from_static(coding);
+            let headers = hyper::HeaderMap::from_iter([(CONTENT_ENCODING, coding)]);
+            let answer = Answer { body: b"\x1f\x8b", cut: None, headers: &headers };
+            let assertion = on(Subject::Json("$.a".into()), Condition::Exists);
+            let result = assertions(&Patterns::default(), &[assertion], &answer, &mut Findings::default());
+            result.unwrap_err().detail
+        };
+        assert!(
+            detail("gzip").ends_with("; the answer is encoded (\"gzip\"), which is not undone"),
+            "{}",
+            detail("gzip")
+        );
+        assert!(!detail("identity").contains("encoded"));
     }
 
     #[test]

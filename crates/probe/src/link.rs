@@ -13,7 +13,7 @@ use hyper::header::{CONNECTION, HOST};
 use hyper::rt::Executor;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use quorate_core::{Phase, Scheme, TlsFacts};
+use quorate_core::{Cause, Phase, ProbeFailure, Scheme, TlsFacts};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -99,8 +99,19 @@ impl Link {
         let phase = if self.meter.read().stuck_writing { Phase::Send } else { Phase::FirstByte };
         match asked {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(of_http(phase, &error)),
+            Ok(Err(error)) => Err(self.explained(of_http(phase, &error))),
             Err(_) => Err(timeout(phase)),
+        }
+    }
+
+    /// Where HTTP/2 was not agreed on but taken for granted, what comes back may be an answer in HTTP/1.1.
+    fn explained(&self, failure: ProbeFailure) -> ProbeFailure {
+        match (&self.sender, failure.cause) {
+            (Sender::Http2(_, "http"), Cause::Protocol) => {
+                let detail = format!("{}; perhaps it speaks HTTP/1.1 alone", failure.detail);
+                ProbeFailure::new(failure.phase, failure.cause, detail)
+            }
+            _ => failure,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::exposition::Selector;
 use crate::failure::Step;
 use crate::findings::Findings;
 use crate::json_path;
-use crate::judge::Answer;
+use crate::judge::{self, Answer};
 use quorate_core::check::{Bad, Measure, Reading};
 use quorate_core::{Cause, Grade, Level, Phase, ProbeFailure};
 use serde_json::Value;
@@ -17,8 +17,11 @@ pub(crate) fn judge(check: &Measure, answer: &Answer<'_>, findings: &mut Finding
         None => worst(check.bad, &values),
         Some(per) => {
             let whole: f64 = self::values(per, answer).map_err(unfound)?.iter().sum();
-            let part: f64 = values.iter().sum();
-            (whole != 0.0).then_some(part / whole)
+            let share = values.iter().sum::<f64>() / whole;
+            if whole != 0.0 && share.is_nan() {
+                return Err(unfound(format!("{} divided by {} is none", name(&check.reading), name(per))));
+            }
+            (whole != 0.0).then_some(share)
         }
     };
     let beyond = |limit: Option<Level>, found: f64| {
@@ -59,7 +62,8 @@ fn values(reading: &Reading, answer: &Answer<'_>) -> Result<Vec<f64>, String> {
             return Err(format!("the JSON is not whole{}", longer.unwrap_or_default()));
         }
         Reading::Json(path) => {
-            let document: Value = serde_json::from_slice(answer.body).map_err(|error| format!("no JSON: {error}"))?;
+            let document: Value = serde_json::from_slice(answer.body)
+                .map_err(|error| format!("no JSON: {error}{}", judge::coded(answer)))?;
             let number = |value: &&Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
             json_path::select(path, &document)?.iter().filter_map(number).filter(|number| number.is_finite()).collect()
         }
@@ -119,6 +123,9 @@ mod tests {
         assert_eq!(graded(&low, "depth 70\nasked 100\n"), Ok(Grade::Warn));
         assert_eq!(graded(&low, "depth 50\nasked 100\n"), Ok(Grade::Fail));
         assert_eq!(graded(&low, "depth 0\nasked 0\n"), Ok(Grade::Pass), "nothing was asked yet");
+        for endless in ["depth +Inf\nasked +Inf\n", "depth{a=\"b\"} +Inf\ndepth{a=\"c\"} -Inf\nasked 1\n"] {
+            assert_eq!(graded(&low, endless), Err(Cause::Content), "{endless:?}");
+        }
         for missing in ["", "other 1\n", "depth NaN\n"] {
             assert_eq!(graded(&text, missing), Err(Cause::Content), "{missing:?}");
         }

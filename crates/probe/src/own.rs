@@ -122,7 +122,12 @@ impl Own {
             ErrorKind::InvalidData => unusable(name, "it is not UTF-8"),
             _ => unusable(name, &error.to_string()),
         };
-        let file = tokio::fs::File::open(folder.join(name)).await.map_err(failed)?;
+        let path = folder.join(name);
+        // To open a pipe takes until somebody writes to it, and a thread of the agent for each probe.
+        if !tokio::fs::metadata(&path).await.map_err(failed)?.is_file() {
+            return Err(unusable(name, "it is no file"));
+        }
+        let file = tokio::fs::File::open(path).await.map_err(failed)?;
         let mut text = String::new();
         let length = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).await.map_err(failed)?;
         if u64::try_from(length).is_ok_and(|length| length > MAX_SECRET_BYTES) {
@@ -206,7 +211,8 @@ mod tests {
         assert!(Own::default().reveal(&file("token")).await.is_err());
         std::fs::write(folder.path().join("secrets/bytes"), [0xff, 0xfe]).unwrap();
         std::fs::create_dir(folder.path().join("secrets/folder")).unwrap();
-        for there in ["long", "bytes", "folder"] {
+        nix::unistd::mkfifo(&folder.path().join("secrets/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for there in ["long", "bytes", "folder", "pipe"] {
             let detail = own.reveal(&file(there)).await.unwrap_err().detail;
             assert!(detail.starts_with(&format!("the secret {there} cannot be used: ")), "{detail}");
         }

@@ -85,7 +85,7 @@ fn judge(said: Option<Pushed>, check: &PushCheck, now: UnixMs, findings: &mut Fi
     // A wall clock that was set back makes nothing older.
     let age = Duration::from_millis(now.0.saturating_sub(said.at.0));
     if age > check.ttl {
-        return silent(format!("it last told something {} s ago; {:?} is allowed", age.as_secs(), check.ttl));
+        return silent(format!("it last told something {age:?} ago; {:?} is allowed", check.ttl));
     }
     let detail = match (said.output.is_empty(), said.status) {
         (false, _) => said.output,
@@ -124,6 +124,8 @@ mod tests {
         assert_eq!(result(None, 5), Err(Cause::Timeout));
         assert_eq!(result(said(Grade::Pass, 1000), 11_000), Ok(None));
         assert_eq!(result(said(Grade::Pass, 1000), 11_001), Err(Cause::Timeout));
+        let late = judge(said(Grade::Pass, 1000), &check, UnixMs(11_001), &mut Findings::default());
+        assert_eq!(late.unwrap_err().detail, "it last told something 10.001s ago; 10s is allowed");
         assert_eq!(result(said(Grade::Warn, 1000), 1500), Ok(Some("words".into())));
         assert_eq!(result(said(Grade::Fail, 1000), 1500), Err(Cause::Status));
         assert_eq!(result(said(Grade::Fail, 1000), 99_000), Err(Cause::Timeout), "what it said last is out of date");

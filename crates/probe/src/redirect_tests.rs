@@ -133,4 +133,11 @@ async fn a_failure_elsewhere_says_where() {
     let outcome = probe(&server.target(), &http(|h| h.follow_redirects = true)).await;
     let detail = assert_fail(&outcome, Phase::Connect, Cause::Refused);
     assert!(detail.starts_with(&format!("redirected to localhost:{dead}: ")), "{detail}");
+    let server = redirecting(301, &format!("https://127.0.0.1:{dead}/x")).await;
+    let outcome = probe(&server.target(), &http(|h| h.follow_redirects = true)).await;
+    let detail = assert_fail(&outcome, Phase::Connect, Cause::Refused);
+    assert!(
+        detail.starts_with(&format!("redirected to 127.0.0.1:{dead}: ")),
+        "the same host is no less elsewhere: {detail}"
+    );
 }

@@ -1,6 +1,6 @@
 //! Redis checks: `PING`, and what comes back (RESP2).
 
-use crate::failure::{Step, malformed};
+use crate::failure::{Step, malformed, within};
 use crate::findings::Findings;
 use crate::line;
 use crate::prober::Tools;
@@ -22,9 +22,13 @@ pub(crate) async fn probe(
     deadline: Instant,
     findings: &mut Findings,
 ) -> Step<()> {
+    // What is wrong on this host is found before the far end is troubled.
+    let password = match &check.password {
+        Some(password) => Some(within(deadline, Phase::Prepare, tools.own.reveal(password)).await??),
+        None => None,
+    };
     let mut stream = line::open(tools, target, check.tls.as_ref(), deadline, findings).await?;
-    if let Some(password) = &check.password {
-        let password = tools.own.reveal(password).await?;
+    if let Some(password) = password {
         let command = format!("*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n", password.len());
         line::say(&mut stream, command.as_bytes(), deadline, findings).await?;
         let ended = |answer: &[u8]| is_over(answer, b"+OK\r\n");
@@ -110,6 +114,21 @@ mod tests {
             let detail = assert_fail(&outcome, Phase::Body, Cause::Protocol);
             assert!(!detail.contains("open"), "{detail}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_that_cannot_be_read_troubles_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Own { secrets_dir: Some(folder.path().to_path_buf()), ..Own::default() };
+        let password = Some(Secret { prefix: String::new(), source: SecretSource::File("word".into()) });
+        let kind = CheckKind::Redis(RedisCheck { password, tls: None });
+        let check = Check { kind, ..Check::default() };
+        let server = Server::saying(b"+PONG\r\n", false).await;
+        let outcome = Prober::new(Limits::default(), own).run(&server.target(), &check).await;
+        assert_fail(&outcome, Phase::Prepare, Cause::Local);
+        // The server sees a connection a moment after whoever made it.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(server.connections(), 0);
     }
 
     #[test]

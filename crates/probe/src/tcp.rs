@@ -5,7 +5,7 @@
 
 use crate::address::Authority;
 use crate::connect::{self, First};
-use crate::expect::Matcher;
+use crate::expect::{self, Matcher};
 use crate::failure::{Step, of_io, timeout, unprepared, within};
 use crate::findings::{Findings, add};
 use crate::prober::Tools;
@@ -34,7 +34,11 @@ pub(crate) async fn probe(
     let first = if check.send.is_empty() { First::They } else { First::We };
     let mut stream = connect::open(tools, target, &authority, first, deadline, findings).await?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
-    converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await
+    let said = converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await;
+    if let Some(expect) = &check.expect {
+        expect::note("", expect, &said, findings);
+    }
+    said
 }
 
 /// What is said over a connection, and what is to come back.
@@ -129,6 +133,10 @@ impl Answer {
         }
         match (self.try_all(), self.bytes.is_empty() && self.max > 0) {
             (true, _) => Ok(()),
+            (false, false) if self.bytes.len() >= self.max => {
+                let detail = format!("Unexpected response content within `max_read_bytes` ({})", self.max);
+                Err(ProbeFailure::new(Phase::Assert, Cause::Content, detail))
+            }
             (false, false) => Err(mismatch()),
             (false, true) => {
                 let detail = "Connection error: closed before it answered";

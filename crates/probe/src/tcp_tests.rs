@@ -1,7 +1,7 @@
 //! TCP: connect, send, expect.
 
 use crate::testing::*;
-use quorate_core::{Cause, Expect, Phase};
+use quorate_core::{Cause, Expect, Grade, Outcome, Phase};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
@@ -60,9 +60,13 @@ async fn what_is_sent_arrives() {
     assert_pass(&outcome);
     assert_eq!(outcome.excerpt, "+PONG\r\n");
     assert!(outcome.timings.first_byte.is_some());
+    let judged =
+        |outcome: &Outcome| outcome.judgements.iter().map(|one| (one.what.clone(), one.grade)).collect::<Vec<_>>();
+    assert_eq!(judged(&outcome), [("answer contains \"+PONG\"".to_owned(), Grade::Pass)]);
     let check = with_timeout(ask("PONG\r\n"), 200);
-    let detail = assert_fail(&probe(&server.target(), &check).await, Phase::Assert, Cause::Content);
-    assert_eq!(detail, "Unexpected response content");
+    let outcome = probe(&server.target(), &check).await;
+    assert_eq!(assert_fail(&outcome, Phase::Assert, Cause::Content), "Unexpected response content");
+    assert_eq!(judged(&outcome), [("answer contains \"+PONG\"".to_owned(), Grade::Fail)]);
 }
 
 #[tokio::test]
@@ -91,7 +95,8 @@ async fn the_reading_is_limited() {
     for expect in [contains("ready"), regex("ready")] {
         let limited = tcp(|t| (t.expect, t.max_read_bytes) = (expect.clone(), 10));
         let begun = Instant::now();
-        assert_fail(&probe(&server.target(), &limited).await, Phase::Assert, Cause::Content);
+        let detail = assert_fail(&probe(&server.target(), &limited).await, Phase::Assert, Cause::Content);
+        assert_eq!(detail, "Unexpected response content within `max_read_bytes` (10)");
         assert!(begun.elapsed() < Duration::from_secs(1), "the limit ends the reading");
         assert_pass(&probe(&server.target(), &tcp(|t| (t.expect, t.max_read_bytes) = (expect, 15))).await);
     }

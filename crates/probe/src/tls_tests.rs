@@ -172,7 +172,8 @@ async fn a_server_without_tls_does_not_speak_the_protocol() {
         drain(stream).await;
     })
     .await;
-    assert_fail(&probe(&server.target(), &https(|_| ())).await, Phase::Tls, Cause::Protocol);
+    let detail = assert_fail(&probe(&server.target(), &https(|_| ())).await, Phase::Tls, Cause::Protocol);
+    assert!(detail.ends_with("plain text"), "{detail}");
     let closing = Server::raw(|mut stream, _| async move {
         let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
         drain(stream).await;

@@ -1,7 +1,7 @@
 //! UDP checks (RFC 768): send a datagram, and judge what comes back. Silence fails, unless the check expects nothing.
 
 use crate::connect;
-use crate::expect::Matcher;
+use crate::expect::{self, Matcher};
 use crate::failure::{Step, of_io, timeout, unprepared, within};
 use crate::findings::Findings;
 use crate::line;
@@ -61,5 +61,36 @@ pub(crate) async fn probe(
         Some(Matcher::Bytes(search)) => search.feed(answer),
         Some(Matcher::Regex(regex)) => regex.is_match(answer),
     };
-    if met { Ok(()) } else { Err(ProbeFailure::new(Phase::Assert, Cause::Content, "Unexpected response content")) }
+    let said =
+        if met { Ok(()) } else { Err(ProbeFailure::new(Phase::Assert, Cause::Content, "Unexpected response content")) };
+    if let Some(expect) = &check.expect {
+        expect::note("", expect, &said, findings);
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{checking, probe, target};
+    use quorate_core::{CheckKind, Expect, Grade};
+
+    #[tokio::test]
+    async fn what_is_expected_is_told_as_a_condition() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = target(server.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            let mut asked = [0; 16];
+            while let Ok((_, asker)) = server.recv_from(&mut asked).await {
+                let _ = server.send_to(b"pong", asker).await;
+            }
+        });
+        for (expected, grade) in [("pong", Grade::Pass), ("ping", Grade::Fail)] {
+            let expect = Some(Expect::Contains(expected.as_bytes().to_vec()));
+            let udp = UdpCheck { send: b"ping".to_vec(), expect, ..UdpCheck::default() };
+            let outcome = probe(&at, &checking(CheckKind::Udp(udp))).await;
+            let judged = &outcome.judgements[0];
+            assert_eq!((judged.what.clone(), judged.grade), (format!("answer contains {expected:?}"), grade));
+        }
+    }
 }

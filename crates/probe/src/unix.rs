@@ -1,5 +1,6 @@
 //! Checks over a Unix socket (stream): connect, perhaps send, perhaps expect; as over TCP.
 
+use crate::expect;
 use crate::failure::{Step, of_io, unprepared, within};
 use crate::findings::Findings;
 use crate::prober::Tools;
@@ -25,7 +26,11 @@ pub(crate) async fn probe(tools: &Tools, check: &UnixCheck, deadline: Instant, f
         _ => of_io(Phase::Connect, &error),
     })?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
-    converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await
+    let said = converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await;
+    if let Some(expect) = &check.expect {
+        expect::note("", expect, &said, findings);
+    }
+    said
 }
 
 #[cfg(test)]
@@ -65,7 +70,9 @@ mod tests {
             }
         });
         assert_pass(&ask(&path, "", None).await);
-        assert_pass(&ask(&path, "PING", Some("PONG")).await);
+        let outcome = ask(&path, "PING", Some("PONG")).await;
+        assert_pass(&outcome);
+        assert_eq!(outcome.judgements[0].what, "answer contains \"PONG\"");
         assert_fail(&ask(&path, "PING", Some("DONE")).await, Phase::Assert, Cause::Content);
         server.abort();
         let _ = server.await;

@@ -123,6 +123,14 @@ impl Failures {
         }
     }
 
+    /// Notes that an instance had started, or was given up, before this agent first looks at it; later words change nothing.
+    pub fn note_started(&self, instance: &InstanceId) {
+        if !self.kept.contains_key(instance) {
+            let new = || Kept { detector: Detector::of_started(), ..Kept::default() };
+            drop(self.kept.entry(instance.clone()).or_insert_with(new));
+        }
+    }
+
     fn tell(&self, event: &FailureEvent, now: Duration) {
         let room = self.told.take(Client::Others, now).is_ok();
         self.metrics.failure_told(room);
@@ -203,7 +211,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let failures = Failures::new(Arc::clone(&metrics), Arc::new(EventLog::new(1)));
         let (instance, service) = (InstanceId::new("web@a:1").unwrap(), ServiceName::new("web").unwrap());
-        let check = Check::default();
+        let check = Check { initial_delay: Duration::ZERO, ..Check::default() };
         let refused = Outcome::fail(Phase::Connect, Cause::Refused, "no", Duration::from_millis(1));
         let note = |outcome: &Outcome| failures.note((&instance, &service), &check, outcome, UnixMs(7));
         (0..200).for_each(|_| note(&refused));
@@ -253,6 +261,28 @@ mod tests {
         note(&fail(Cause::Refused));
         expected.extend([(FailureType::HealthCheckTimeout, "medium".to_owned(), 1), refused("low", 1)]);
         assert_eq!(told(&events), expected);
+    }
+
+    #[test]
+    fn a_start_that_was_over_before_this_agent_looked_does_not_fail() {
+        let failures = Failures::new(Arc::new(Metrics::new().unwrap()), Arc::new(EventLog::new(1)));
+        let service = ServiceName::new("web").unwrap();
+        let check = Check { initial_delay: Duration::from_nanos(1), ..Check::default() };
+        let refused = Outcome::fail(Phase::Connect, Cause::Refused, "no", Duration::from_millis(1));
+        let fails_to_start = |name: &str, decided: bool| {
+            let instance = InstanceId::new(name).unwrap();
+            for _ in 0..3 {
+                if decided {
+                    failures.note_started(&instance);
+                }
+                failures.note((&instance, &service), &check, &refused, UnixMs(7));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let history = failures.of(&instance).unwrap();
+            assert_eq!(history.consecutive, Some((FailureType::PortNotListening, 3)));
+            history.failures.iter().any(|event| event.failure_type == FailureType::ApplicationStartupFailed)
+        };
+        assert!(fails_to_start("new@a:1", false) && !fails_to_start("old@a:1", true));
     }
 
     #[test]

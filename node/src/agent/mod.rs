@@ -35,6 +35,10 @@ use crate::logging;
 use crate::usage::usage;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the process stays, once stopped, for files that are still written. One that hangs, as on a server that is gone, holds up no end.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// Runs an agent until it is told to stop.
 ///
@@ -54,8 +58,10 @@ pub fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     let settings = Settings::resolve(file, &flags)?;
     let api = runtime("api", READERS_STAND_BACK)?;
     let threads = Threads { runtime: api.handle().clone(), descriptors: descriptors() };
-    let ended = runtime("agent", 0)?.block_on(start::run(settings, (flags, level), threads));
+    let agent = runtime("agent", 0)?;
+    let ended = agent.block_on(start::run(settings, (flags, level), threads));
     api.shutdown_background();
+    agent.shutdown_timeout(LAST_WRITES);
     ended
 }
 

@@ -9,7 +9,7 @@ use crate::export::spans::{Probed, Spans};
 use crate::history::History;
 use crate::metrics::Metrics;
 use dashmap::DashMap;
-use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase, ProbeResult, ServiceName, UnixMs};
+use quorate_core::{AgentId, Cause, InstanceId, Outcome, Phase, ProbeResult, ServiceName, UnixMs, Verdict};
 use quorate_mesh::{MeshView, ProbeRequest};
 use quorate_probe::{Prober, Target};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -101,6 +101,10 @@ impl Probes {
             let outcome = this.run(&request).await;
             this.metrics.probe_ended(request.service.as_str(), request.check.kind.name(), &outcome);
             let ended = wall();
+            let decided = this.published.view().instances.get(&request.instance).map(|found| found.decided);
+            if decided.is_some_and(|decided| decided != Verdict::Starting) {
+                this.failures.note_started(&request.instance);
+            }
             this.failures.note((&request.instance, &request.service), &request.check, &outcome, ended);
             let probe = LastProbe {
                 ended,

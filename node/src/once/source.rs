@@ -43,10 +43,11 @@ pub fn find(name: &str, file: Option<&Path>) -> anyhow::Result<(Registration, Ow
 /// `scheme://host[:port][/path]` with the defaults of that protocol's check.
 fn of_url(url: &str) -> Result<Registration, String> {
     let (scheme, rest) = url.split_once("://").ok_or("a target is written as SCHEME://HOST:PORT")?;
-    let (place, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    // A query may follow the place at once (RFC 3986, section 3).
+    let (place, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
     let http = |scheme| {
-        let path = if path.is_empty() { "/" } else { path };
-        HttpCheck { scheme, path: path.to_owned(), ..HttpCheck::default() }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        HttpCheck { scheme, path: format!("{slash}{path}"), ..HttpCheck::default() }
     };
     let named = path.trim_start_matches('/').to_owned();
     let (kind, port, takes_path) = match scheme {
@@ -118,7 +119,20 @@ mod tests {
         assert_eq!(made("grpcs://shop:8443/web.Shop"), is("grpc", "shop:8443"));
         let CheckKind::Http(http) = of_url("http://web/health?x=1").unwrap().check.kind.clone() else { panic!() };
         assert_eq!(http.path, "/health?x=1");
-        for bad in ["tcp://web", "redis://a/b", "htp://web", "dns://a", "http://", "http://web:0/", "http://a b/"] {
+        for (url, path) in [("http://web", "/"), ("http://web?x=/1", "/?x=/1"), ("http://[::1]:81?x", "/?x")] {
+            let CheckKind::Http(http) = of_url(url).unwrap().check.kind.clone() else { panic!() };
+            assert_eq!(http.path, path, "{url}");
+        }
+        for bad in [
+            "tcp://web",
+            "tcp://web:1?x",
+            "redis://a/b",
+            "htp://web",
+            "dns://a",
+            "http://",
+            "http://web:0/",
+            "http://a b/",
+        ] {
             assert!(of_url(bad).is_err(), "{bad}");
         }
         assert!(of_url("htp://web").unwrap_err().contains("did you mean http://?"));

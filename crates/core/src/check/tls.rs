@@ -65,8 +65,13 @@ impl TlsOptions {
                 .rule(key, span.is_none_or(|span| span <= limits::MAX_EXPIRY), || "too long; at most 3650 days".into());
         }
         if let (Some(warning), Some(critical)) = (self.expiry_warning, self.expiry_critical) {
+            let days = |span: Duration| span.as_secs_f64() / 86_400.0;
             errors.rule("certificate_critical", critical <= warning, || {
-                "must be at most `certificate_warning`: a certificate grows worse as its end comes nearer".to_owned()
+                format!(
+                    "{} days must be at most `certificate_warning` ({} days): a certificate grows worse as its end comes nearer",
+                    days(critical),
+                    days(warning)
+                )
             });
         }
     }

@@ -3,7 +3,7 @@
 use super::event::{FailureEvent, Severity};
 use super::rules::Rules;
 use super::window::{Growth, Window};
-use crate::check::{Check, CheckKind};
+use crate::check::{Check, CheckKind, DnsTransport};
 use crate::evidence::{Cause, FailureType, Phase};
 use crate::id::{InstanceId, ServiceName};
 use crate::outcome::{Outcome, ProbeResult};
@@ -40,8 +40,14 @@ pub struct Observed<'a> {
 pub struct Detector {
     window: Window,
     streak: Option<(FailureType, u32)>,
+    /// How many probes in a row each type was told of that was told of the last one, healthy ones included.
+    rows: BTreeMap<FailureType, u32>,
+    /// The same of the probe before.
+    rows_before: BTreeMap<FailureType, u32>,
     /// When it was first looked at.
     began: Option<Mono>,
+    /// Is it still allowed not to answer? Then nothing of it counts.
+    in_grace: bool,
     /// Has it been well since?
     started: bool,
     start_told: bool,
@@ -53,11 +59,17 @@ pub struct Detector {
 }
 
 impl Detector {
+    /// One for an instance whose start is over when it is looked at for the first time.
+    #[must_use]
+    pub fn of_started() -> Self {
+        Self { started: true, ..Self::default() }
+    }
+
     /// Takes an outcome; every event that follows from it, the gravest cause of one first.
     pub fn observe(&mut self, seen: &Observed<'_>) -> Vec<FailureEvent> {
         let rules = &seen.check.detection;
         let failure = failed(seen.outcome);
-        let ours = matches!(failure, Some((_, Cause::Local)));
+        let ours = matches!(&seen.outcome.result, ProbeResult::Fail(failure) if failure.is_own());
         let mut events = Vec::new();
         let began = *self.began.get_or_insert(seen.at);
         if ours {
@@ -66,6 +78,10 @@ impl Detector {
             return events;
         }
         let kind = failure.map(|(_, cause)| FailureType::of(cause));
+        self.in_grace = !self.started && seen.at.since(began) < seen.check.initial_delay;
+        if kind.is_none() && self.in_grace {
+            self.window = Window::default();
+        }
         self.count(seen, kind);
         match kind {
             Some(kind) => {
@@ -75,12 +91,12 @@ impl Detector {
             }
             None => {
                 self.started = true;
+                self.in_grace = false;
                 self.start_told = false;
                 self.unanswered = 0;
-                if let ProbeResult::Warn(warning) = &seen.outcome.result
-                    && matches!(warning.cause, Cause::Slow | Cause::OutOfMemory)
-                {
-                    events.push(self.event(seen, warning.failure_type(), None));
+                for kind in healthy_but(seen) {
+                    self.beside(kind);
+                    events.push(self.event(seen, kind, None));
                 }
             }
         }
@@ -117,6 +133,10 @@ impl Detector {
 
     fn count(&mut self, seen: &Observed<'_>, kind: Option<FailureType>) {
         self.window.push(seen.at, seen.wall, kind, seen.check.detection.window);
+        self.rows_before = std::mem::take(&mut self.rows);
+        if let Some(kind) = kind {
+            self.lengthen(kind);
+        }
         self.streak = kind.map(|kind| match self.streak {
             Some((before, count)) if before == kind => (kind, count.saturating_add(1)),
             _ => (kind, 1),
@@ -124,6 +144,18 @@ impl Detector {
         let (results, _) = self.window.changes(Rules::FLAP_RESULTS);
         let (percent, limit) = (self.flap_percent(), seen.check.detection.flap_percent);
         self.flapping = results >= MIN_RESULTS && percent >= if self.flapping { limit.div_ceil(2) } else { limit };
+    }
+
+    /// Notes that something else than how it ended is told of the probe that was counted last.
+    fn beside(&mut self, kind: FailureType) {
+        self.window.beside(kind);
+        self.lengthen(kind);
+    }
+
+    /// One more in a row of those of this type; several events of one probe are one.
+    fn lengthen(&mut self, kind: FailureType) {
+        let before = self.rows_before.get(&kind).copied().unwrap_or(0);
+        self.rows.insert(kind, before.saturating_add(1));
     }
 
     /// It has never been well, and its start should be over; or it ended while it started.
@@ -135,24 +167,32 @@ impl Detector {
             return None;
         }
         self.start_told = true;
+        self.beside(FailureType::ApplicationStartupFailed);
         Some(self.event(seen, FailureType::ApplicationStartupFailed, None))
     }
 
     fn deadlock(&mut self, seen: &Observed<'_>, failure: Option<(Phase, Cause)>) -> Option<FailureEvent> {
         let rounds = seen.check.detection.deadlock_rounds?;
-        let silent = matches!(failure, Some((Phase::FirstByte, Cause::Timeout)));
+        let silent = connects(&seen.check.kind) && matches!(failure, Some((Phase::FirstByte, Cause::Timeout)));
         let busy =
             seen.outcome.usage.and_then(|usage| usage.cpu_per_mille).is_some_and(|cpu| cpu >= IDLE_CPU_PER_MILLE);
         self.unanswered = if silent && !busy { self.unanswered.saturating_add(1) } else { 0 };
-        (self.unanswered == rounds).then(|| self.event(seen, FailureType::ApplicationDeadlock, None))
+        if self.unanswered != rounds {
+            return None;
+        }
+        self.beside(FailureType::ApplicationDeadlock);
+        Some(self.event(seen, FailureType::ApplicationDeadlock, None))
     }
 
     fn error_rate(&mut self, seen: &Observed<'_>, rules: &Rules) -> Option<FailureEvent> {
         let (failed, all) = self.window.failed_of();
         let rate = f64::from(failed) * 100.0 / f64::from(all.max(1));
-        let high = all >= rules.min_volume && rate > rules.max_error_rate_percent.value();
+        let high = !self.in_grace && all >= rules.min_volume && rate > rules.max_error_rate_percent.value();
         let news = high && !self.rate_told;
         self.rate_told = high;
+        if news {
+            self.beside(FailureType::HighErrorRate);
+        }
         news.then(|| {
             let limit = rules.max_error_rate_percent;
             let message = format!("High error rate: {rate:.1}% ({failed} of {all} probes)");
@@ -175,14 +215,19 @@ impl Detector {
             let (found, limit) = (found?, limit?);
             (f64::from(found) / 10.0 > limit.value()).then_some((found, limit))
         };
-        if let Some((found, limit)) = beyond(usage.cpu_per_mille, limits.max_cpu_percent) {
+        let cpu = beyond(usage.cpu_per_mille, limits.max_cpu_percent);
+        let memory = beyond(usage.memory_per_mille, limits.max_memory_percent);
+        if cpu.is_some() || memory.is_some() {
+            self.beside(FailureType::HighResourceUsage);
+        }
+        if let Some((found, limit)) = cpu {
             let percent = tenths(found);
             let details =
                 [("cpu_percent", percent.clone()), ("threshold", limit.to_string()), ("metric", "cpu".to_owned())];
             let message = format!("High CPU usage: {percent}%");
             events.push(self.told(seen, FailureType::HighResourceUsage, (message, details.into()), None));
         }
-        if let Some((found, limit)) = beyond(usage.memory_per_mille, limits.max_memory_percent) {
+        if let Some((found, limit)) = memory {
             let percent = tenths(found);
             let details = [
                 ("memory_percent", percent.clone()),
@@ -202,6 +247,7 @@ impl Detector {
         if !self.memory.leaks(seen.at, bytes, window) {
             return None;
         }
+        self.beside(FailureType::ApplicationMemoryLeak);
         let message = format!("Memory has only grown for {window:?}, to {bytes} bytes");
         let details = [("memory_bytes", bytes.to_string()), ("window_seconds", window.as_secs().to_string())];
         Some(self.told(seen, FailureType::ApplicationMemoryLeak, (message, details.into()), None))
@@ -228,9 +274,16 @@ impl Detector {
             details.insert("status_code", status.to_string());
         }
         if kind == FailureType::HighResponseTime {
-            details.insert("threshold", seen.check.max_response_time.as_millis().to_string());
+            let critical = seen.check.critical_response_time.filter(|_| failed(outcome).is_some());
+            let threshold = critical.unwrap_or(seen.check.max_response_time);
+            details.insert("threshold", threshold.as_millis().to_string());
         }
-        self.told(seen, kind, (message(kind, &seen.check.kind, took, &error), details), severity)
+        let message = match kind {
+            // All attempts together took longer than the one that is told of.
+            FailureType::HighResponseTime if outcome.attempts > 1 => error,
+            _ => message(kind, &seen.check.kind, took, &error),
+        };
+        self.told(seen, kind, (message, details), severity)
     }
 
     fn told(
@@ -241,10 +294,10 @@ impl Detector {
         severity: Option<Severity>,
     ) -> FailureEvent {
         let (total, first) = self.window.of(kind);
-        let consecutive = self.streak.filter(|(of, _)| *of == kind).map_or(1, |(_, count)| count);
+        let consecutive = self.rows.get(&kind).copied().unwrap_or(1);
         let rules = &seen.check.detection;
         let base = severity.unwrap_or_else(|| rules.severity(kind));
-        let again = consecutive >= rules.consecutive_failure_limit;
+        let again = !self.in_grace && consecutive >= rules.consecutive_failure_limit;
         FailureEvent {
             failure_type: kind,
             instance_id: seen.instance.clone(),
@@ -264,6 +317,39 @@ fn failed(outcome: &Outcome) -> Option<(Phase, Cause)> {
     match &outcome.result {
         ProbeResult::Fail(failure) => Some((failure.phase, failure.cause)),
         ProbeResult::Pass | ProbeResult::Warn(_) | ProbeResult::Protected(_) => None,
+    }
+}
+
+/// What is told of a healthy answer: that it was slow, even when the warning is of something else, and that memory ran out.
+fn healthy_but(seen: &Observed<'_>) -> Vec<FailureType> {
+    let warned = match &seen.outcome.result {
+        ProbeResult::Warn(warning) => Some(warning.cause),
+        ProbeResult::Pass | ProbeResult::Protected(_) | ProbeResult::Fail(_) => None,
+    };
+    // How long the last of several attempts took is known by its warning alone.
+    let took_long = seen.outcome.attempts <= 1 && seen.outcome.timings.total > seen.check.max_response_time;
+    let slow = warned == Some(Cause::Slow) || (warned.is_some() && took_long);
+    let told = [(slow, Cause::Slow), (warned == Some(Cause::OutOfMemory), Cause::OutOfMemory)];
+    told.into_iter().filter(|(is, _)| *is).map(|(_, cause)| FailureType::of(cause)).collect()
+}
+
+/// Does its probe open a connection before it waits for an answer?
+fn connects(check: &CheckKind) -> bool {
+    match check {
+        CheckKind::Dns(dns) => dns.transport == DnsTransport::Tcp,
+        CheckKind::Udp(_) | CheckKind::Icmp(_) | CheckKind::Push(_) => false,
+        CheckKind::Http(_)
+        | CheckKind::Tcp(_)
+        | CheckKind::Tls(_)
+        | CheckKind::Redis(_)
+        | CheckKind::Postgres(_)
+        | CheckKind::Grpc(_)
+        | CheckKind::Metric(_)
+        | CheckKind::Exec(_)
+        | CheckKind::Unix(_)
+        | CheckKind::Container(_)
+        | CheckKind::Systemd(_)
+        | CheckKind::Dialogue(_) => true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules of detection, one after the other.
 
 use super::*;
-use crate::check::{ContainerCheck, Level, SystemdCheck, UsageLimits};
+use crate::check::{ContainerCheck, DnsCheck, Level, SystemdCheck, UdpCheck, UsageLimits};
 use crate::outcome::{ProbeWarning, Usage};
 
 struct Scene {
@@ -134,7 +134,48 @@ fn a_healthy_answer_can_be_too_slow() {
     assert_eq!((event.details["response_time_ms"].as_str(), event.details["threshold"].as_str()), ("700", "500"));
     assert_eq!(scene.detector.failed_of(), (0, 1), "it is healthy all the same");
     outcome.result = ProbeResult::Warn(ProbeWarning::new(Cause::Certificate, "ends soon"));
+    let event = scene.see(&outcome).remove(0);
+    assert_eq!(event.message, "High response time: 700ms", "slow all the same, whatever else is warned of");
+    outcome.attempts = 2;
+    assert!(scene.see(&outcome).is_empty(), "two attempts together may take long");
+    outcome.timings.total = Duration::from_millis(5);
     assert!(scene.see(&outcome).is_empty());
+}
+
+#[test]
+fn an_answer_that_is_far_too_slow_is_held_to_its_own_limit() {
+    let mut scene = scene(|check| {
+        check.max_response_time = Duration::from_millis(200);
+        check.critical_response_time = Some(Duration::from_millis(300));
+    });
+    let mut outcome =
+        Outcome::fail(Phase::Assert, Cause::Slow, "High response time: 602ms", Duration::from_millis(1811));
+    outcome.attempts = 3;
+    let event = scene.see(&outcome).remove(0);
+    assert_eq!((event.message.as_str(), event.details["threshold"].as_str()), ("High response time: 602ms", "300"));
+    assert_eq!(event.details["response_time_ms"], "1811");
+}
+
+#[test]
+fn what_is_told_of_healthy_answers_is_counted_as_well() {
+    let mut scene = scene(|check| check.max_response_time = Duration::from_millis(500));
+    let mut slow = Outcome::pass(Duration::from_millis(700));
+    slow.result = ProbeResult::Warn(ProbeWarning::new(Cause::Slow, "High response time: 700ms"));
+    let counts = |event: &FailureEvent| (event.consecutive_count, event.total_count, event.severity);
+    let told: Vec<_> = (0..3).map(|_| scene.see(&slow).remove(0)).collect();
+    assert_eq!(
+        told.iter().map(counts).collect::<Vec<_>>(),
+        [(1, 1, Severity::Medium), (2, 2, Severity::Medium), (3, 3, Severity::High)]
+    );
+    assert_eq!((told[2].first_occurrence, told[2].timestamp), (UnixMs(1_010_000), UnixMs(1_030_000)));
+    scene.see(&pass());
+    assert_eq!(counts(&scene.see(&slow)[0]), (1, 4, Severity::Medium), "a quick answer ends the row");
+    assert_eq!((scene.detector.failed_of(), scene.detector.consecutive()), ((0, 5), None));
+
+    let mut busy = container(|_| ());
+    busy.see(&using(905, 951, 1));
+    let events = busy.see(&using(905, 951, 1));
+    assert_eq!(events.iter().map(|event| event.consecutive_count).collect::<Vec<_>>(), [2, 2], "both of one probe");
 }
 
 #[test]
@@ -170,6 +211,31 @@ fn a_start_fails_when_its_grace_is_over_or_it_ends() {
     let mut well = scene(|check| check.initial_delay = Duration::from_secs(5));
     well.see(&pass());
     assert_eq!(well.types(&refused), [FailureType::PortNotListening], "it had started");
+    let mut known = scene(|check| check.initial_delay = Duration::from_secs(5));
+    known.detector = Detector::of_started();
+    let told: Vec<_> = (0..3).flat_map(|_| known.types(&refused)).collect();
+    assert!(!told.contains(&FailureType::ApplicationStartupFailed), "it had, before this observer looked: {told:?}");
+}
+
+#[test]
+fn what_fails_while_it_starts_does_not_count() {
+    let with_grace = |seconds| {
+        scene(|check| {
+            check.initial_delay = Duration::from_secs(seconds);
+            check.detection.min_volume = 3;
+        })
+    };
+    let refused = fail(Phase::Connect, Cause::Refused);
+    let told = |scene: &mut Scene| (0..4).flat_map(|_| scene.see(&refused)).collect::<Vec<_>>();
+    let counted = |events: &[FailureEvent]| {
+        let raised = events.iter().any(|event| event.severity > Severity::of(event.failure_type));
+        (raised, events.iter().any(|event| event.failure_type == FailureType::HighErrorRate))
+    };
+    let mut starting = with_grace(3600);
+    assert_eq!(counted(&told(&mut starting)), (false, false));
+    assert_eq!(counted(&told(&mut with_grace(0))), (true, true));
+    starting.see(&pass());
+    assert_eq!(starting.detector.failed_of(), (0, 1), "nor once it has started");
 }
 
 fn container(set: impl FnOnce(&mut Check)) -> Scene {
@@ -226,6 +292,13 @@ fn a_deadlock_is_looked_for_when_asked() {
     assert!(!told(&mut on, &silent) && !told(&mut on, &silent), "a connection that fails is something else");
     let busy = Outcome { usage: using(500, 1, 1).usage, ..silent.clone() };
     assert!((0..4).all(|_| !told(&mut on, &busy)), "it works, only slowly");
+    for kind in [CheckKind::Udp(UdpCheck::default()), CheckKind::Dns(DnsCheck::default())] {
+        let mut datagram = scene(|check| {
+            check.kind = kind;
+            check.detection.deadlock_rounds = Some(3);
+        });
+        assert!((0..4).all(|_| !told(&mut datagram, &silent)), "nothing accepted a connection");
+    }
 }
 
 #[test]
@@ -263,6 +336,9 @@ fn flapping_begins_and_ends_at_different_shares() {
 #[test]
 fn the_observers_own_trouble_is_nobodys_failure() {
     let mut scene = scene(|_| ());
-    assert_eq!(scene.types(&fail(Phase::Prepare, Cause::Local)), [FailureType::HealthCheckError]);
+    // The second: a file of the observer's own could not be read in time.
+    for (phase, cause) in [(Phase::Connect, Cause::Local), (Phase::Prepare, Cause::Timeout)] {
+        assert_eq!(scene.types(&fail(phase, cause)), [FailureType::HealthCheckError]);
+    }
     assert_eq!((scene.detector.failed_of(), scene.detector.consecutive()), ((0, 0), None));
 }

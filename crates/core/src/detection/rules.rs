@@ -21,7 +21,8 @@ pub struct Rules {
     pub deadlock_rounds: Option<u32>,
     /// Memory that has only grown for so long, by a tenth at least, is a leak; none: not looked for.
     pub memory_leak_window: Option<Duration>,
-    /// More changes between success and failure than this, in percent of the last [`Rules::FLAP_RESULTS`] results, are flapping; it ends at half of that.
+    /// So many changes between success and failure, in percent of those possible among the last [`Rules::FLAP_RESULTS`] results, are flapping; it ends
+    /// below half of that.
     pub flap_percent: u32,
     /// Severities that differ from [`Severity::of`].
     pub severities: Vec<(FailureType, Severity)>,

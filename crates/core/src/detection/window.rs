@@ -16,6 +16,8 @@ struct Seen {
     at: Mono,
     wall: UnixMs,
     failure: Option<FailureType>,
+    /// What else was told of it, be it healthy: a bit for each type.
+    beside: u32,
 }
 
 /// The outcomes of the window, oldest first.
@@ -27,12 +29,19 @@ impl Window {
         while self.0.front().is_some_and(|seen| at.since(seen.at) > span) || self.0.len() >= MAX_SEEN {
             self.0.pop_front();
         }
-        self.0.push_back(Seen { at, wall, failure });
+        self.0.push_back(Seen { at, wall, failure, beside: 0 });
+    }
+
+    /// Notes that this type is told of the last outcome, too.
+    pub fn beside(&mut self, kind: FailureType) {
+        if let Some(last) = self.0.back_mut() {
+            last.beside |= bit(kind);
+        }
     }
 
     /// How many of this type, and when the first of them was.
-    pub fn of(&self, failure: FailureType) -> (u32, Option<UnixMs>) {
-        let mut all = self.0.iter().filter(|seen| seen.failure == Some(failure));
+    pub fn of(&self, kind: FailureType) -> (u32, Option<UnixMs>) {
+        let mut all = self.0.iter().filter(|seen| seen.failure == Some(kind) || seen.beside & bit(kind) != 0);
         let first = all.next().map(|seen| seen.wall);
         (count(all.count() + usize::from(first.is_some())), first)
     }
@@ -48,6 +57,10 @@ impl Window {
         let results: Vec<bool> = self.0.iter().skip(from).map(|seen| seen.failure.is_some()).collect();
         (results.len(), results.windows(2).filter(|two| two[0] != two[1]).count())
     }
+}
+
+fn bit(kind: FailureType) -> u32 {
+    FailureType::ALL.iter().position(|of| *of == kind).map_or(0, |place| 1 << place)
 }
 
 fn count(n: usize) -> u32 {

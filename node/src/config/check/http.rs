@@ -9,6 +9,16 @@ use quorate_core::{HttpCheck, HttpVersion, Method, Scheme, StatusSet};
 /// Fields that say how long a request is: not a check's to decide.
 const FRAMING: [&str; 2] = ["Content-Length", "Transfer-Encoding"];
 
+/// The name by which a server is asked for.
+pub(super) fn host(section: &Section<'_>, faults: &mut Faults) -> Option<String> {
+    let host = section.take::<String>("host", faults)?;
+    if !host.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("{:?} holds what no host's name can; write HOST or HOST:PORT", host.value);
+        faults.add(host.at, section.key("host"), message);
+    }
+    Some(host.value)
+}
+
 /// Reads them.
 pub(super) fn read(section: &Section<'_>, scheme: Scheme, faults: &mut Faults) -> HttpCheck {
     let mut http = HttpCheck { scheme, ..HttpCheck::default() };
@@ -57,13 +67,7 @@ pub(super) fn read(section: &Section<'_>, scheme: Scheme, faults: &mut Faults) -
         http.headers.push(("Authorization".to_owned(), Value::Basic(auth.value)));
     }
     set(&mut http.path, section.take("path", faults));
-    http.host = section.take::<String>("host", faults).map(|host| {
-        if !host.value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = format!("{:?} holds what no host's name can; write HOST or HOST:PORT", host.value);
-            faults.add(host.at, section.key("host"), message);
-        }
-        host.value
-    });
+    http.host = host(section, faults);
     set_some(&mut http.body, section.take("body", faults));
     set(&mut http.follow_redirects, section.take("follow_redirects", faults));
     set(&mut http.max_redirects, section.take("max_redirects", faults));

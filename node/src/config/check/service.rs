@@ -2,7 +2,7 @@
 
 use super::super::reader::{Codes, Faults, Headers, Located, Section};
 use super::exchange::one_of;
-use super::{choice, set, set_some, tls};
+use super::{choice, http, set, set_some, tls};
 use quorate_core::Expect;
 use quorate_core::check::limits;
 use quorate_core::check::{DnsCheck, DnsTransport, GrpcCheck, IcmpCheck, PostgresCheck, RecordType, RedisCheck};
@@ -30,7 +30,7 @@ pub(super) fn postgres(section: &Section<'_>, faults: &mut Faults) -> PostgresCh
 pub(super) fn grpc(section: &Section<'_>, faults: &mut Faults) -> GrpcCheck {
     let mut grpc = GrpcCheck { tls: tls::optional(section, false, faults), ..GrpcCheck::default() };
     set(&mut grpc.service, section.take("grpc_service", faults));
-    set_some(&mut grpc.host, section.take("host", faults));
+    grpc.host = http::host(section, faults);
     if let Some(metadata) = section.take::<Headers>("metadata", faults) {
         grpc.metadata = metadata.value.0;
     }
@@ -92,4 +92,22 @@ pub(super) fn dns(section: &Section<'_>, faults: &mut Faults) -> DnsCheck {
         dns.expect = Some(Expect::Regex(pattern.value));
     }
     dns
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_authority_that_cannot_be_sent_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("q.toml");
+        let told = |host: &str| {
+            let check = format!("{{ protocol = \"grpc\", host = \"{host}\" }}");
+            let text =
+                format!("[[service]]\nname = \"shop\"\ncheck = {check}\n[[service.instance]]\naddress = \"a:1\"\n");
+            std::fs::write(&file, text).unwrap();
+            crate::config::load(Some(file.as_path())).err().map(|errors| errors.to_string())
+        };
+        assert_eq!(told("shop.internal:8443"), None);
+        assert!(told("a b").is_some_and(|errors| errors.contains("check.host: \"a b\" holds what no host's name can")));
+    }
 }
