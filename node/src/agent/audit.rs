@@ -62,7 +62,8 @@ impl Audit {
     /// Notes a change, here and in the agent's own log.
     pub fn note(&self, change: &Change<'_>) {
         let line = line(change, self.environment.as_deref());
-        tracing::info!(target: "quorate::audit", change = %line, "change");
+        // By its id it is found among the other lines about the request.
+        tracing::info!(target: "quorate::audit", request_id = change.request_id, change = %line, "change");
         if let Err(error) = self.file.line(format!("{line}\n").as_bytes()) {
             tracing::error!(%error, "a change could not be noted in the audit log");
         }
@@ -113,5 +114,24 @@ mod tests {
         let by = json!({ "token": "a1", "name": "ci\n", "scope": "operate", "address": "10.0.0.1" });
         assert_eq!((&lines[0]["by"], &lines[0]["status"], &lines[0]["request_id"]), (&by, &json!(200), &json!("r-1")));
         assert_eq!((&lines[1]["by"]["uid"], &lines[1]["action"]), (&json!(1000), &json!("token_revoke")));
+    }
+
+    #[test]
+    fn the_log_has_the_requests_id_in_its_own_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("agent.log");
+        let lines = Rotated::open(&log, MAX_BYTES, 1).unwrap();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let audit = Audit::open(dir.path(), None).unwrap();
+            let by = By::Signal;
+            let change = Change { action: "reload", target: "", by, done: true, status: None, request_id: Some("r-1") };
+            audit.note(&change);
+            audit.note(&Change { request_id: None, ..change });
+        });
+        let text = std::fs::read_to_string(&log).unwrap();
+        let ids: Vec<bool> = text.lines().map(|line| line.contains("request_id=\"r-1\"")).collect();
+        assert_eq!(ids, [true, false], "{text}");
+        assert_eq!(text.matches("request_id=").count(), 1, "{text}");
     }
 }

@@ -396,6 +396,31 @@ fn each_setting_of_a_metric_is_read() {
     assert_eq!(found.measure.reading, Reading::Json("$.a".into()));
 }
 
+/// The tables of the monitoring guide, warning and critical.
+#[test]
+fn each_preset_has_the_limits_of_the_guides_tables() {
+    for (names, bad, warning, critical) in [
+        (&["response_p95", "external_response"][..], Bad::High, 2.0, 5.0),
+        (&["external_response_slow"], Bad::High, 3.0, 10.0),
+        (&["error_rate", "external_error_rate"], Bad::High, 0.01, 0.05),
+        (&["active_connections", "database_pool", "cache_memory", "api_quota"], Bad::High, 0.8, 0.95),
+        (&["database_query"], Bad::High, 0.5, 2.0),
+        (&["database_size"], Bad::High, 0.8, 0.9),
+        (&["database_dead_tuples"], Bad::High, 0.1, 0.25),
+        (&["cache_hit_rate"], Bad::Low, 0.8, 0.6),
+        (&["cache_latency"], Bad::High, 0.01, 0.05),
+        (&["queue_depth"], Bad::High, 10.0, 50.0),
+        (&["queue_failed"], Bad::High, 5.0, 20.0),
+    ] {
+        for name in names {
+            let settings = format!("protocol = 'metric', prometheus = 'a', preset = '{name}'");
+            let CheckKind::Metric(found) = read_check(&settings).0 else { panic!("{name} is no metric") };
+            let limits = (found.measure.bad, found.measure.warning, found.measure.critical);
+            assert_eq!(limits, (bad, Level::new(warning), Level::new(critical)), "{name}");
+        }
+    }
+}
+
 #[test]
 fn an_address_that_is_another_host_for_everyone_is_refused() {
     for address in ["0.0.0.0:80", "0.0.0.0", "[::]:80", "::"] {

@@ -134,6 +134,33 @@ fn a_damaged_file_is_put_aside() {
     assert!(dir.path().join("history.damaged").exists());
 }
 
+#[test]
+fn what_the_disk_does_not_take_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = history(dir.path());
+    let at = |seconds: u64| UnixMs(1_000 * HOUR + seconds * 1000);
+    let failed = Outcome::fail(Phase::Connect, Cause::Refused, "refused", Duration::from_millis(1));
+    history.observe(&shown(Verdict::Up, true), at(0));
+    history.write(at(1));
+    let trial = dir.path().join("history.trial");
+    std::fs::create_dir(&trial).unwrap();
+    history.store.fail();
+    for (seconds, verdict) in [(10, Verdict::Down), (20, Verdict::Up)] {
+        history.observe(&shown(verdict, true), at(seconds));
+        history.probed(&id(), &failed, at(seconds));
+        history.write(at(seconds + 1));
+    }
+    assert!(history.is_failing() && history.waiting() > 0);
+    std::fs::remove_dir(&trial).unwrap();
+    history.write(at(22));
+    assert!(!history.is_failing() && history.waiting() == 0);
+    let moments = history.moments(&id(), at(0), at(30)).unwrap();
+    let counted = timeline::uptime(&moments, at(0), at(30));
+    assert_eq!((counted.up_ms, counted.down_ms), (20_000, 10_000));
+    let (_, buckets) = history.probes(&id(), at(0), at(30)).unwrap();
+    assert_eq!(buckets.values().map(Bucket::failed).sum::<u64>(), 2);
+}
+
 #[tokio::test]
 async fn pictures_are_followed() {
     let dir = tempfile::tempdir().unwrap();

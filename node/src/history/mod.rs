@@ -2,7 +2,8 @@
 //! size and age.
 //!
 //! Probes are counted in buckets of five minutes and of an hour. Of verdicts and votes only changes are kept; the time in which the agent was cut off or
-//! did not run is marked as absent, and is charged to nobody. What was not yet written when the process is killed, a second at most, is lost.
+//! did not run is marked as absent, and is charged to nobody. What was not yet written when the process is killed, a second at most, is lost. What the
+//! disk does not take waits until it does.
 
 pub mod bucket;
 mod store;
@@ -16,7 +17,6 @@ use quorate_core::{AgentId, InstanceId, Outcome, UnixMs};
 use quorate_mesh::{InstanceView, MeshView, ObserverView};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Store;
@@ -53,7 +53,6 @@ pub struct History {
     store: Store,
     pending: Mutex<Pending>,
     stated: Mutex<BTreeMap<InstanceId, Stated>>,
-    failing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -65,13 +64,7 @@ impl History {
     pub fn open(dir: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let store = Store::open(dir, max_bytes)?;
         store.close_the_gap(wall())?;
-        Ok(Self {
-            store,
-            pending: Mutex::default(),
-            stated: Mutex::default(),
-            failing: AtomicBool::new(false),
-            metrics,
-        })
+        Ok(Self { store, pending: Mutex::default(), stated: Mutex::default(), metrics })
     }
 
     /// Writes each second, and follows the pictures.
@@ -139,12 +132,28 @@ impl History {
     pub fn write(&self, now: UnixMs) {
         let taken = std::mem::take(&mut *self.pending());
         let written = self.store.write(&taken.buckets, &taken.moments, now);
-        self.failing.store(written.is_err(), Ordering::Relaxed);
         if let Err(error) = written {
             tracing::warn!(error = format!("{error:#}"), "a second of history could not be written");
             self.metrics.history_failed();
+            self.keep(taken);
         }
         self.metrics.history_bytes(self.store.bytes());
+    }
+
+    /// What could not be written goes first in what waits: a change of verdict that is lost would be charged to the wrong side until the next one.
+    fn keep(&self, taken: Pending) {
+        let mut pending = self.pending();
+        let Pending { buckets, moments } = std::mem::replace(&mut *pending, taken);
+        for (key, bucket) in buckets {
+            if pending.buckets.len() >= MAX_PENDING && !pending.buckets.contains_key(&key) {
+                self.metrics.history_failed();
+                continue;
+            }
+            pending.buckets.entry(key).or_default().merge(&bucket);
+        }
+        let room = MAX_PENDING.saturating_sub(pending.moments.len());
+        moments.iter().skip(room).for_each(|_| self.metrics.history_failed());
+        pending.moments.extend(moments.into_iter().take(room));
     }
 
     /// How much waits to be written.
@@ -155,7 +164,7 @@ impl History {
 
     /// Could the last second not be written?
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        self.store.is_failing()
     }
 
     /// The probes of an instance within a time, by the beginning of each bucket (Unix milliseconds), and how long a bucket is.

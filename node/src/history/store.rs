@@ -4,10 +4,12 @@ use super::bucket::{Bucket, Width};
 use super::timeline::{Moment, State};
 use anyhow::{Context, bail};
 use quorate_core::UnixMs;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 const FILE: &str = "history.redb";
 /// What redb may keep in memory.
@@ -16,6 +18,9 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 const PRUNE_EVERY_MS: u64 = 10 * 60 * 1000;
 /// Rows that one look removes at most, so that no second's writing takes long.
 const PRUNE_ROWS: usize = 20_000;
+/// What a disk must take before a file that it failed is opened anew.
+const TRIAL_BYTES: usize = 64 * 1024;
+const CLOSED: &str = "the history's file could not be opened anew since it failed";
 
 type Rows = TableDefinition<'static, (&'static str, u64), &'static [u8]>;
 const FIVE_MINUTES: Rows = TableDefinition::new("probes_5m");
@@ -39,30 +44,47 @@ fn table(width: Width) -> Rows {
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    database: Database,
+    /// None when it could not be opened anew.
+    database: RwLock<Option<Database>>,
+    /// Has it failed? Then redb refuses all that follows, until the file is opened anew.
+    failed: AtomicBool,
     max_bytes: u64,
     pruned: AtomicU64,
 }
 
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE_BYTES).create(path)
+}
+
+/// Is it the file that is at fault? Not the disk, nor another process that holds it.
+fn is_damaged(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => false,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        _ => true,
+    }
+}
+
 impl Store {
-    /// Opens the file in `dir`, or begins it. One that cannot be read is renamed and begun anew: no history is worth an agent.
+    /// Opens the file in `dir`, or begins it. One that is damaged is renamed and begun anew: no history is worth an agent.
     ///
     /// # Errors
-    /// When none can be made, or a later release has written it; then it is left as it is.
+    /// When none can be made, or a later release has written it, or it cannot be had now; then it is left as it is.
     pub fn open(dir: &Path, max_bytes: u64) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
-        let create = || Database::builder().set_cache_size(CACHE_BYTES).create(&path);
-        let database = match create() {
+        let database = match create(&path) {
             Ok(database) => database,
+            Err(error) if !is_damaged(&error) => return Err(error).with_context(|| path.display().to_string()),
             Err(error) => {
                 let aside = path.with_extension("damaged");
                 tracing::error!(%error, aside = %aside.display(), "the history cannot be read; it is put aside and begun anew");
                 std::fs::rename(&path, &aside).with_context(|| path.display().to_string())?;
-                create().with_context(|| path.display().to_string())?
+                create(&path).with_context(|| path.display().to_string())?
             }
         };
-        let store = Self { path, database, max_bytes, pruned: AtomicU64::new(0) };
-        let write = store.database.begin_write()?;
+        let write = database.begin_write()?;
         for rows in [FIVE_MINUTES, HOURS, MOMENTS] {
             write.open_table(rows)?;
         }
@@ -72,13 +94,42 @@ impl Store {
             if found > FORMAT {
                 bail!(
                     "{} has format {found}, this release knows up to {FORMAT}: run the release that wrote it, or move the file away",
-                    store.path.display()
+                    path.display()
                 );
             }
             notes.insert(FORMAT_NOTE, FORMAT)?;
         }
         write.commit()?;
-        Ok(store)
+        let (database, failed, pruned) = (RwLock::new(Some(database)), AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { path, database, failed, max_bytes, pruned })
+    }
+
+    /// Did the last writing fail?
+    pub fn is_failing(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// As after a failure of the disk.
+    #[cfg(test)]
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the file anew, once the disk takes something again: until then what redb still knows can be read.
+    fn open_again(&self) -> anyhow::Result<()> {
+        let trial = self.path.with_extension("trial");
+        let tried = std::fs::write(&trial, vec![0; TRIAL_BYTES]);
+        let _ = std::fs::remove_file(&trial);
+        tried.with_context(|| trial.display().to_string())?;
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // Nobody can have it twice.
+        drop(database.take());
+        *database = Some(create(&self.path).with_context(|| self.path.display().to_string())?);
+        Ok(())
     }
 
     /// The file's size.
@@ -91,7 +142,8 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn close_the_gap(&self, now: UnixMs) -> anyhow::Result<()> {
-        let write = self.database.begin_write()?;
+        let database = self.database();
+        let write = database.as_ref().context(CLOSED)?.begin_write()?;
         {
             let mut notes = write.open_table(NOTES)?;
             let alive = notes.get(ALIVE)?.map(|found| found.value());
@@ -112,7 +164,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the news of a second, and removes what is too old or too much.
+    /// Writes the news of a second, and removes what is too old or too much. After a failure the file is opened anew before the next one.
     ///
     /// # Errors
     /// When it cannot be written; nothing of it is there then.
@@ -122,7 +174,22 @@ impl Store {
         moments: &[(String, Moment)],
         now: UnixMs,
     ) -> anyhow::Result<()> {
-        let write = self.database.begin_write()?;
+        if self.is_failing() {
+            self.open_again()?;
+        }
+        let written = self.commit(buckets, moments, now);
+        self.failed.store(written.is_err(), Ordering::Relaxed);
+        written
+    }
+
+    fn commit(
+        &self,
+        buckets: &BTreeMap<(Width, String, u64), Bucket>,
+        moments: &[(String, Moment)],
+        now: UnixMs,
+    ) -> anyhow::Result<()> {
+        let database = self.database();
+        let write = database.as_ref().context(CLOSED)?.begin_write()?;
         for width in Width::ALL {
             let mut rows = write.open_table(table(width))?;
             for ((_, instance, start), bucket) in buckets.iter().filter(|((of, ..), _)| *of == width) {
@@ -173,7 +240,8 @@ impl Store {
         from: UnixMs,
         to: UnixMs,
     ) -> anyhow::Result<BTreeMap<u64, Bucket>> {
-        let rows = self.database.begin_read()?.open_table(table(width))?;
+        let database = self.database();
+        let rows = database.as_ref().context(CLOSED)?.begin_read()?.open_table(table(width))?;
         let mut found = BTreeMap::new();
         for row in rows.range((instance, width.start(from))..(instance, to.0))? {
             let (key, value) = row?;
@@ -187,7 +255,8 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub fn moments(&self, instance: &str, from: UnixMs, to: UnixMs) -> anyhow::Result<Vec<Moment>> {
-        let rows = self.database.begin_read()?.open_table(MOMENTS)?;
+        let database = self.database();
+        let rows = database.as_ref().context(CLOSED)?.begin_read()?.open_table(MOMENTS)?;
         let mut found = Vec::new();
         if let Some(row) = rows.range((instance, 0)..=(instance, from.0))?.next_back() {
             found.push(serde_json::from_slice(row?.1.value())?);
@@ -271,5 +340,42 @@ mod tests {
         let refused = Store::open(dir.path(), 1 << 20).unwrap_err().to_string();
         assert!(refused.contains("has format 2, this release knows up to 1"), "{refused}");
         assert_eq!(note(&path, Some(1)), Some(2), "it was left as it was");
+    }
+
+    #[test]
+    fn a_file_that_another_has_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let _store = Store::open(dir.path(), 1 << 20).unwrap();
+        assert!(Store::open(dir.path(), 1 << 20).is_err());
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(files, [FILE]);
+    }
+
+    #[test]
+    fn a_file_that_failed_is_opened_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let trial = dir.path().join("history.trial");
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let write = |at| {
+            let moment = Moment { at: UnixMs(at), state: State::Up, class: None };
+            store.write(&BTreeMap::new(), &[("web@1".to_owned(), moment)], UnixMs(at))
+        };
+        let known = || store.moments("web@1", UnixMs(0), UnixMs(9_000)).map(|moments| moments.len());
+        write(1_000).unwrap();
+        store.fail();
+        // The disk takes nothing yet.
+        std::fs::create_dir(&trial).unwrap();
+        assert!(write(2_000).is_err());
+        assert_eq!(known().unwrap(), 1, "what is known can be read");
+        std::fs::remove_dir(&trial).unwrap();
+        write(3_000).unwrap();
+        assert_eq!(known().unwrap(), 2);
+        // It could be closed, and not be opened.
+        store.fail();
+        drop(store.database.write().unwrap().take());
+        assert!(known().is_err());
+        write(4_000).unwrap();
+        assert_eq!(known().unwrap(), 3);
+        assert!(!trial.exists());
     }
 }

@@ -1,8 +1,9 @@
 //! A file that is begun anew when it is full: `name`, and before it `name.1` to `name.N`, the oldest last. Small enough to be our own: the
 //! library that does it brings a second library for dates.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,8 @@ struct Inner {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Does it end within a line?
+    torn: bool,
     max_bytes: u64,
     max_files: u32,
 }
@@ -38,7 +41,8 @@ impl Rotated {
     pub fn open(path: &Path, max_bytes: u64, max_files: u32) -> io::Result<Self> {
         let file = append(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self(Arc::new(Mutex::new(Inner { path: path.to_path_buf(), file, bytes, max_bytes, max_files }))))
+        let torn = bytes > 0 && ends_within_a_line(path);
+        Ok(Self(Arc::new(Mutex::new(Inner { path: path.to_path_buf(), file, bytes, torn, max_bytes, max_files }))))
     }
 
     /// Writes one line, with its end.
@@ -59,12 +63,27 @@ impl Inner {
         if self.bytes > 0 && self.bytes.saturating_add(length) > self.max_bytes {
             self.rotate()?;
         }
-        self.file.write_all(line)?;
-        self.bytes = self.bytes.saturating_add(length);
-        Ok(())
+        // What a full disk took of an earlier line is a line of its own, and spoils no other.
+        let whole = if self.torn { Cow::Owned([b"\n".as_slice(), line].concat()) } else { Cow::Borrowed(line) };
+        let (taken, ended) = put(&mut self.file, &whole);
+        self.bytes = self.bytes.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
+        if let Some(last) = whole.get(..taken).and_then(<[u8]>::last) {
+            self.torn = *last != b'\n';
+        }
+        ended
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        // It is not there when an earlier turn came no further than here: the old ones have moved on already then.
+        if fs::exists(&self.path)? {
+            self.move_on()?;
+        }
+        self.file = append(&self.path)?;
+        (self.bytes, self.torn) = (0, false);
+        Ok(())
+    }
+
+    fn move_on(&self) -> io::Result<()> {
         for n in (0..self.max_files).rev() {
             let (from, to) = (self.numbered(n), self.numbered(n + 1));
             match fs::rename(&from, &to) {
@@ -75,8 +94,6 @@ impl Inner {
         if self.max_files == 0 {
             fs::remove_file(&self.path)?;
         }
-        self.file = append(&self.path)?;
-        self.bytes = 0;
         Ok(())
     }
 
@@ -92,6 +109,30 @@ impl Inner {
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+/// Of what cannot be read nothing is known.
+fn ends_within_a_line(path: &Path) -> bool {
+    let mut last = [b'\n'];
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)
+    });
+    read.is_ok() && last != [b'\n']
+}
+
+/// Writes as much as goes; how much that was, and what kept the rest away.
+fn put(file: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut taken = 0;
+    while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return (taken, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => taken += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (taken, Err(error)),
+        }
+    }
+    (taken, Ok(()))
 }
 
 /// One line on its way.
@@ -150,5 +191,60 @@ mod tests {
         let before = lost_lines();
         assert!(log.line(b"next\n").is_err());
         assert!(lost_lines() > before);
+    }
+
+    /// A disk with room for so many bytes.
+    struct Nearly(usize, Vec<u8>);
+
+    impl Write for Nearly {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.0 - self.1.len());
+            self.1.extend_from_slice(&bytes[..fits]);
+            if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_line_spoils_no_other() {
+        let mut disk = Nearly(4, Vec::new());
+        let (taken, ended) = put(&mut disk, b"line 1\n");
+        assert_eq!(
+            (taken, ended.unwrap_err().kind(), disk.1.as_slice()),
+            (4, io::ErrorKind::StorageFull, &b"line"[..])
+        );
+        let (taken, ended) = put(&mut Nearly(9, Vec::new()), b"line 1\n");
+        assert!(taken == 7 && ended.is_ok());
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        fs::write(&path, "line 0\nli").unwrap();
+        let log = Rotated::open(&path, 100, 1).unwrap();
+        log.line(b"line 2\n").unwrap();
+        log.line(b"line 3\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "line 0\nli\nline 2\nline 3\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_begun_costs_no_older_one() {
+        for max_files in [0, 3] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a.log");
+            let read = |name: &str| fs::read_to_string(dir.path().join(name)).ok();
+            let log = Rotated::open(&path, 10, max_files).unwrap();
+            for n in 0..4 {
+                log.line(format!("line {n}\n").as_bytes()).unwrap();
+            }
+            // As when the process had no file to spare: the full one has moved on, and the next is not there.
+            log.0.lock().unwrap().move_on().unwrap();
+            assert_eq!(read("a.log"), None);
+            let old = ["a.log.1", "a.log.2", "a.log.3"].map(read);
+            log.line(b"line 4\n").unwrap();
+            assert_eq!(read("a.log").as_deref(), Some("line 4\n"));
+            assert_eq!(["a.log.1", "a.log.2", "a.log.3"].map(read), old);
+        }
     }
 }

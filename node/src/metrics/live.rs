@@ -37,6 +37,8 @@ pub struct Metrics {
     rejects: IntCounterVec,
     /// Pairs of service and operation that callers have named.
     named: Mutex<BTreeSet<(String, String)>>,
+    /// Services that have series of their probes.
+    probed: Mutex<BTreeSet<String>>,
     probe_panics: IntCounterVec,
     engine_turns: HistogramVec,
     exported: IntCounterVec,
@@ -137,6 +139,7 @@ impl Metrics {
             call_errors: counter("external_call_errors_total")?,
             rejects: counter("circuit_breaker_rejects_total")?,
             named: Mutex::default(),
+            probed: Mutex::default(),
             probe_panics: counter("quorate_probe_panics_total")?,
             engine_turns: histogram("quorate_engine_turn_seconds", &prometheus::exponential_buckets(1e-5, 1.3, 40)?)?,
             exported: counter("quorate_exported_total")?,

@@ -60,6 +60,7 @@ pub fn families(sources: &Sources<'_>) -> Vec<MetricFamily> {
 }
 
 fn filled<F: Form>(sources: &Sources<'_>) -> Sheet<F> {
+    sources.live.keep_services(&sources.view.instances.values().map(|instance| instance.service.as_str()).collect());
     let mut sheet = Sheet::new();
     agent(&mut sheet, sources);
     mesh(&mut sheet, sources.view, sources.view_age);

@@ -1,9 +1,11 @@
 //! Probes, the failures they show, and the calls of others.
 
 use super::Metrics;
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::LabelPair;
 use quorate_core::detection::Severity;
 use quorate_core::{FailureType, Outcome, ProbeResult};
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -51,13 +53,40 @@ impl Metrics {
         self.call_duration.with_label_values(&[service, &operation]).observe(seconds);
         self.calls.with_label_values(&[service, &operation, status]).inc();
         self.job_duration.with_label_values(&[PROBES, check]).observe(seconds);
-        let ended = if success == "true" {
-            "completed"
+        // Each is there, at zero, from the first job on: whoever asks how much it grew must not miss the first failure.
+        let [completed, failed] = ["completed", "failed"].map(|end| self.jobs.with_label_values(&[PROBES, end]));
+        let failed_of_check = self.jobs_failed.with_label_values(&[PROBES, check]);
+        if success == "true" {
+            completed.inc();
         } else {
-            self.jobs_failed.with_label_values(&[PROBES, check]).inc();
-            "failed"
-        };
-        self.jobs.with_label_values(&[PROBES, ended]).inc();
+            failed.inc();
+            failed_of_check.inc();
+        }
+        self.has_series(service);
+    }
+
+    fn has_series(&self, service: &str) {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !probed.contains(service) {
+            probed.insert(service.to_owned());
+        }
+    }
+
+    /// Takes away what was counted of the probes of services that are none of these: whoever registers under ever new names fills no page.
+    pub fn keep_services(&self, known: &BTreeSet<&str>) {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: BTreeSet<String> =
+            probed.iter().filter(|service| !known.contains(service.as_str())).cloned().collect();
+        probed.retain(|service| !gone.contains(service));
+        drop(probed);
+        if gone.is_empty() {
+            return;
+        }
+        forget(&self.probe_duration, &gone);
+        forget(&self.call_duration, &gone);
+        for counter in [&self.probe_errors, &self.calls, &self.call_errors, &self.failure_events] {
+            forget(counter, &gone);
+        }
     }
 
     /// How long the jobs of the agent's queues took on the average, if any has ended.
@@ -74,6 +103,7 @@ impl Metrics {
     /// A probe gave a failure event.
     pub fn failure_event(&self, service: &str, failure: FailureType, severity: Severity) {
         self.failure_events.with_label_values(&[service, failure.as_str(), severity.as_str()]).inc();
+        self.has_series(service);
     }
 
     /// A failure was told as an event, or there were too many.
@@ -118,6 +148,23 @@ impl Metrics {
     }
 }
 
+/// Takes away the series of those services, which the first label names. What callers have reported stays: that has a limit of its own.
+fn forget<T: MetricVecBuilder>(series: &MetricVec<T>, gone: &BTreeSet<String>) {
+    let order: Vec<String> = series.desc().iter().flat_map(|desc| desc.variable_labels.clone()).collect();
+    for family in series.collect() {
+        for metric in family.get_metric() {
+            let labels = metric.get_label();
+            let of = |name: &str| labels.iter().find(|label| label.name() == name).map_or("", LabelPair::value);
+            let values: Vec<&str> = order.iter().map(|name| of(name)).collect();
+            let reported = order.iter().any(|name| name == "operation") && !of("operation").starts_with("probe:");
+            if !reported && values.first().is_some_and(|service| gone.contains(*service)) {
+                // Whoever was quicker has done it.
+                let _ = series.remove_label_values(&values);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +187,52 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("quorate_probe_first_byte_seconds_count{check=\"icmp\"}"));
+    }
+
+    #[test]
+    fn failed_jobs_are_counted_from_zero() {
+        let metrics = Metrics::new().unwrap();
+        let told = |line: &str| {
+            let text = TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap();
+            assert!(text.contains(line), "{line}\n{text}");
+        };
+        metrics.probe_ended("web", "http", &Outcome::pass(Duration::from_millis(1)));
+        told("queue_jobs_total{queue=\"probes\",status=\"completed\"} 1\n");
+        told("queue_jobs_total{queue=\"probes\",status=\"failed\"} 0\n");
+        told("queue_jobs_failed_total{job_name=\"http\",queue=\"probes\"} 0\n");
+        let (phase, cause) = (quorate_core::Phase::Connect, quorate_core::Cause::Refused);
+        metrics.probe_ended("web", "http", &Outcome::fail(phase, cause, "refused", Duration::from_millis(1)));
+        told("queue_jobs_total{queue=\"probes\",status=\"completed\"} 1\n");
+        told("queue_jobs_total{queue=\"probes\",status=\"failed\"} 1\n");
+        told("queue_jobs_failed_total{job_name=\"http\",queue=\"probes\"} 1\n");
+    }
+
+    #[test]
+    fn services_that_are_gone_leave_nothing_of_their_probes() {
+        let metrics = Metrics::new().unwrap();
+        let failed =
+            Outcome::fail(quorate_core::Phase::Connect, quorate_core::Cause::Refused, "refused", Duration::ZERO);
+        for service in ["web", "once"] {
+            metrics.probe_ended(service, "http", &Outcome::pass(Duration::from_millis(1)));
+            metrics.probe_ended(service, "http", &failed);
+            metrics.failure_event(service, FailureType::PortNotListening, Severity::Low);
+            metrics.call_ended(service, "get", CallEnd::Success, Some(Duration::from_millis(1)));
+        }
+        let page = || TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap();
+        let of = |service: &str| page().lines().filter(|line| line.contains(&format!("\"{service}\""))).count();
+        let all = of("web");
+        assert_eq!((all, of("once")), (all, all));
+        metrics.keep_services(&BTreeSet::from(["web", "db"]));
+        assert_eq!(of("web"), all);
+        assert!(
+            page().lines().filter(|line| line.contains("\"once\"")).all(|line| line.contains("\"get\"")),
+            "{}",
+            page()
+        );
+        // It begins anew when it comes back.
+        metrics.probe_ended("once", "http", &failed);
+        assert!(page().contains(
+            "health_check_errors_total{app_name=\"once\",error_type=\"connection\",status_code=\"none\"} 1\n"
+        ));
     }
 }
