@@ -167,7 +167,7 @@ impl TokenFile {
     /// Honours a token that was made for another agent, as if it had been made here. One that is known is good for what is wanted now.
     ///
     /// # Errors
-    /// As [`TokenFile::create`].
+    /// As [`TokenFile::create`], and when it was revoked here.
     pub fn add(&self, token: ApiToken, wanted: &Wanted, now_unix_ms: u64) -> anyhow::Result<ApiToken> {
         let ttl_ms = u64::try_from(wanted.ttl.as_millis()).unwrap_or(u64::MAX);
         let entry = Entry {
@@ -180,6 +180,9 @@ impl TokenFile {
             addresses: wanted.addresses.clone(),
         };
         self.change(|entries| {
+            if entries.get(&token.id).is_some_and(|entry| entry.revoked_unix_ms.is_some()) {
+                bail!("the token {} was revoked here, and stays so; create a new one", token.id);
+            }
             let ended = |entry: &Entry| entry.revoked_unix_ms.unwrap_or(u64::MAX).min(entry.expires_unix_ms);
             entries.retain(|_, entry| ended(entry).saturating_add(KEEP_MS) > now_unix_ms);
             if entries.len() >= MAX_TOKENS {
@@ -312,6 +315,9 @@ mod tests {
         assert_eq!(ask(&stolen, "10.0.0.1", 61_000), Err(TokenFault::Invalid));
         assert_eq!(file.revoke(&token.id, 3000).unwrap().as_deref(), Some("grafana"));
         assert_eq!(ask(&token, "11.0.0.1", 61_000), Err(TokenFault::Revoked));
+        let again = file.add(token.clone(), &wanted(&[]), 4000).unwrap_err().to_string();
+        assert!(again.contains("was revoked here"), "{again}");
+        assert_eq!(ask(&token, "10.0.0.1", 5000), Err(TokenFault::Revoked));
         assert_eq!(file.revoke("nobody", 3000).unwrap(), None);
         assert!(!fs::read_to_string(dir.path().join(FILE)).unwrap().contains(&token.to_string()[14..]), "the secret");
     }

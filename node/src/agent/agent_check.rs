@@ -48,8 +48,10 @@ pub async fn run(listener: TcpListener, whom: Restricted, published: Arc<Publish
 }
 
 async fn answer(mut stream: TcpStream, published: &Published, metrics: &Metrics) {
-    let name = timeout(PATIENCE, name(&mut stream)).await.unwrap_or_default();
-    let (word, line) = line(&published.view(), &name);
+    let mut sent = Vec::new();
+    // Who ends the name with no line break waits for the answer: what has come by then is the name.
+    let _ = timeout(PATIENCE, receive(&mut stream, &mut sent)).await;
+    let (word, line) = line(&published.view(), &name(&sent));
     metrics.agent_check(word);
     let _ = timeout(PATIENCE, async {
         let _ = stream.write_all(line.as_bytes()).await;
@@ -58,17 +60,20 @@ async fn answer(mut stream: TcpStream, published: &Published, metrics: &Metrics)
     .await;
 }
 
-/// What comes up to the end of a line.
-async fn name(stream: &mut TcpStream) -> String {
-    let mut name = Vec::new();
+/// Takes what comes up to the end of a line.
+async fn receive(stream: &mut TcpStream, sent: &mut Vec<u8>) {
     let mut part = [0; MAX_NAME_BYTES];
-    while name.len() < MAX_NAME_BYTES && !name.contains(&b'\n') {
+    while sent.len() < MAX_NAME_BYTES && !sent.contains(&b'\n') {
         match stream.read(&mut part).await {
-            Ok(read) if read > 0 => name.extend_from_slice(&part[..read]),
+            Ok(read) if read > 0 => sent.extend_from_slice(&part[..read]),
             _ => break,
         }
     }
-    String::from_utf8_lossy(&name).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The first line of what was sent.
+fn name(sent: &[u8]) -> String {
+    String::from_utf8_lossy(sent).lines().next().unwrap_or_default().trim().to_owned()
 }
 
 /// The line about what is called `name`, and its word in the metric.
@@ -116,6 +121,8 @@ mod tests {
             // Nobody can judge it.
             ("db@10.0.0.2:5432\n", "\n"),
             ("nothing\n", "\n"),
+            // An `agent-send` without a line break.
+            ("web@10.0.0.1:80", "up ready 100%\n"),
             ("", "\n"),
         ] {
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -25,6 +25,8 @@ const PLAIN_BYTES: u16 = 512;
 const MOST_BYTES: u16 = 1232;
 /// Instances in one answer; which ones changes from answer to answer.
 const MAX_RECORDS: usize = 64;
+/// The bit in the third byte of a message that makes it an answer.
+const IS_ANSWER: u8 = 0x80;
 /// Longest question.
 const MAX_QUESTION_BYTES: usize = 1024;
 /// TCP connections at once; more wait.
@@ -136,6 +138,10 @@ fn word(code: ResponseCode) -> &'static str {
 fn answer(view: &MeshView, question: &[u8], datagram: bool, turn: usize) -> Option<Message> {
     let Ok(question) = Message::from_vec(question) else {
         let id = question.first_chunk::<2>()?;
+        // Nor is an answer that cannot be read a question.
+        if question.get(2).is_some_and(|flags| flags & IS_ANSWER != 0) {
+            return None;
+        }
         return Some(Message::error_msg(u16::from_be_bytes(*id), OpCode::Query, ResponseCode::FormErr));
     };
     if question.metadata.message_type != MessageType::Query {
@@ -176,7 +182,7 @@ fn fill(view: &MeshView, answer: &mut Message, name: &Name, wanted: RecordType, 
     answer.metadata.authoritative = true;
     let found = match labels.as_slice() {
         ["quorate"] => {
-            answer.add_answers(authority().filter(|record| record.record_type() == wanted));
+            answer.add_answers(authority().filter(|record| is_wanted(record, wanted)));
             true
         }
         ["service" | "addr", "quorate"] => true,
@@ -184,7 +190,7 @@ fn fill(view: &MeshView, answer: &mut Message, name: &Name, wanted: RecordType, 
         [address, "addr", "quorate"] => {
             let address = address_of(address);
             if let Some(address) = address {
-                answer.add_answers(record_of(name, address).filter(|record| record.record_type() == wanted));
+                answer.add_answers(record_of(name, address).filter(|record| is_wanted(record, wanted)));
             }
             address.is_some()
         }
@@ -229,12 +235,23 @@ fn of_service(
             let data = RData::SRV(SRV::new(1, weight, port, target));
             answer.add_answer(Record::from_rdata(name.clone(), TTL, data));
         } else {
-            let record = record_of(name, address).filter(|record| record.record_type() == wanted);
+            let record = record_of(name, address).filter(|record| is_wanted(record, wanted));
             let new = record.filter(|record| !answer.answers.contains(record));
             answer.add_answers(new);
         }
     }
-    !all.is_empty()
+    !all.is_empty() || leads_to_one(view, service)
+}
+
+/// A name above that of a service is there, without records of its own: a resolver that asks label by label must not stop at it (RFC 8020).
+fn leads_to_one(view: &MeshView, name: &str) -> bool {
+    let below = format!(".{name}");
+    view.instances.values().any(|instance| instance.service.as_str().to_ascii_lowercase().ends_with(&below))
+}
+
+/// Who asks for any type gets the addresses: some of what there is will do, nothing would deny that there is something (RFC 8482).
+fn is_wanted(record: &Record, wanted: RecordType) -> bool {
+    wanted == RecordType::ANY || wanted == record.record_type()
 }
 
 /// Where an instance is and how much it should get, if callers should use it: up or degraded, known for sure, and at an address.
@@ -264,6 +281,10 @@ fn name_of(address: IpAddr) -> Option<Name> {
 }
 
 fn address_of(digits: &str) -> Option<IpAddr> {
+    // A sign would be read as a part of the number.
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
     match digits.len() {
         8 => u32::from_str_radix(digits, 16).ok().map(|bits| Ipv4Addr::from_bits(bits).into()),
         32 => u128::from_str_radix(digits, 16).ok().map(|bits| Ipv6Addr::from_bits(bits).into()),
@@ -296,7 +317,9 @@ mod tests {
 
     fn ask(view: &MeshView, name: &str, wanted: RecordType) -> Message {
         let mut question = Message::query();
-        question.add_query(Query::query(Name::from_ascii(name).unwrap(), wanted));
+        // As bytes: not each name that can be asked for can be written.
+        let labels = name.trim_end_matches('.').split('.').filter(|label| !label.is_empty()).map(str::as_bytes);
+        question.add_query(Query::query(Name::from_labels(labels).unwrap(), wanted));
         answer(view, &question.to_vec().unwrap(), true, 0).unwrap()
     }
 
@@ -323,6 +346,10 @@ mod tests {
         assert!(data(&services).contains(&"1 100 81 0a000002.addr.quorate.".to_owned()), "{:?}", data(&services));
         assert_eq!((services.answers.len(), services.additionals.len()), (4, 3), "an address is told once");
         assert_eq!(data(&ask(&view, "0a000002.addr.quorate.", RecordType::A)), ["10.0.0.2"]);
+        assert_eq!(data(&ask(&view, "0a000002.addr.quorate.", RecordType::ANY)), ["10.0.0.2"]);
+        let any = ask(&view, "web.shop.service.quorate.", RecordType::ANY);
+        assert_eq!(data(&any), ["10.0.0.1", "10.0.0.2", "fd00::1"]);
+        assert_eq!(ask(&view, "quorate.", RecordType::ANY).answers.len(), 1);
     }
 
     #[test]
@@ -334,6 +361,9 @@ mod tests {
             ("quorate.", ResponseCode::NoError),
             ("x.quorate.", ResponseCode::NXDomain),
             ("zz.addr.quorate.", ResponseCode::NXDomain),
+            ("+f000001.addr.quorate.", ResponseCode::NXDomain),
+            ("shop.service.quorate.", ResponseCode::NoError),
+            ("op.service.quorate.", ResponseCode::NXDomain),
             ("example.com.", ResponseCode::Refused),
         ] {
             let found = ask(&view, name, RecordType::A);
@@ -355,6 +385,10 @@ mod tests {
         assert!(answer(&view, &[1], true, 0).is_none());
         let broken = answer(&view, &[7, 9, 1, 2, 3], true, 0).unwrap();
         assert_eq!((broken.metadata.id, broken.metadata.response_code), (0x0709, ResponseCode::FormErr));
+        assert!(
+            answer(&view, &[7, 9, 0x81, 2, 3], true, 0).is_none(),
+            "an answer, however broken, is answered by nobody"
+        );
         let mut later = Message::query();
         later.add_query(Query::query(Name::from_ascii("quorate.").unwrap(), RecordType::SOA));
         later.set_edns(Edns::new().set_version(1).clone());

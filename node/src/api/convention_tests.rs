@@ -37,6 +37,8 @@ async fn kubernetes_probes_name_their_checks() {
         assert_eq!(ask(fixture.api, &format!("GET {path}"), &[]).await.status, status, "{path}");
     }
     assert_eq!(ask(fixture.api, "GET /livez?verbose", &[]).await.body, "[+]engine ok\nlivez check passed\n");
+    let unknown = ask(fixture.api, "GET /livez/mesh", &[]).await.body;
+    assert!(unknown.contains("GET /livez?verbose lists them"), "{unknown}");
 }
 
 #[tokio::test]
@@ -77,8 +79,21 @@ async fn health_has_the_form_that_is_asked_for() {
     let old = ask(api, "GET /health", &["Accept: text/plain;version=0.0.4"]).await;
     assert!(old.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     assert!(old.body.contains("# TYPE http_requests_total counter\n") && !old.body.contains("# EOF"));
-    let browser = ask(api, "GET /health", &["Accept: text/html,text/plain,*/*"]).await;
-    assert_eq!(browser.header("content-type"), Some("application/json"));
+    for unwanted in [
+        "text/html,text/plain,*/*",
+        "application/health+json;q=0, application/json",
+        "application/health+json;q=0.5, application/json",
+    ] {
+        let plain = ask(api, "GET /health", &[&format!("Accept: {unwanted}")]).await;
+        assert_eq!(plain.header("content-type"), Some("application/json"), "{unwanted}");
+    }
+    for (path, status) in
+        [("/metrics?format=json", 400), ("/metrics?format=prometheus", 200), ("/health?format=json,health", 400)]
+    {
+        assert_eq!(ask(api, &format!("GET {path}"), &[]).await.status, status, "{path}");
+    }
+    let older = "Accept: application/openmetrics-text;q=0.1, text/plain;version=0.0.4";
+    assert!(!ask(api, "GET /metrics", &[older]).await.body.contains("# EOF"));
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub const SINCE: Parameter = Parameter {
 /// `format`
 pub const FORMAT: Parameter = Parameter {
     name: "format",
-    kind: Kind::Words(|| vec!["sse", "json"]),
+    kind: Kind::Word(|| vec!["sse", "json"]),
     help: "`sse` is a stream, `json` what is held, as one answer.",
 };
 /// `limit`

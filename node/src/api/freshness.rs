@@ -2,6 +2,7 @@
 
 use super::Service;
 use super::limits::{DEFAULT_WAIT, Limit, MAX_WAITING};
+use super::operation::Operation;
 use super::parameters::{Kind, Parameter, Parameters};
 use super::refusal::{Fault, Refusal};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -71,12 +72,20 @@ pub async fn wait(service: &Service, parameters: &Parameters) -> Result<(), Refu
     Ok(())
 }
 
-/// The answer for a reader that has the present picture already.
-pub fn unchanged(service: &Service, freshness: Freshness, headers: &HeaderMap) -> Option<Response> {
-    if freshness != Freshness::Picture {
+/// The answer for a reader that has the present picture already. What an operation may refuse is not decided here: a refusal is no news that
+/// a tag could stand for.
+pub fn unchanged(service: &Service, operation: &Operation, headers: &HeaderMap) -> Option<Response> {
+    if operation.freshness != Freshness::Picture || !operation.faults.is_empty() {
         return None;
     }
     not_modified(headers, &tag(service, None))
+}
+
+/// What is left of `answer` for a reader that has what its tag names.
+pub fn spared(operation: &Operation, known: &HeaderMap, answer: Response) -> Response {
+    let named = answer.headers().get(header::ETAG).filter(|_| answer.status() == StatusCode::OK);
+    let depends = operation.freshness == Freshness::Picture && !operation.faults.is_empty();
+    named.filter(|_| depends).and_then(|tag| not_modified(known, tag)).unwrap_or(answer)
 }
 
 /// The answer for a reader that has what `tag` names.

@@ -164,7 +164,11 @@ async fn list(State(service): State<Service>, request: Request) -> Result<Respon
 async fn asked(request: Request, caller: &Caller, peer: &Peer) -> Result<String, Refusal> {
     call(&request)?;
     let body = axum::body::to_bytes(request.into_body(), MAX_QUESTION_BYTES).await;
-    let unreadable = || Refusal::bad_request("the message is no HealthCheckRequest, is compressed, or is too long");
+    let unreadable = || {
+        let detail = "the message is no HealthCheckRequest, is compressed, or is too long";
+        let remedy = format!("send one of at most {MAX_QUESTION_BYTES} bytes, as it is");
+        Refusal::new(Fault::BadRequest, detail, &remedy)
+    };
     let name = grpc_health::requested(&body.map_err(|_| unreadable())?).ok_or_else(unreadable)?;
     // What came with a token was let in by it.
     match (caller, peer.channel) {

@@ -80,6 +80,9 @@ async fn services_and_the_agent_itself_are_checked() {
     }
     assert_eq!(client.whole("Check", vec![1, 0, 0, 0, 0]).await.0, "3", "compressed");
     assert_eq!(client.whole("Check", vec![0; 8 * 1024]).await.0, "3", "too long");
+    let (refused, _) = client.call("Check", vec![0, 0, 0, 0, 5]).await;
+    let said = refused["grpc-message"].to_str().unwrap();
+    assert!(said.contains("is too long; send one of at most 4096 bytes"), "{said}");
     assert_eq!(client.whole("Chekc", grpc_health::request("")).await.0, "12");
     fixture.published.replace(MeshView { settled: false, index: 8, ..view() });
     assert_eq!(client.whole("Check", grpc_health::request("wbe")).await.0, "14", "it may be unknown because of that");

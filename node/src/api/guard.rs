@@ -51,10 +51,18 @@ pub async fn guard(State(service): State<Service>, mut request: Request, next: N
     let caller = request.extensions().get::<Caller>().cloned();
     let waited = request.extensions().get::<Waited>().map_or(Duration::ZERO, |waited| waited.0);
     let mut response = match admitted {
-        Ok(None) => match kept_under(operation, &request) {
-            Some(asked) => answer_kept(&service, asked, request, next).await,
-            None => answer(&service, request, next).await,
-        },
+        Ok(None) => {
+            let known = request.headers().get_all(header::IF_NONE_MATCH).iter();
+            let known: HeaderMap = known.map(|tags| (header::IF_NONE_MATCH, tags.clone())).collect();
+            let answered = match kept_under(operation, &request) {
+                Some(asked) => answer_kept(&service, asked, request, next).await,
+                None => answer(&service, request, next).await,
+            };
+            match operation.filter(|_| !known.is_empty()) {
+                Some(operation) => freshness::spared(operation, &known, answered),
+                None => answered,
+            }
+        }
         Ok(Some(unchanged)) => unchanged,
         Err(refusal) => refusal.into_response(),
     };
@@ -124,7 +132,7 @@ async fn admit(
         let begun = Instant::now();
         freshness::wait(service, &parameters).await?;
         request.extensions_mut().insert(Waited(begun.elapsed()));
-        unchanged = freshness::unchanged(service, operation.freshness, request.headers());
+        unchanged = freshness::unchanged(service, operation, request.headers());
     }
     request.extensions_mut().insert(parameters);
     Ok(unchanged)
@@ -222,20 +230,30 @@ async fn answer(service: &Service, request: Request, next: Next) -> Response {
         Err(_) => {
             service.0.metrics.limit_hit(Limit::AnswerTime);
             let detail = format!("no answer within {ANSWER_TIMEOUT:?}");
-            Refusal::new(Fault::Timeout, detail, "ask again; the agent may be overloaded").into_response()
+            let remedy = "ask again, with the whole body at once if there is one; the agent may be overloaded";
+            Refusal::new(Fault::Timeout, detail, remedy).into_response()
         }
     }
 }
 
 /// A web page on another host cannot ask this agent by making its own name point here: a name in the request must mean this host.
 fn check_host(request: &Request) -> Result<(), Refusal> {
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let header = named.next().and_then(|value| value.to_str().ok());
+    if named.next().is_some() {
+        let detail = "the request names its host more than once";
+        return Err(Refusal::new(Fault::BadRequest, detail, "send one header `Host`"));
+    }
     let target = request.uri().authority().map(|authority| authority.as_str());
     match target.or(header) {
         Some(host) if is_this_host(host) => Ok(()),
         None if request.version() < Version::HTTP_11 && !request.headers().contains_key(header::HOST) => Ok(()),
-        found => {
-            let found: String = found.unwrap_or_default().chars().take(128).collect();
+        None => {
+            let detail = "the request does not say for which host it is";
+            Err(Refusal::new(Fault::Misdirected, detail, "send a header `Host` with localhost, or with the address"))
+        }
+        Some(found) => {
+            let found: String = found.chars().take(128).collect();
             let detail = format!("the request is for the host {found:?}; this API listens on loopback");
             Err(Refusal::new(Fault::Misdirected, detail, "ask for localhost, or for the address"))
         }
@@ -304,7 +322,8 @@ pub async fn method_not_allowed(request: Request) -> Response {
         operations::all().filter(|operation| matched == Some(operation.path)).map(|operation| operation.method);
     let allowed: Vec<_> = methods.flat_map(|method| method.names().iter().copied()).collect();
     let allowed = allowed.join(", ");
-    let detail = format!("{} is not allowed here", method(&request));
+    let name: String = request.method().as_str().chars().take(32).collect();
+    let detail = format!("{name} is not allowed here");
     let mut response = Refusal::new(Fault::MethodNotAllowed, detail, &format!("use {allowed}")).into_response();
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);

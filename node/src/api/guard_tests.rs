@@ -58,7 +58,31 @@ async fn a_name_of_another_host_is_refused_on_loopback() {
         raw(api, "GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert_eq!(absolute.status, 421);
     assert_eq!(raw(api, "GET /livez HTTP/1.0\r\n\r\n").await.status, 200);
-    assert_eq!(raw(api, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").await.status, 421);
+    let nameless = raw(api, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(nameless.status, 421);
+    assert!(nameless.json::<ErrorAnswer>().detail.contains("does not say for which host"), "{}", nameless.body);
+    let twice = "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw(api, twice).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_method_that_nobody_knows_is_named() {
+    let reply = ask(start(view()).api, "FROB /v1/health", &[]).await;
+    assert_eq!((reply.status, reply.json::<ErrorAnswer>().detail.as_str()), (405, "FROB is not allowed here"));
+}
+
+#[tokio::test]
+async fn no_tag_hides_a_refusal() {
+    let api = start(view()).api;
+    let tag = ask(api, "GET /v1/services", &[]).await.header("etag").unwrap().to_owned();
+    for known in [tag.as_str(), "*"] {
+        let known = format!("If-None-Match: {known}");
+        for (path, status) in
+            [("/v1/services/web", 304), ("/v1/services/nope", 404), ("/v1/instances/nope", 404), ("/v1/health", 304)]
+        {
+            assert_eq!(ask(api, &format!("GET {path}"), &[&known]).await.status, status, "{path}, {known}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `/health` and `/ready`: how this agent is, in the forms that others expect. The status is 200 while it works, even if it is degraded.
 
+use super::accept::Accept;
 use super::parameters::{Kind, Parameter, Parameters};
 use super::server::Peer;
 use super::words::time;
@@ -24,7 +25,7 @@ pub const HEALTH_JSON: &str = "application/health+json";
 /// `format`
 pub const FORMAT: Parameter = Parameter {
     name: "format",
-    kind: Kind::Words(|| vec!["json", "health", "prometheus", "openmetrics"]),
+    kind: Kind::Word(|| vec!["json", "health", "prometheus", "openmetrics"]),
     help: "The form of the answer; wins over the header `Accept`.",
 };
 
@@ -88,13 +89,15 @@ fn form(headers: &HeaderMap, parameters: &Parameters) -> Form {
             () => Form::Metrics,
         };
     }
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains(HEALTH_JSON) {
-        Form::HealthJson
-    } else if accept.contains("application/openmetrics-text") || accept.contains("version=0.0.4") {
-        Form::Metrics
-    } else {
+    let accept = Accept::of(headers);
+    let (health, metrics) = (accept.health_json(), accept.open_metrics().max(accept.prometheus()));
+    let most = health.max(metrics);
+    if most <= 0.0 || accept.json() > most {
         Form::Json
+    } else if health >= metrics {
+        Form::HealthJson
+    } else {
+        Form::Metrics
     }
 }
 

@@ -72,7 +72,7 @@ fn one(probe: &str, mut checks: Vec<SelfCheck>, name: &str, parameters: &Paramet
             name.chars().take(64).collect::<String>(),
             known.join(", ")
         );
-        return Err(Refusal::new(Fault::UnknownCheck, detail, "GET /readyz?verbose lists them"));
+        return Err(Refusal::new(Fault::UnknownCheck, detail, &format!("GET /{probe}?verbose lists them")));
     }
     Ok(answer(probe, checks, parameters))
 }

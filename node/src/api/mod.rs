@@ -1,5 +1,6 @@
 //! The HTTP API: every agent answers for the whole mesh, from its published picture.
 
+mod accept;
 mod body;
 mod breaker_operations;
 mod breakers;

@@ -118,7 +118,7 @@ pub const OPERATIONS: &[Operation] = &[
         summary: "Drain an instance, or take it into maintenance, at its home agent",
         body: Some(|generator| generator.subschema_for::<IntentRequest>()),
         answers: &[json::<ChangedAnswer>(200, "The mesh is told")],
-        faults: &[Fault::UnknownInstance, Fault::NotHome, Fault::Invalid],
+        faults: &[Fault::UnknownInstance, Fault::NotHome, Fault::Conflict, Fault::Invalid],
         handler: || put(registering::want),
         ..ASK
     },
@@ -130,7 +130,7 @@ pub const OPERATIONS: &[Operation] = &[
         name: "intend_no_more",
         summary: "Take that back",
         answers: &[json::<ChangedAnswer>(200, "The mesh is told")],
-        faults: &[Fault::UnknownInstance, Fault::NotHome],
+        faults: &[Fault::UnknownInstance, Fault::NotHome, Fault::Conflict],
         handler: || delete(registering::want_no_more),
         ..ASK
     },
@@ -464,7 +464,7 @@ const METRICS: Operation = Operation {
     path: "/metrics",
     name: "metrics",
     summary: "Metrics for Prometheus",
-    parameters: &[&health_forms::FORMAT],
+    parameters: &[&this_agent::FORM_OF_METRICS],
     freshness: Freshness::Momentary,
     answers: &[text(CONTENT_TYPE, "Prometheus' text format, or OpenMetrics when asked for"), text(OPEN_METRICS, "")],
     faults: &[],

@@ -196,13 +196,21 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
             Some(_) => Err(format!("a name has at most {MAX_NAME_CHARS} characters")),
             None => Ok(Value::Names(text.split(',').map(|name| name.trim().to_owned()).collect())),
         },
-        Kind::Words(known) | Kind::Word(known) => {
+        Kind::Words(known) => {
             let known = known();
-            let word = |word: &str| known.iter().find(|known| **known == word).copied();
-            let words: Option<Vec<_>> = text.split(',').map(|part| word(part.trim())).collect();
+            let words: Option<Vec<_>> = text.split(',').map(|part| among(&known, part.trim())).collect();
             words.map(Value::Words).ok_or_else(|| format!("use {}", known.join(", ")))
         }
+        Kind::Word(known) => {
+            let known = known();
+            let word = among(&known, text).map(|word| Value::Words(vec![word]));
+            word.ok_or_else(|| format!("use one of {}", known.join(", ")))
+        }
     }
+}
+
+fn among(known: &[&'static str], word: &str) -> Option<&'static str> {
+    known.iter().find(|known| **known == word).copied()
 }
 
 /// As [`WAIT_PATTERN`] says.
@@ -258,11 +266,12 @@ mod tests {
     const HOSTS: Parameter = Parameter { name: "hosts", kind: Kind::Flag, help: "" };
     const WAIT: Parameter = Parameter { name: "wait", kind: Kind::Wait, help: "" };
     const NAMES: Parameter = Parameter { name: "names", kind: Kind::Names, help: "" };
+    const FORM: Parameter = Parameter { name: "form", kind: Kind::Word(|| vec!["json", "text"]), help: "" };
     const STATE: Parameter = Parameter { name: "state", kind: Kind::Words(|| vec!["up", "down"]), help: "" };
 
     fn read(query: &str, strict: bool) -> Result<Parameters, String> {
         let uri = format!("/x?{query}").parse().unwrap();
-        let read = Parameters::read(&uri, &[&NAME, &LIMIT, &AFTER, &HOSTS, &WAIT, &NAMES, &STATE], strict);
+        let read = Parameters::read(&uri, &[&NAME, &LIMIT, &AFTER, &HOSTS, &WAIT, &NAMES, &STATE, &FORM], strict);
         read.map_err(|refusal| refusal.into_answer("").1.detail)
     }
 
@@ -273,6 +282,7 @@ mod tests {
         assert_eq!(read.wait("wait"), Some(Duration::from_secs(40)));
         assert!(read.admits("state", "down") && read.admits("name", "a b") && !read.admits("name", "b"));
         assert!(!super::tests::read("state=up", true).unwrap().admits("state", "down"));
+        assert!(super::tests::read("form=text", true).unwrap().admits("form", "text"));
     }
 
     #[test]
@@ -310,6 +320,8 @@ mod tests {
             ("wait=050s", "such as 30s"),
             ("wait=1000000000ms", "such as 30s"),
             ("state=up,left", "use up, down"),
+            ("form=json,text", "use one of json, text"),
+            ("form=", "use one of json, text"),
         ] {
             let error = read(query, true).unwrap_err();
             assert!(error.contains(words), "{query}: {error}");

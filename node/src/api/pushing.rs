@@ -38,15 +38,8 @@ pub async fn push(
     if peer.is_some_and(|Extension(peer)| peer.channel == Channel::Open) {
         return Err(denied(Denied::NotSecure));
     }
-    let mut grades = Grade::ALL
-        .iter()
-        .copied()
-        .filter(|grade| parameters.has(STATUS.name) && parameters.admits(STATUS.name, grade.as_str()));
-    let status = match (grades.next(), grades.next()) {
-        (None, _) => Grade::Pass,
-        (Some(grade), None) => grade,
-        (Some(_), Some(_)) => return Err(Refusal::bad_request("status holds more than one word".to_owned())),
-    };
+    let said = |grade: &Grade| parameters.has(STATUS.name) && parameters.admits(STATUS.name, grade.as_str());
+    let status = Grade::ALL.iter().copied().find(said).unwrap_or(Grade::Pass);
     let unknown = || {
         let shown: String = name.chars().take(128).collect();
         let detail = format!("this agent is home to no instance {shown:?} with a push check");

@@ -119,8 +119,11 @@ pub async fn forget(State(service): State<Service>, name: Name) -> Result<Json<F
         }
     };
     if member.state != MemberState::Failed || !member.in_roster {
-        let state = format!("{:?}", member.state).to_lowercase();
-        let detail = format!("{} is {state}; only a failed agent that still counts can be forgotten", member.name);
+        let state = match member.state {
+            MemberState::Left => "has left".to_owned(),
+            state => format!("is {state:?}").to_lowercase(),
+        };
+        let detail = format!("{} {state}; only a failed agent that still counts can be forgotten", member.name);
         return Err(Refusal::new(Fault::Conflict, detail, "stop it first; one that leaves is forgotten by itself"));
     }
     let asked: AgentId = member.agent;
@@ -175,9 +178,14 @@ fn refusal(service: &Service, id: &InstanceId, why: NotDone) -> Refusal {
     }
 }
 
-/// Another agent's, or nobody's.
+/// A host, another agent's, or nobody's.
 fn not_here(service: &Service, id: &InstanceId) -> Refusal {
     let Picture { view, .. } = service.picture();
+    if let Some(host) = view.instances.get(id).filter(|_| id.host_of().is_some()) {
+        let detail =
+            format!("{id} is the host of {} itself, which nobody registers, drains or withdraws", host.home_name);
+        return Refusal::new(Fault::Conflict, detail, "name what runs there; GET /v1/instances lists it");
+    }
     match view.instances.get(id).filter(|known| known.home != view.agent) {
         Some(known) => {
             let api = view.members.get(&known.home).map_or("", |member| member.api_address.as_str());

@@ -1,14 +1,15 @@
 //! Registering by the API: what the engine is told, who owns what, and what people read of it.
 
 use super::document_tests::check;
-use super::fixture::{Fixture, Reply, ask, send, start, view};
+use super::fixture::{Fixture, Reply, ask, member, send, start, view};
 use super::openapi::document;
 use crate::access::Scope;
 use crate::agent::drive::Ask;
 use crate::agent::stop::Departure;
 use crate::answers::{ErrorAnswer, LeaveAnswer};
-use quorate_core::{IntentKind, Registration};
-use quorate_mesh::Command;
+use quorate_core::{AgentId, IntentKind, Registration};
+use quorate_mesh::{Command, MemberState, MeshView};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Fixture {
@@ -185,6 +186,36 @@ async fn the_only_member_is_stopped_rather_than_left() {
     assert_eq!(reply.status, 409, "{}", reply.body);
     assert!(reply.json::<ErrorAnswer>().detail.contains("only member"), "{}", reply.body);
     check(&document(), "POST /v1/agent/leave", &reply);
+}
+
+#[tokio::test]
+async fn who_has_left_is_said_to_have() {
+    let members = [(AgentId(3), member(3, MemberState::Left))].into_iter().collect();
+    let fixture = start(MeshView { members: Arc::new(members), ..view() });
+    let refused = fixture.change(&fixture.token(Scope::Operate), "DELETE /v1/members/0000000000000003", "").await;
+    let detail = refused.json::<ErrorAnswer>().detail;
+    assert!(refused.status == 409 && detail.starts_with("host-3 has left; only"), "{detail}");
+}
+
+#[tokio::test]
+async fn hosts_are_neither_drained_nor_withdrawn() {
+    let fixture = start(view());
+    let token = fixture.token(Scope::Operate);
+    let body = r#"{"kind": "draining", "reason": "x"}"#;
+    // The answering agent's own host, and another one.
+    for host in ["quorate-agent@0000000000000001", "quorate-agent@0000000000000003"] {
+        for (request, body) in [
+            (format!("PUT /v1/instances/{host}/intent"), body),
+            (format!("DELETE /v1/instances/{host}/intent"), ""),
+            (format!("DELETE /v1/instances/{host}"), ""),
+        ] {
+            let reply = fixture.change(&token, &request, body).await;
+            let error: ErrorAnswer = reply.json();
+            assert_eq!((reply.status, error.error.as_str()), (409, "conflict"), "{request}: {error:?}");
+            assert!(error.detail.starts_with(&format!("{host} is the host of host-")), "{error:?}");
+        }
+    }
+    assert!(fixture.told().is_none());
 }
 
 #[tokio::test]

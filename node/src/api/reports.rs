@@ -45,7 +45,7 @@ pub const MINUTES: Parameter =
 /// `window`
 pub const WINDOW: Parameter = Parameter {
     name: "window",
-    kind: Kind::Words(|| WINDOWS.iter().map(|(word, _)| *word).collect()),
+    kind: Kind::Word(|| WINDOWS.iter().map(|(word, _)| *word).collect()),
     help: "The time that an uptime is of; 24h unless said otherwise.",
 };
 

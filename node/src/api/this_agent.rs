@@ -1,7 +1,8 @@
 //! What an agent says of itself: `/v1/agent`, `/metrics`.
 
+use super::accept::Accept;
 use super::health_forms::FORMAT;
-use super::parameters::Parameters;
+use super::parameters::{Kind, Parameter, Parameters};
 use super::words::{age_ms, time};
 use super::{Picture, Refusal, Service};
 use crate::answers::AgentAnswer;
@@ -11,6 +12,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use quorate_core::UnixMs;
+
+/// `format` where there is nothing but metrics.
+pub const FORM_OF_METRICS: Parameter =
+    Parameter { name: FORMAT.name, kind: Kind::Word(|| vec!["prometheus", "openmetrics"]), help: FORMAT.help };
 
 /// Who am I?
 pub async fn agent(State(service): State<Service>) -> Json<AgentAnswer> {
@@ -48,10 +53,9 @@ pub async fn metrics(
     let text = service.read(render).map_err(|error| Refusal::internal(error.to_string()))?;
     let about = &service.0.about;
     let text = named(text, &about.metrics, about.environment.as_deref());
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = match parameters.has(FORMAT.name) {
         true => parameters.admits(FORMAT.name, "openmetrics"),
-        false => accept.contains("application/openmetrics-text"),
+        false => Accept::of(&headers).rather_open_metrics(),
     };
     let (media, text) = if open { (OPEN_METRICS, open_metrics(&text)) } else { (CONTENT_TYPE, text) };
     Ok(([(header::CONTENT_TYPE, media), (header::VARY, "accept")], text).into_response())

@@ -25,6 +25,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 /// The largest answer read: 10,000 instances are about 8 MiB.
 const ANSWER_MAX_BYTES: usize = 64 << 20;
 
+/// What the API says to programs, and how it is said to people who use these commands.
+const IN_COMMANDS: [(&str, &str); 9] = [
+    ("send it as `Authorization: Bearer TOKEN`", "give it by --api-token-file FILE or QUORATE_API_TOKEN"),
+    ("GET /v1/instances lists", "`quorate instances` lists"),
+    ("GET /v1/instances names", "`quorate instances` names"),
+    ("GET /v1/services lists", "`quorate services` lists"),
+    ("GET /v1/members lists", "`quorate members` lists"),
+    ("GET /v1/breakers lists", "`quorate breakers` lists"),
+    ("ask that agent; its API is at ", "ask that agent: --addr "),
+    ("GET /openapi.json lists the parameters", "--help says what may be given"),
+    ("correct the body", "--help says what may be given"),
+];
+
 /// An agent's API.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -96,11 +109,8 @@ impl fmt::Display for AskError {
             Self::Unusable { detail } => f.write_str(detail),
             Self::Refused(status, error) => {
                 write!(f, "the agent refuses ({}, {}): {}", status.as_u16(), error.error, error.detail)?;
-                // What the API says to programs is said to people as they do it.
-                let remedy = error.remedy.replace(
-                    "send it as `Authorization: Bearer TOKEN`",
-                    "give it by --api-token-file FILE or QUORATE_API_TOKEN",
-                );
+                let put = |said: String, (from, to): &(&str, &str)| said.replace(*from, to);
+                let remedy = IN_COMMANDS.iter().fold(error.remedy.clone(), put);
                 if !remedy.is_empty() {
                     write!(f, "\n{remedy}")?;
                 }
@@ -209,7 +219,10 @@ impl Client {
         };
         match timeout(ANSWER_TIMEOUT, whole).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+            Err(_) => {
+                let span = ANSWER_TIMEOUT.as_secs();
+                Err(self.unreachable(format!("the connection stands, but no answer came within {span} s")))
+            }
         }
     }
 
@@ -320,6 +333,24 @@ mod tests {
         assert!(Client::new("[::1]:7701").is_ok());
         for bad in ["", "7701", ":7701", "localhost", "host:0", "host:x"] {
             assert!(Client::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn remedies_are_said_as_commands() {
+        let told = |remedy: &str| {
+            let json = format!(
+                r#"{{"type":"urn:x","title":"t","status":404,"detail":"d","error":"e","remedy":"{remedy}","request_id":"1"}}"#
+            );
+            AskError::Refused(StatusCode::NOT_FOUND, Box::new(serde_json::from_str(&json).unwrap())).to_string()
+        };
+        for (remedy, said) in [
+            ("GET /v1/instances lists them", "`quorate instances` lists them"),
+            ("ask that agent; its API is at https://10.0.0.2:7702", "ask that agent: --addr https://10.0.0.2:7702"),
+            ("correct the body", "--help says what may be given"),
+            ("ask again", "ask again"),
+        ] {
+            assert_eq!(told(remedy), format!("the agent refuses (404, e): d\n{said}"));
         }
     }
 

@@ -66,10 +66,19 @@ async fn held(args: &Args, count: usize) -> anyhow::Result<String> {
     let since = path_part(args.since.as_deref().unwrap_or("0"));
     let reply =
         args.source.addr.ask::<EventsAnswer>(&format!("/v1/events?format=json&since={since}&limit={count}")).await?;
+    if let Some(words) = missed(args.since.as_deref(), reply.answer.reset) {
+        eprintln!("{words}");
+    }
     for event in reply.answer.events.iter().filter(|_| args.last != Some(0)) {
         print_event(&serde_json::to_string(event)?, args.source.output)?;
     }
     Ok(reply.answer.last)
+}
+
+/// What must be said before events that do not follow the one they were to follow.
+fn missed(since: Option<&str>, reset: bool) -> Option<String> {
+    let since = since.filter(|_| reset)?;
+    Some(format!("the agent does not hold what followed {}: events were missed before these", clean(since)))
 }
 
 async fn follow(args: &Args, since: Option<String>) -> anyhow::Result<ExitCode> {
@@ -230,6 +239,13 @@ fn change(change: &ChangeAnswer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_is_told_to_who_named_an_event() {
+        assert_eq!(missed(Some("1-42"), false), None);
+        assert_eq!(missed(None, true), None);
+        assert!(missed(Some("1-42"), true).unwrap().contains("what followed 1-42"));
+    }
 
     #[test]
     fn an_event_has_the_names_of_what_it_is_about() {
