@@ -14,7 +14,7 @@ use quorate_probe::Prober;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 
 /// Keys that need no new start. The file of a certificate is read again, but another file is not taken.
@@ -125,22 +125,25 @@ impl Reloader {
         }
     }
 
-    /// Reloads whenever the process gets SIGHUP.
-    ///
-    /// # Errors
-    /// When the system does not let it listen for that.
-    pub fn on_signal(self: Arc<Self>) -> std::io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    /// Reloads at each of these signals, one that has come already included.
+    pub fn on_signal(self: Arc<Self>, mut hangups: Signal) {
         tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
+            while hangups.recv().await.is_some() {
                 // What is wrong with it is in the log.
                 let done = self.reload().await.is_ok();
                 let by = By::Signal;
                 self.audit.note(&Change { action: "reload", target: "", by, done, status: None, request_id: None });
             }
         });
-        Ok(())
     }
+}
+
+/// SIGHUP, which no longer ends the process from here on.
+///
+/// # Errors
+/// When the system does not let it listen for that.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 fn is_of(key: &str, section: &str) -> bool {

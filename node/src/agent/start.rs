@@ -19,7 +19,7 @@ use super::published::Published;
 use super::pushes::Pushes;
 use super::recorder::Recorder;
 use super::registrar::Registrar;
-use super::reload::{Parts, Reloader};
+use super::reload::{self, Parts, Reloader};
 use super::stop::{self, LeaveForGood};
 use super::store::Store;
 use crate::access::board::BoardKey;
@@ -42,6 +42,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 /// Runs an agent with these settings until it is told to stop.
@@ -51,6 +52,7 @@ use tokio::sync::mpsc;
 pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads: Threads) -> anyhow::Result<ExitCode> {
     // First of all, so that nobody is turned away by a signal that comes early.
     let signals = stop::Signals::new()?;
+    let hangups = reload::hangups()?;
     let clock = Clock::new();
     let _lock = DataDirLock::acquire(&settings.data_dir)?;
     let store = Store::new(&settings.data_dir);
@@ -79,7 +81,7 @@ pub async fn run(settings: Settings, (flags, level): (Flags, LogLevel), threads:
         addresses,
         (engine, pending, recorder),
         (store, clock, metrics, registrar),
-        (flags, level, leave, threads, Doors { certificates, board }),
+        (flags, level, leave, threads, Doors { certificates, board }, hangups),
     )?;
     Ok(stop::wait(running, signals, leaves).await)
 }
@@ -153,7 +155,14 @@ fn assemble(
     addresses: Addresses,
     (mut engine, pending, recorder): (Recorded, Vec<Output>, Option<Recorder>),
     (store, clock, metrics, registrar): (Store, Clock, Arc<Metrics>, Arc<Registrar>),
-    (flags, level, leave, threads, doors): (Flags, LogLevel, mpsc::Sender<LeaveForGood>, Threads, Doors),
+    (flags, level, leave, threads, doors, hangups): (
+        Flags,
+        LogLevel,
+        mpsc::Sender<LeaveForGood>,
+        Threads,
+        Doors,
+        Signal,
+    ),
 ) -> anyhow::Result<Running> {
     let Doors { certificates, board } = doors;
     let identity = entry.identity.clone();
@@ -255,7 +264,7 @@ fn assemble(
     if let (Some(listener), Some(certificates)) = (sockets.api_tls, certificates) {
         api::serve(listener, service, Entrance::Tls(certificates), &threads)?;
     }
-    reloader.on_signal()?;
+    reloader.on_signal(hangups);
     if let (Some((datagrams, streams)), Some(whom)) = (sockets.dns, settings.dns) {
         let server = NameServer { whom, published: Arc::clone(&published), metrics: Arc::clone(&metrics) };
         server.run(tokio::net::UdpSocket::from_std(datagrams)?, tokio::net::TcpListener::from_std(streams)?);

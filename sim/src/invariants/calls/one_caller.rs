@@ -10,7 +10,7 @@ use quorate_mesh::{BreakerCause, BreakerState, EventKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a failed call may still be spoken of: as evidence, by those who follow it, and in attempts to recover.
+/// How long a failed call, or an open breaker, may still be spoken of: as evidence, by those who follow it, and in attempts to recover.
 const SPOKEN_OF: Duration = Duration::from_secs(120);
 
 /// The invariant.
@@ -18,8 +18,9 @@ const SPOKEN_OF: Duration = Duration::from_secs(120);
 pub struct OneCaller {
     /// When each caller's calls last failed, by its own word.
     failed: BTreeMap<(usize, usize), SimTime>,
-    /// When a verdict last opened a breaker: others may follow those that it opened.
-    held: BTreeMap<usize, SimTime>,
+    /// Breakers that enough callers, or a verdict, have opened, and when one of them was last closed: others may follow those that are open. While
+    /// nobody calls, none is tried.
+    opened: BTreeMap<usize, Option<SimTime>>,
 }
 
 impl Invariant for OneCaller {
@@ -38,24 +39,31 @@ impl Invariant for OneCaller {
                     BreakerCause::CallersAnswered | BreakerCause::CallersSilent | BreakerCause::Peers
                 ) =>
             {
-                let number = number_of(truth, instance);
-                let held = number.and_then(|number| self.held.get(&number));
-                if *cause == BreakerCause::Peers && held.is_some_and(|at| truth.now.since(*at) < SPOKEN_OF) {
+                let Some(number) = number_of(truth, instance) else { return };
+                let recent = |at: SimTime| truth.now.since(at) < SPOKEN_OF;
+                let followed = self.opened.get(&number).is_some_and(|closed| closed.is_none_or(recent));
+                if *cause == BreakerCause::Peers && followed {
                     return;
                 }
-                let recent = |((calls, _), at): &(&(usize, usize), &SimTime)| {
-                    Some(*calls) == number && truth.now.since(**at) < SPOKEN_OF
-                };
-                let failing = self.failed.iter().filter(recent).count();
+                let failing = self.failed.iter().filter(|((calls, _), at)| *calls == number && recent(**at)).count();
                 if failing < Pooling::default().callers {
                     let detail = format!(
                         "the breaker of {instance} opens for all ({cause:?}), and {failing} callers saw failures"
                     );
                     found.push(Finding::new(Some(*agent), detail));
+                } else {
+                    self.opened.insert(number, None);
                 }
             }
-            Sight::Event { kind: EventKind::Breaker { instance, cause: BreakerCause::Verdict, .. }, .. } => {
-                self.held.extend(number_of(truth, instance).map(|number| (number, truth.now)));
+            Sight::Event {
+                kind: EventKind::Breaker { instance, state: BreakerState::Open, cause: BreakerCause::Verdict, .. },
+                ..
+            } => {
+                self.opened.extend(number_of(truth, instance).map(|number| (number, None)));
+            }
+            Sight::Event { kind: EventKind::Breaker { instance, state: BreakerState::Closed, .. }, .. } => {
+                let opened = number_of(truth, instance).and_then(|number| self.opened.get_mut(&number));
+                opened.into_iter().for_each(|closed| *closed = Some(truth.now));
             }
             _ => {}
         }
@@ -91,5 +99,30 @@ mod tests {
             bench.look(&mut invariant, &Sight::Call { agent, calls: 0, call });
         }
         assert!(bench.look(&mut invariant, &Sight::Event { agent: 3, kind: &kind }).is_empty());
+    }
+
+    #[test]
+    fn whoever_comes_late_follows_a_breaker_that_nobody_has_tried() {
+        let mut bench = Bench::with_calls();
+        let mut invariant = OneCaller::default();
+        let key = bench.truth.scenario.calls[0].key.clone();
+        let event = |state, cause| EventKind::Breaker {
+            service: key.service.clone(),
+            instance: key.instance.clone(),
+            state,
+            cause,
+            first: AgentId(1),
+            zone: None,
+        };
+        let follows = event(BreakerState::Open, BreakerCause::Peers);
+        let mut see = |second, kind: &EventKind| {
+            bench.at(second);
+            bench.look(&mut invariant, &Sight::Event { agent: 3, kind }).len()
+        };
+        assert_eq!(see(20, &follows), 1, "nobody has opened it");
+        assert_eq!(see(30, &event(BreakerState::Open, BreakerCause::Verdict)), 0);
+        assert_eq!(see(300, &follows), 0);
+        assert_eq!(see(310, &event(BreakerState::Closed, BreakerCause::OwnCalls)), 0);
+        assert_eq!((see(320, &follows), see(500, &follows)), (0, 1), "old news, and too old");
     }
 }
