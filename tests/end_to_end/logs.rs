@@ -127,7 +127,7 @@ fn the_recipes_find_what_they_look_for() {
     let log = folder.path().join("quorate.log");
     let begun = std::fs::read_to_string(&log).expect("the log");
     // What a healthy agent does not write.
-    let (slow, failed) = (line.to_string(), r#"{"level":"error","msg":"x"}"#);
+    let (slow, failed) = (line.to_string(), r#"{"level":"error","msg":"x","failure":"health_check_failed"}"#);
     let slow = Regex::new(r#""duration_ms":[0-9.]+"#)
         .expect("a pattern")
         .replace(&slow, "\"duration_ms\":1500.25")
@@ -147,10 +147,11 @@ fn the_recipes_find_what_they_look_for() {
             run(["sh", "-c", command.as_str()]).success().trim().to_owned()
         })
         .collect();
-    let [errors, slow, failed, one] = found.as_slice() else { panic!("{commands:?}") };
+    let [errors, slow, failed, elsewhere, one] = found.as_slice() else { panic!("{commands:?}") };
     assert_eq!(errors, "1");
     assert!(slow.lines().count() == 1 && slow.contains("deploy-2"), "{slow}");
     assert!(failed.lines().count() == 1 && failed.contains("deploy-2"), "{failed}");
+    assert_eq!(elsewhere, r#"{"level":"error","msg":"x","failure":"health_check_failed"}"#);
     assert!(one.lines().count() == 1 && one.contains("deploy-1"), "{one}");
     let named = Regex::new(r"\b(level|status|target|trace_id|duration_ms|method|path|msg)\b").expect("a pattern");
     for recipe in [block("logql"), block("text")] {
@@ -206,6 +207,7 @@ fn what_probes_send_and_hear_is_not_logged() {
     ask(agent.api, "/v1/instances", "by-hand-4");
     let text = logged() + &agent.log();
     assert!(text.contains("DEBUG") && text.contains("by-hand-4"), "{text}");
+    assert!(text.contains(" failure=health_check_failed"), "the field that a recipe looks for: {text}");
     for secret in ["hush-header", "hush-body", token.as_str()] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
