@@ -53,15 +53,13 @@ pub(crate) async fn probe(
             continue;
         };
         let exchange = Exchange { send, matcher, max_read_bytes: check.max_read_bytes };
+        let place = format!("step {number}: ");
         let said = converse(&mut stream, exchange, &mut carry, deadline, findings).await;
         let said = said.map_err(|failure| {
-            let detail = format!("step {number}: {}", failure.detail);
+            let detail = format!("{place}{}", failure.detail);
             ProbeFailure::new(failure.phase, failure.cause, detail)
         });
-        if let Some(expect) = expect {
-            expect::note(&format!("step {number}: "), expect, &said, findings);
-        }
-        said?;
+        expect::note(&place, expect.as_ref(), said, findings)?;
     }
     Ok(())
 }

@@ -91,8 +91,9 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .map_err(|error| format!("not a usable regular expression: {error}"))
 }
 
-/// Puts what was expected, and whether it came, among the conditions that were judged.
-pub(crate) fn note(place: &str, expect: &Expect, said: &Step<()>, findings: &mut Findings) {
+/// Puts what was expected, if anything was, and whether it came, among the conditions that were judged.
+pub(crate) fn note(place: &str, expect: Option<&Expect>, said: Step<()>, findings: &mut Findings) -> Step<()> {
+    let Some(expect) = expect else { return said };
     let what = match expect {
         Expect::Contains(bytes) => format!("{place}answer contains {:?}", String::from_utf8_lossy(bytes)),
         Expect::Regex(pattern) => format!("{place}answer matches {pattern:?}"),
@@ -103,6 +104,7 @@ pub(crate) fn note(place: &str, expect: &Expect, said: &Step<()>, findings: &mut
     };
     // The failure itself is the caller's.
     let _ = findings.judge(what, found, grade, (Cause::Content, ""));
+    said
 }
 
 /// Expressions compiled so far.

@@ -35,10 +35,7 @@ pub(crate) async fn probe(
     let mut stream = connect::open(tools, target, &authority, first, deadline, findings).await?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
     let said = converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await;
-    if let Some(expect) = &check.expect {
-        expect::note("", expect, &said, findings);
-    }
-    said
+    expect::note("", check.expect.as_ref(), said, findings)
 }
 
 /// What is said over a connection, and what is to come back.

@@ -63,10 +63,7 @@ pub(crate) async fn probe(
     };
     let said =
         if met { Ok(()) } else { Err(ProbeFailure::new(Phase::Assert, Cause::Content, "Unexpected response content")) };
-    if let Some(expect) = &check.expect {
-        expect::note("", expect, &said, findings);
-    }
-    said
+    expect::note("", check.expect.as_ref(), said, findings)
 }
 
 #[cfg(test)]

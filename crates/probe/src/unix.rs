@@ -27,10 +27,7 @@ pub(crate) async fn probe(tools: &Tools, check: &UnixCheck, deadline: Instant, f
     })?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
     let said = converse(&mut stream, exchange, &mut Vec::new(), deadline, findings).await;
-    if let Some(expect) = &check.expect {
-        expect::note("", expect, &said, findings);
-    }
-    said
+    expect::note("", check.expect.as_ref(), said, findings)
 }
 
 #[cfg(test)]
