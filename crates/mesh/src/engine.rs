@@ -15,6 +15,7 @@ mod publishing;
 mod relaying;
 mod repair;
 mod replication;
+mod roll_call;
 mod sabotage;
 mod start;
 mod vantage;
@@ -144,6 +145,8 @@ pub struct Engine {
     next_gossip: Mono,
     next_sync: Mono,
     orphans: BTreeMap<InstanceId, Arc<Certificate>>,
+    /// To whom the last digest went, and what it said of the owners.
+    digest_sent: Option<(AgentId, Vec<u64>)>,
 
     // Instances, observers, verdicts.
     instances: BTreeMap<InstanceId, Box<Instance>>,
@@ -178,7 +181,7 @@ pub struct Engine {
     breakers: breakers::Breakers,
 
     // Vantage.
-    roll: vantage::Roll,
+    roll: roll_call::Roll,
     stalled_at: Option<Mono>,
     settle_until: Mono,
     synced: bool,

@@ -14,14 +14,20 @@ const DATAGRAM_BYTES: usize = 1000;
 const STREAM_BYTES: usize = 32 * 1024;
 
 /// News considered for one packet: as many of the smallest as it holds.
-const MAX_CONSIDERED: usize = STREAM_BYTES / 32;
+const MAX_CONSIDERED: usize = STREAM_BYTES / SUSPICION_BYTES;
+/// What a suspicion takes at most, and how many are in a packet at most.
+const SUSPICION_BYTES: usize = 32;
+pub(crate) const MAX_SUSPICIONS: usize = MAX_CONSIDERED;
+
+/// With more suspicions than this to tell, as when half of a large mesh is gone, those that no longer hold are dropped first.
+const MAX_UNREVIEWED: usize = 64;
 
 /// With more bytes than this to tell, as when a large mesh starts at once, records are told only so often; the rest is for the repair, which
 /// brings many at a time.
 const FLOOD_BYTES: usize = 64 * 1024;
 const FLOOD_TIMES: u32 = 4;
 
-/// What an item is about; newer news of the same replaces older.
+/// What an item is about; newer news of the same replaces older. Suspicions come first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
     Suspicion(AgentId, AgentId),
@@ -48,7 +54,7 @@ enum Ready {
 impl Ready {
     fn bytes(&self) -> usize {
         match self {
-            Self::Suspicion(_) => 32,
+            Self::Suspicion(_) => SUSPICION_BYTES,
             Self::Certificate(certificate) => certificate.bytes() + 2,
             Self::Batch(news) => {
                 news.batch.bytes() + news.credential.as_ref().map_or(0, |credential| credential.len()) + 5
@@ -135,6 +141,19 @@ impl GossipQueue {
         true
     }
 
+    /// Forgets suspicions that no longer hold, if there are many. `outdated` makes what tells them, from as much as that takes.
+    pub fn drop_outdated<F: Fn(&Suspicion) -> bool>(&mut self, outdated: impl FnOnce() -> F) {
+        let suspicions = self.items.values().take_while(|item| matches!(item.news, Ready::Suspicion(_)));
+        if suspicions.take(MAX_UNREVIEWED + 1).count() <= MAX_UNREVIEWED {
+            return;
+        }
+        let outdated = outdated();
+        let goes =
+            |_: &Topic, item: &mut Item| matches!(&item.news, Ready::Suspicion(suspicion) if outdated(suspicion));
+        let dropped = self.items.extract_if(.., goes);
+        self.bytes -= dropped.map(|(_, item)| item.bytes).sum::<usize>();
+    }
+
     /// Forgets what the owner no longer lists: a batch that holds nothing any more is not worth a word.
     fn drop_superseded(&mut self, newer: &Batch) {
         let all = Topic::Batch(newer.owner, 0, 0)..Topic::Batch(newer.owner, newer.epoch, newer.seq);
@@ -205,6 +224,28 @@ mod tests {
             other => panic!("{other:?}"),
         };
         queue.items.keys().map(batch).collect()
+    }
+
+    #[test]
+    fn outdated_suspicions_are_dropped_when_there_are_many() {
+        let about = |of| News::Suspicion(Suspicion { by: AgentId(1), of: AgentId(of), counter: 1, incarnation: 0 });
+        let odd = || |suspicion: &Suspicion| suspicion.of.0 % 2 == 1;
+        let mut queue = GossipQueue::default();
+        queue.push(batch(1, 1, &[1]), 1);
+        for of in 0..MAX_UNREVIEWED as u64 {
+            queue.push(about(of), 1);
+        }
+        queue.drop_outdated(odd);
+        assert_eq!(queue.len(), MAX_UNREVIEWED + 1, "few are told as they are");
+        queue.push(about(MAX_UNREVIEWED as u64), 1);
+        queue.drop_outdated(odd);
+        assert_eq!(queue.len(), MAX_UNREVIEWED / 2 + 2);
+        let suspicions = queue.parcel().suspicions;
+        assert!(!suspicions.is_empty() && suspicions.iter().all(|suspicion| suspicion.of.0 % 2 == 0));
+        while !queue.is_empty() {
+            queue.parcel();
+        }
+        assert_eq!(queue.bytes, 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The owner numbers its batches and lists in each one which of them still hold something. Whoever has the newest batch and every batch
 //! that it lists has everything; so a lost batch is noticed, and what is superseded can be dropped without a word.
 
-use quorate_core::AgentId;
+use quorate_core::{AgentId, hash};
 use quorate_wire::{Batch, Record, RecordKey, encode_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(crate) struct Namespace {
     head: u32,
     /// The live batches that are held, ascending; beside the newest, which lists what is live.
     batches: Vec<Arc<Batch>>,
+    /// Of the batches that are held: what they say, not only how they are numbered.
+    content: u64,
     /// The newest record of each key, by key.
     places: Vec<Place>,
     /// What is needed only while something is missing.
@@ -62,6 +64,11 @@ impl Namespace {
 
     pub fn head(&self) -> u32 {
         self.head
+    }
+
+    /// A hash of the batches that are held.
+    pub fn content(&self) -> u64 {
+        self.content
     }
 
     pub fn len(&self) -> usize {
@@ -187,6 +194,7 @@ impl Namespace {
             }
             live
         });
+        self.content = self.batches.iter().fold(0, |content, held| content ^ hash::bytes(&held.signature));
         dead.retain(|held| self.is_pointed_to(held.seq));
         if !dead.is_empty() || self.incomplete.is_some() {
             let mut incomplete = self.incomplete.take().unwrap_or_default();
@@ -198,10 +206,10 @@ impl Namespace {
 
     /// Batches that someone lacks who has come to `head` of `epoch` without the `missing` ones.
     pub fn since(&self, epoch: u32, head: u32, missing: &[u32]) -> Vec<Arc<Batch>> {
-        let all = self.batches.iter();
+        let all = self.batches().into_iter();
         match epoch.cmp(&self.epoch) {
-            std::cmp::Ordering::Less => all.cloned().collect(),
-            std::cmp::Ordering::Equal => all.filter(|b| b.seq > head || missing.contains(&b.seq)).cloned().collect(),
+            std::cmp::Ordering::Less => all.collect(),
+            std::cmp::Ordering::Equal => all.filter(|b| b.seq > head || missing.contains(&b.seq)).collect(),
             std::cmp::Ordering::Greater => Vec::new(),
         }
     }
@@ -260,8 +268,12 @@ impl Namespace {
         gone
     }
 
-    pub fn batches(&self) -> impl Iterator<Item = &Arc<Batch>> {
-        self.batches.iter()
+    /// All that are held, ascending: the live ones, and while one of those is missing, what it would replace. It may be lost for ever with its owner.
+    pub fn batches(&self) -> Vec<Arc<Batch>> {
+        let retired = self.incomplete.iter().flat_map(|incomplete| &incomplete.retired);
+        let mut all: Vec<_> = retired.chain(&self.batches).cloned().collect();
+        all.sort_by_key(|batch| batch.seq);
+        all
     }
 }
 

@@ -42,6 +42,44 @@ fn live_batches_stay_few_however_much_changes() {
 }
 
 #[test]
+fn equal_numbers_with_another_content_are_told_apart() {
+    let log = |signature: u8| {
+        let mut log = OwnLog::new(AgentId(1), 1);
+        for instance in 1..4 {
+            log.write(observed(instance, u64::from(signature)));
+            log.flush(|_| vec![signature; 64]);
+        }
+        log
+    };
+    let (one, other) = (log(1), log(2));
+    let numbers = |log: &OwnLog| (log.copy().epoch(), log.copy().head(), log.copy().missing().count());
+    assert_eq!(numbers(&one), numbers(&other));
+    assert_ne!(one.copy().content(), other.copy().content());
+    let mut copy = Namespace::default();
+    repair(&mut copy, &one);
+    assert_eq!(copy.content(), one.copy().content());
+}
+
+#[test]
+fn what_replaces_a_lost_batch_is_passed_on() {
+    let mut log = OwnLog::new(AgentId(1), 1);
+    let mut write = |instance, n| {
+        log.write(observed(instance, n));
+        log.flush(|_| vec![n as u8]).remove(0)
+    };
+    let (first, _lost, last) = (write(1, 1), write(1, 2), write(2, 3));
+    let mut copy = Namespace::default();
+    copy.take(first);
+    copy.take(last);
+    assert_eq!(copy.missing().collect::<Vec<_>>(), [2]);
+    // The owner is gone for good: a third has from this copy all that it knows.
+    let mut third = Namespace::default();
+    copy.since(0, 0, &[]).into_iter().for_each(|batch| assert!(matches!(third.take(batch), Taken::News(_))));
+    assert_eq!(content(&third), [observed(1, 1), observed(2, 3)]);
+    assert_eq!(third.content(), copy.content());
+}
+
+#[test]
 fn a_new_epoch_hides_nothing_until_it_is_complete() {
     let mut old = OwnLog::new(AgentId(1), 1);
     old.write(observed(1, 1));

@@ -386,3 +386,20 @@ fn what_the_operator_wants_of_an_instance_is_told_and_changes_no_verdict() {
     world.targets.insert(id("web@1"), (1, Target::Up));
     world.until(15_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Up));
 }
+
+/// In a mesh too large to ask everybody again and again, those who were silent are asked by few until one is heard.
+#[test]
+fn a_large_half_calls_the_roll_once_and_again_when_somebody_is_heard() {
+    let all: Vec<u64> = (1..=70).collect();
+    let (one, other) = all.split_at(35);
+    let mut world = World::formed(70);
+    world.split(&[one, other]);
+    world.until(30_000, |w| all.iter().all(|agent| !w.view(*agent).quorate));
+    world.run(15_000);
+    let calls = |w: &mut World| all.iter().map(|agent| w.view(*agent).stats.roll_calls).sum::<u64>();
+    let before = calls(&mut world);
+    world.run(40_000);
+    assert_eq!(calls(&mut world), before);
+    world.heal();
+    world.until(20_000, |w| all.iter().all(|agent| w.view(*agent).quorate));
+}

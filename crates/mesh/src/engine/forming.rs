@@ -109,7 +109,7 @@ impl Engine {
     /// This agent, which has just started, as the others are to know it.
     #[must_use]
     pub fn acquaintance(&self) -> Acquaintance {
-        let batches = self.log.copy().batches().cloned().collect();
+        let batches = self.log.copy().batches();
         Acquaintance { owner: self.me(), credential: self.config.credential.as_slice().into(), batches }
     }
 

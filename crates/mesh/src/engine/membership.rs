@@ -3,7 +3,7 @@
 use super::vantage::Vantage;
 use super::{Agent, Engine, Gone, limits};
 use crate::api::{EventKind, MemberState, Output};
-use crate::gossip::News;
+use crate::gossip::{MAX_SUSPICIONS, News};
 use crate::swim::SwimOutput;
 use quorate_core::{AgentId, InstanceId, Verdict};
 use quorate_wire::{OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     pub(super) fn receive_suspicions(&mut self, from: AgentId, suspicions: Vec<Suspicion>) {
-        for suspicion in suspicions.into_iter().take(limits::MAX_DECISIONS) {
+        for suspicion in suspicions.into_iter().take(MAX_SUSPICIONS) {
             if suspicion.of == self.me() {
                 self.swim.refute(self.now.mono, from, suspicion, &self.links);
             } else if self.members.contains(&suspicion.by) && self.swim.hear_suspicion(self.now.mono, suspicion) {

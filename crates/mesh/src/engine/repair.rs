@@ -14,8 +14,12 @@ use std::time::Duration;
 
 /// The wait for the next comparison after one that brought unknown members.
 const STRANGERS_PATIENCE: Duration = Duration::from_millis(500);
+/// Owners who are shown what is held of theirs, after one summary.
+const MAX_SHOWN: usize = 64;
 /// Certificates listed in one summary.
 const MAX_MARKS: usize = 4096;
+
+type OwnerMarks = BTreeMap<AgentId, OwnerMark>;
 
 impl Engine {
     pub(super) fn all_namespaces(&self) -> impl Iterator<Item = (AgentId, &Namespace)> {
@@ -117,18 +121,17 @@ impl Engine {
             return;
         }
         let mut parts = DeltaParts::default();
-        let ours = self.owner_marks(&summary.owner_buckets);
-        for mark in &ours {
-            match summary.owners.iter().find(|theirs| theirs.owner == mark.owner) {
-                None => self.add_owner(&mut parts, mark.owner, 0, 0, &[], true),
-                Some(theirs) => {
-                    self.add_owner(&mut parts, mark.owner, theirs.epoch, theirs.head, &theirs.missing, false)
-                }
+        let by_owner = |marks: Vec<OwnerMark>| marks.into_iter().map(|mark| (mark.owner, mark)).collect::<OwnerMarks>();
+        let (ours, theirs) = (by_owner(self.owner_marks(&summary.owner_buckets)), by_owner(summary.owners));
+        for owner in ours.keys() {
+            match theirs.get(owner) {
+                None => self.add_owner(&mut parts, *owner, 0, 0, &[], true),
+                Some(theirs) => self.add_owner(&mut parts, *owner, theirs.epoch, theirs.head, &theirs.missing, false),
             }
         }
         let mut want_owners = Vec::new();
-        for theirs in &summary.owners {
-            let ahead = match ours.iter().find(|mark| mark.owner == theirs.owner) {
+        for theirs in theirs.values() {
+            let ahead = match ours.get(&theirs.owner) {
                 None => true,
                 Some(ours) => (theirs.epoch, theirs.head) > (ours.epoch, ours.head) || !ours.missing.is_empty(),
             };
@@ -136,6 +139,7 @@ impl Engine {
                 want_owners.push(self.mark_of(theirs.owner));
             }
         }
+        self.seek_reuse(from, &summary.owner_buckets, &ours, &theirs);
         let certificates = self.certificate_marks(&summary.certificate_buckets);
         let theirs: BTreeMap<_, _> = summary.certificates.iter().map(|mark| (&mark.instance, mark.rank)).collect();
         let held: BTreeMap<_, _> = certificates.iter().map(|mark| (&mark.instance, mark.rank)).collect();
@@ -158,6 +162,28 @@ impl Engine {
         }
         if nothing_wanted {
             self.sync_done(from, summary.caught_up);
+        }
+    }
+
+    /// Where the hashes of a bucket differ and its numbers do not, somebody has used numbers twice, with another content that nobody would ask for. Whose
+    /// they are is shown what is held here, and goes on beyond it (`notice_reuse`).
+    fn seek_reuse(&mut self, from: AgentId, buckets: &[u8], ours: &OwnerMarks, theirs: &OwnerMarks) {
+        let Some((_, asked)) = self.digest_sent.take().filter(|(to, _)| *to == from) else { return };
+        let unlike = ours.iter().filter(|(owner, mark)| theirs.get(owner) != Some(mark)).map(|(owner, _)| *owner);
+        let lacked = theirs.keys().filter(|owner| !ours.contains_key(owner)).copied();
+        let mut explained: BTreeSet<_> = unlike.chain(lacked).map(owner_bucket).collect();
+        // What has come since the hashes were told explains it as well.
+        let now = self.digest().owners;
+        explained.extend(
+            buckets.iter().map(|bucket| usize::from(*bucket)).filter(|bucket| asked.get(*bucket) != now.get(*bucket)),
+        );
+        let puzzling = |owner: &&AgentId| !explained.contains(&owner_bucket(**owner));
+        for owner in ours.keys().filter(puzzling).take(MAX_SHOWN) {
+            let (to, held) = match self.namespaces.get(owner) {
+                Some(copy) => (*owner, copy.batches()),
+                None => (from, self.log.copy().batches()),
+            };
+            self.push_batches(to, &held);
         }
     }
 
@@ -225,7 +251,6 @@ impl Engine {
                 return;
             }
             self.synced = true;
-            self.tell_own();
             self.epochs.dirty = true;
             self.settle_until = self.now.mono + self.config.timing.settle;
             self.assign_all = true;
@@ -295,7 +320,7 @@ fn certificate_bucket(id: u64) -> usize {
 /// What a digest says of one namespace.
 pub(super) fn fingerprint(owner: AgentId, namespace: &Namespace) -> u64 {
     let missing = namespace.missing().count() as u64;
-    hash::mix(&[owner.0, u64::from(namespace.epoch()), u64::from(namespace.head()), missing])
+    hash::mix(&[owner.0, u64::from(namespace.epoch()), u64::from(namespace.head()), missing, namespace.content()])
 }
 
 /// A repair in parts that fit into messages.

@@ -28,8 +28,6 @@ const GAP_PATIENCE: Duration = Duration::from_millis(300);
 /// a burst as many as make up [`SYNC_BURST`]. A mesh that starts or heals at once would else compare everyone with everyone.
 const SYNC_COST_EACH: Duration = Duration::from_micros(500);
 const SYNC_BURST: Duration = Duration::from_secs(2);
-/// So often an agent tells what it has written before it had caught up.
-const TOLD_AGAIN: u32 = 3;
 /// Agents whose last sync is remembered.
 const MAX_SYNC_MEMORY: usize = 8192;
 /// A suspect that lives says so within this time.
@@ -59,6 +57,7 @@ impl Engine {
         self.sync_began.insert(agent, self.now.mono);
         self.flush_log();
         let digest = self.digest();
+        self.digest_sent = Some((agent, digest.owners.clone()));
         self.send(agent, &Packet::Digest(digest));
     }
 
@@ -357,13 +356,6 @@ impl Engine {
         self.tell(News::Batch(Arc::clone(batch), credential), times);
     }
 
-    /// Tells again what this agent has written since its start. If it has forgotten former starts and was cut off when it wrote, others may know the same
-    /// numbers with another content, and nobody would ever notice: now whoever hears of it does.
-    pub(super) fn tell_own(&mut self) {
-        let own: Vec<_> = self.log.copy().batches().cloned().collect();
-        own.iter().for_each(|batch| self.tell_batch(batch, TOLD_AGAIN));
-    }
-
     /// A batch that holds a profile carries its owner's credential, so that strangers can check it.
     fn introduction(&self, batch: &Batch) -> Option<Arc<[u8]>> {
         let introduces = batch.records.iter().any(|record| matches!(record, Record::Profile(_)));
@@ -436,6 +428,7 @@ impl Engine {
             return;
         }
         self.next_gossip = self.now.mono + self.config.timing.gossip_interval;
+        self.gossip.drop_outdated(|| self.swim.outdated());
         let active: Vec<_> = self.swim.active().collect();
         let chosen: Vec<_> = active.sample(&mut self.rng, self.config.timing.gossip_fanout).copied().collect();
         for to in chosen {

@@ -13,7 +13,7 @@ use crate::view::Stats;
 use quorate_core::roster::Acceptor;
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, InstanceId, Mono, Now, Registration, Roster, hash};
-use quorate_wire::{Batch, OwnerDelta, Record, RecordKey, RosterProof};
+use quorate_wire::{OwnerDelta, Record, RecordKey, RosterProof};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,7 @@ impl Engine {
             next_gossip: now.mono,
             next_sync: now.mono + config.timing.sync_interval,
             orphans: BTreeMap::new(),
+            digest_sent: None,
             instances: BTreeMap::new(),
             services: BTreeMap::new(),
             schedule: BTreeSet::new(),
@@ -157,7 +158,7 @@ impl Engine {
             evaluate_all: true,
             nonce: 0,
             breakers: super::breakers::Breakers::default(),
-            roll: super::vantage::Roll::default(),
+            roll: super::roll_call::Roll::default(),
             stalled_at: None,
             settle_until,
             synced: false,
@@ -366,8 +367,7 @@ impl Engine {
         let instances = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
         let owner = |(owner, namespace): (&AgentId, &Arc<crate::namespace::Namespace>)| {
             let credential = Some(self.agents.get(owner)?.credential.clone());
-            let batches: Vec<Arc<Batch>> = namespace.batches().cloned().collect();
-            Some(OwnerDelta { owner: *owner, credential, batches })
+            Some(OwnerDelta { owner: *owner, credential, batches: namespace.batches() })
         };
         Stored {
             agent: self.me(),

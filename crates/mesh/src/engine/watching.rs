@@ -250,11 +250,13 @@ impl Engine {
         let Some(running) = self.probes.remove(&probe) else { return };
         let id = running.instance;
         let held_up = self.stalled_at.is_some_and(|at| running.started <= at);
+        let cut_off =
+            matches!(outcome.result, ProbeResult::Fail(_)) && self.roll.may_have_been_cut_off(running.started);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let same = instance.incarnation == running.incarnation;
         let Some(watch) = &mut instance.watch else { return };
         watch.running = false;
-        if held_up || !same {
+        if held_up || cut_off || !same {
             self.stats.probes_inconclusive += 1;
             return;
         }

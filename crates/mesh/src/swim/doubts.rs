@@ -78,6 +78,18 @@ impl Swim {
         reports.is_some_and(|reports| reports >= MAX_REPORTS)
     }
 
+    /// Tells suspicions that hold no longer: their suspect is held failed, has refuted them, or goes by another identity.
+    pub fn outdated(&self) -> impl Fn(&Suspicion) -> bool + use<> {
+        let held = self.foca.iter_membership_state().filter(|member| member.state() != State::Down);
+        let held: BTreeMap<_, _> = held.map(|m| (m.id().agent, (m.id().counter, m.incarnation()))).collect();
+        let holds = move |suspicion: &Suspicion| {
+            held.get(&suspicion.of).is_some_and(|(counter, incarnation)| {
+                *counter == suspicion.counter && *incarnation <= suspicion.incarnation
+            })
+        };
+        move |suspicion| !holds(suspicion)
+    }
+
     /// The agent has just answered something else that we asked of it: our suspicion of it was wrong. Returns what it is to be told, so
     /// that it refutes the rumour.
     pub fn answered(&mut self, agent: AgentId) -> Option<Suspicion> {

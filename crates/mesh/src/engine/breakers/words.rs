@@ -188,8 +188,8 @@ impl Engine {
     /// Its own words, for the stored state: their batches as they are.
     pub(in crate::engine) fn words_to_store(&self) -> Option<OwnerDelta> {
         let speaks = |record: &Record| matches!(record, Record::Override(_) | Record::OverrideGone(_));
-        let batches: Vec<_> =
-            self.log.copy().batches().filter(|batch| batch.records.iter().any(speaks)).cloned().collect();
+        let mut batches = self.log.copy().batches();
+        batches.retain(|batch| batch.records.iter().any(speaks));
         (!batches.is_empty()).then(|| OwnerDelta { owner: self.me(), credential: None, batches })
     }
 

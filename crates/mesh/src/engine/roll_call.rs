@@ -1,0 +1,382 @@
+//! The roll call: is more than half of the roster there, now? In a large one enough of a sample says so; only when it does not, all are asked.
+
+use super::Engine;
+use crate::api::{Output, Ticket};
+use crate::sabotage::Defect;
+use quorate_core::{AgentId, Mono};
+use quorate_wire::Packet;
+use rand::seq::{IteratorRandom, SliceRandom};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// While the last roll call found too few, it is called again this often; in a large mesh each time after twice the wait, up to the longest.
+const RECALL: Duration = Duration::from_secs(1);
+const RECALL_LONGEST: Duration = Duration::from_secs(5);
+/// While nobody has been heard since who missed it, it would find as few, at the price of a packet to everyone: so often a few of those are asked
+/// instead, and the roll is called once one of them has been heard.
+const SCOUTING: Duration = Duration::from_secs(15);
+const LARGE: usize = 65;
+/// In a roster with more others than this, so many are drawn and asked first.
+const SAMPLE: usize = 64;
+/// Of those who are silent so many are asked again, and the others once one of them has answered.
+const SCOUTED: usize = 64;
+/// So many answers of a sample are enough. Of a caller that reaches no majority at most half of the others would answer, and so many of those drawn with a
+/// probability below 3e-10: the tail of the hypergeometric distribution (`a_sample_does_not_mislead`). With fewer everyone is asked.
+const SAMPLE_ENOUGH: usize = 56;
+/// The wait after a roll call that met members between two epochs.
+const RECALL_BETWEEN: Duration = Duration::from_millis(50);
+/// Who missed a roll call is not heard for this long.
+const MISSED_LIFE: Duration = Duration::from_secs(2);
+/// So many roll calls in a row may leave a ticket unanswered: five seconds' worth.
+const MAX_POSTPONED: u32 = 16;
+/// Tickets waiting for a roll call.
+const MAX_TICKETS: usize = 64;
+
+/// The running roll call and the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Roll {
+    pub(super) current: Option<Call>,
+    pub(super) last: Option<Outcome>,
+    tickets: Vec<Ticket>,
+    /// Roll calls in a row that met members between two epochs.
+    postponed: u32,
+    /// Roll calls in a row that found too few.
+    failed: u32,
+    /// Has any found enough since the start?
+    pub(super) vouched: bool,
+    /// When the first of the roll calls in a row began that found enough, none of them longer after the one before than such a finding holds.
+    pub(super) enough_since: Option<Mono>,
+    /// Has anyone been heard who missed the last one, or has the roster changed?
+    hope: bool,
+    /// When some of those who missed it were asked whether they are there.
+    scouted_at: Mono,
+    /// When it asked those who answered, the last time that it had asked in vain before: until then it may have been cut off.
+    reached_again: Option<Mono>,
+    /// When whoever missed the last roll call is given the benefit of the doubt again.
+    fades: Option<Mono>,
+    /// When those are whose hosts were found down a moment ago.
+    losses_fade: Option<Mono>,
+    /// When each agent was last heard, whatever it said.
+    heard_at: BTreeMap<AgentId, Mono>,
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    nonce: u64,
+    pub(super) started: Mono,
+    /// When those were asked who are being waited for.
+    asked_at: Mono,
+    /// Since when enough answers show that this agent was reached: not before it had to ask again.
+    shows_from: Mono,
+    /// Who was drawn and asked; `None` when everyone was.
+    sample: Option<BTreeSet<AgentId>>,
+    answered: BTreeSet<AgentId>,
+    /// Who answered by another epoch, or between two: they may count in a moment.
+    undecided: BTreeSet<AgentId>,
+    pub(super) quorate: bool,
+    /// Have those who did not answer been asked again?
+    repeated: bool,
+    /// Those who have not, of many: they are once another has answered.
+    spared: Vec<AgentId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) started: Mono,
+    /// Who was asked; `None` for everyone.
+    sample: Option<BTreeSet<AgentId>>,
+    answered: BTreeSet<AgentId>,
+    pub(super) quorate: bool,
+    /// Would it be, if those between two epochs counted? Then it says nothing, and is repeated at once.
+    pub(super) between: bool,
+}
+
+impl Roll {
+    /// Notes that an agent of the roster has spoken.
+    pub fn hear(&mut self, agent: AgentId, now: Mono) {
+        self.heard_at.insert(agent, now);
+        self.hope |= self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
+    }
+
+    /// Notes that an agent whose host was found down is not heard until then.
+    pub fn lose(&mut self, until: Mono) {
+        self.losses_fade = self.losses_fade.max(Some(until));
+    }
+
+    /// Has a host been found down a moment ago? Mostly not, and then nobody needs to be looked up.
+    pub fn has_losses(&self) -> bool {
+        self.losses_fade.is_some()
+    }
+
+    /// May this agent have been cut off at `moment` or after it? Then what failed says nothing of the far end.
+    pub fn may_have_been_cut_off(&self, moment: Mono) -> bool {
+        self.reached_again.is_some_and(|at| moment < at)
+    }
+
+    /// Did the agent miss the last complete roll call, a moment ago, and has it not been heard otherwise either?
+    pub fn missed(&self, agent: AgentId, now: Mono) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            now.since(last.started) < MISSED_LIFE
+                && !last.answered.contains(&agent)
+                && last.sample.as_ref().is_none_or(|sample| sample.contains(&agent))
+                && self.heard_at.get(&agent).is_none_or(|at| *at < last.started)
+                && self.current.as_ref().is_none_or(|call| !call.answered.contains(&agent))
+        })
+    }
+}
+
+impl Engine {
+    /// The roster has changed: what was counted by the old one says nothing of the new.
+    pub(super) fn void_roll(&mut self) {
+        let tickets = std::mem::take(&mut self.roll.tickets);
+        let running = self.roll.current.take().is_some();
+        self.roll.last = self.roll.last.take().filter(|last| !last.quorate);
+        self.roll.hope = true;
+        self.roll.tickets = tickets;
+        if running {
+            self.call_roll();
+        }
+    }
+
+    /// Asks the roster whether it is there, or enough of it in a large mesh, unless that is being done.
+    pub(super) fn call_roll(&mut self) {
+        if self.roll.current.is_some() || self.defective(Defect::NoRollCall) {
+            return;
+        }
+        self.stats.roll_calls += 1;
+        let nonce = self.fresh_nonce();
+        let me = self.me();
+        let others = self.roster.iter().filter(|agent| *agent != me);
+        let large = self.roster.len() > SAMPLE + 1;
+        let asked: Vec<_> = if large { others.sample(&mut self.rng, SAMPLE) } else { others.collect() };
+        self.roll.current = Some(Call {
+            nonce,
+            started: self.now.mono,
+            asked_at: self.now.mono,
+            shows_from: self.now.mono,
+            sample: large.then(|| asked.iter().copied().collect()),
+            answered: BTreeSet::new(),
+            undecided: BTreeSet::new(),
+            quorate: false,
+            repeated: false,
+            spared: Vec::new(),
+        });
+        for agent in &asked {
+            self.send(*agent, &Packet::RollCall { nonce });
+        }
+        self.count_roll();
+        if asked.is_empty() {
+            self.conclude_roll();
+        }
+    }
+
+    pub(super) fn call_roll_for(&mut self, ticket: Ticket) {
+        if self.roll.tickets.len() >= MAX_TICKETS {
+            self.stats.limits_hit += 1;
+            let roster = self.roster.len();
+            self.out.push_back(Output::RollCall { ticket, reached: 0, roster, quorate: false });
+            return;
+        }
+        self.roll.tickets.push(ticket);
+        self.call_roll();
+    }
+
+    pub(super) fn answer_roll(&mut self, from: AgentId, nonce: u64) {
+        let (epoch, roster, open) = (self.roster.epoch(), self.roster.digest(), self.stands_by_epoch());
+        self.send(from, &Packet::Present { nonce, epoch, roster, open });
+    }
+
+    /// Someone is there. It counts only if it stands by the same epoch: otherwise epochs are compared first.
+    pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, epoch: u64, roster: u64, open: bool) {
+        let asked = |call: &Call| call.nonce == nonce && call.sample.as_ref().is_none_or(|drawn| drawn.contains(&from));
+        if !self.roll.current.as_ref().is_some_and(asked) || !self.roster.contains(from) {
+            return;
+        }
+        let spared = self.roll.current.as_mut().map(|call| std::mem::take(&mut call.spared)).unwrap_or_default();
+        for agent in spared {
+            self.send(agent, &Packet::RollCall { nonce });
+        }
+        self.answered(from);
+        if roster != self.roster.digest() || !open {
+            self.meet_epoch(from, epoch);
+            if let Some(call) = &mut self.roll.current {
+                call.undecided.insert(from);
+            }
+            return;
+        }
+        if let Some(call) = &mut self.roll.current {
+            call.answered.insert(from);
+        }
+        self.count_roll();
+        let others = self.roster.len() - 1;
+        let all = |call: &Call| call.answered.len() >= call.sample.as_ref().map_or(others, BTreeSet::len);
+        if self.roll.current.as_ref().is_some_and(all) {
+            self.conclude_roll();
+        }
+    }
+
+    fn count_roll(&mut self) {
+        let may_count = self.caught_up() && self.stands_by_epoch();
+        let enough = self.defective(Defect::RosterReachable);
+        let Some(call) = &mut self.roll.current else { return };
+        let answers = call.answered.len();
+        let reached = match &call.sample {
+            Some(_) => answers >= SAMPLE_ENOUGH,
+            None => self.roster.majority(answers + 1),
+        };
+        if may_count && !call.quorate && (enough || reached) {
+            call.quorate = true;
+            self.roll.vouched = true;
+            let life = self.config.timing.roll_call_life;
+            let held = |last: &Outcome| last.quorate && call.started.since(last.started) < life;
+            if !self.roll.last.as_ref().is_some_and(held) {
+                self.roll.enough_since = Some(call.started);
+            }
+            if call.shows_from > call.started || self.roll.failed > 0 {
+                self.roll.reached_again = Some(call.shows_from);
+            }
+            self.stats.roll_calls_quorate += 1;
+            self.roll_known(true);
+        }
+    }
+
+    /// When the running roll call ends, or the next is due because the last one found too few.
+    pub(super) fn roll_deadline(&self) -> Option<Mono> {
+        let between = self.roll.last.as_ref().is_some_and(|last| last.between);
+        let recall = match self.roster.len() {
+            _ if between => self.config.timing.roll_call_wait + RECALL_BETWEEN,
+            LARGE.. if !self.roll.hope => SCOUTING,
+            LARGE.. => (RECALL * (1 << self.roll.failed.saturating_sub(1).min(8))).min(RECALL_LONGEST),
+            _ => RECALL,
+        };
+        match (&self.roll.current, &self.roll.last) {
+            (Some(call), _) if !call.repeated => Some(call.asked_at + self.config.timing.roll_call_wait / 2),
+            (Some(call), _) => Some(call.asked_at + self.config.timing.roll_call_wait),
+            (None, Some(last)) if !last.quorate && self.roll.hope => Some(last.started + recall),
+            (None, Some(last)) if !last.quorate => Some(last.started.max(self.roll.scouted_at) + recall),
+            _ => None,
+        }
+    }
+
+    pub(super) fn roll_fades(&self) -> Option<Mono> {
+        self.roll.fades.into_iter().chain(self.roll.losses_fade).min()
+    }
+
+    pub(super) fn run_roll(&mut self) {
+        for fades in [&mut self.roll.fades, &mut self.roll.losses_fade] {
+            if fades.is_some_and(|at| at <= self.now.mono) {
+                *fades = None;
+                self.evaluate_all = true;
+            }
+        }
+        if self.roll_deadline().is_none_or(|at| at > self.now.mono) {
+            return;
+        }
+        match &self.roll.current {
+            Some(call) if call.repeated => self.conclude_roll(),
+            Some(_) => self.repeat_roll(),
+            None if self.roster.len() >= LARGE && !self.roll.hope => self.scout(),
+            None => self.call_roll(),
+        }
+    }
+
+    /// Asks a few of those who missed the last roll call: whoever of them is heard gives hope. With enough others it is called anew.
+    fn scout(&mut self) {
+        let Some(last) = self.roll.last.as_ref().filter(|last| !self.roster.majority(last.answered.len() + 1)) else {
+            return self.call_roll();
+        };
+        let me = self.me();
+        let missing = self.roster.iter().filter(|agent| *agent != me && !last.answered.contains(agent));
+        let asked = missing.sample(&mut self.rng, SCOUTED);
+        self.roll.scouted_at = self.now.mono;
+        let nonce = self.fresh_nonce();
+        for agent in asked {
+            self.send(agent, &Packet::RollCall { nonce });
+        }
+    }
+
+    /// Asks those who have not answered once more: packets get lost. When too few of a sample have, everyone. Of many a few are asked: if nobody of
+    /// them answers, no packet was lost.
+    fn repeat_roll(&mut self) {
+        let Some(call) = &mut self.roll.current else { return };
+        let few = call.answered.len() < SAMPLE / 2;
+        if call.sample.is_some() && !call.quorate {
+            call.sample = None;
+            call.asked_at = self.now.mono;
+        } else {
+            call.repeated = true;
+        }
+        if !call.quorate && (call.repeated || few) {
+            call.shows_from = self.now.mono;
+        }
+        let nonce = call.nonce;
+        let asked = |agent: &AgentId| call.sample.as_ref().is_none_or(|drawn| drawn.contains(agent));
+        let me = self.config.agent;
+        let mut silent: Vec<_> =
+            self.roster.iter().filter(|a| *a != me && !call.answered.contains(a) && asked(a)).collect();
+        if call.repeated && silent.len() > SCOUTED {
+            silent.shuffle(&mut self.rng);
+            call.spared = silent.split_off(SCOUTED);
+        }
+        for agent in silent {
+            self.send(agent, &Packet::RollCall { nonce });
+        }
+    }
+
+    fn conclude_roll(&mut self) {
+        let Some(call) = self.roll.current.take() else { return };
+        let reached = call.answered.len() + 1;
+        let (quorate, roster) = (call.quorate, self.roster.len());
+        let asked = call.sample.as_ref().map_or(roster, |drawn| drawn.len() + 1);
+        if reached < asked {
+            self.roll.fades = Some(call.started + MISSED_LIFE);
+        }
+        // Whoever was asked twice may have answered both ways.
+        let mut answered = call.answered;
+        answered.extend(&call.undecided);
+        let between = !quorate && self.roster.majority(answered.len() + 1);
+        self.roll.hope = false;
+        self.roll.last = Some(Outcome { started: call.started, sample: call.sample, answered, quorate, between });
+        // Between two epochs nothing can be said: whoever asks hears after the next roll call, which comes at once.
+        self.roll.postponed = if between { self.roll.postponed + 1 } else { 0 };
+        self.roll.failed = if quorate || between { 0 } else { self.roll.failed.saturating_add(1) };
+        if between && self.roll.postponed < MAX_POSTPONED {
+            return;
+        }
+        for ticket in std::mem::take(&mut self.roll.tickets) {
+            self.out.push_back(Output::RollCall { ticket, reached, roster, quorate });
+        }
+        if !(quorate || between) {
+            self.roll_known(false);
+        }
+        self.evaluate_all |= !quorate;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ln_choose(of: usize, take: usize) -> f64 {
+        (0..take).map(|i| ((of - i) as f64 / (i + 1) as f64).ln()).sum()
+    }
+
+    /// The probability that at least `enough` of `drawn` out of `others` answer, of whom `reached` can.
+    fn tail(others: usize, reached: usize, drawn: usize, enough: usize) -> f64 {
+        let possible = |k: &usize| *k <= reached && drawn - k <= others - reached;
+        let ways = |k: usize| ln_choose(reached, k) + ln_choose(others - reached, drawn - k) - ln_choose(others, drawn);
+        (enough..=drawn).filter(possible).map(|k| ways(k).exp()).sum()
+    }
+
+    #[test]
+    fn a_sample_does_not_mislead() {
+        assert!((tail(10, 5, 4, 0) - 1.0).abs() < 1e-9);
+        for roster in (SAMPLE + 2..600).chain([1000, super::super::limits::MAX_AGENTS]) {
+            // The most others that are no majority together with the caller.
+            let reached = roster / 2 - 1;
+            assert!(!quorate_core::quorum::majority(reached + 1, roster), "{roster}");
+            let error = tail(roster - 1, reached, SAMPLE, SAMPLE_ENOUGH);
+            assert!(error < 3e-10, "{roster}: {error:e}");
+        }
+    }
+}
