@@ -60,6 +60,13 @@ impl Timeline {
         }
     }
 
+    /// How often `agent` came to hold another verdict within `when`, since it first held the subject for well.
+    pub fn changed(&self, subject: Subject, agent: usize, when: Interval) -> usize {
+        let changes = self.changes.get(&(subject, agent)).map_or(&[][..], Vec::as_slice);
+        let since_up = changes.iter().skip_while(|(_, held)| *held != Verdict::Up).skip(1);
+        since_up.filter(|(at, _)| when.holds(*at)).count()
+    }
+
     /// When `agent` came to hold `verdict` within `when`.
     pub fn reached(&self, subject: Subject, agent: usize, verdict: Verdict, when: Interval) -> Option<SimTime> {
         let changes = self.changes.get(&(subject, agent))?;

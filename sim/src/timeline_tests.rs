@@ -43,6 +43,13 @@ fn late_and_missing_changes_are_found() {
 }
 
 #[test]
+fn what_has_changed_often_may_stay_down() {
+    let often = [(15_000, Verdict::Down), (17_000, Verdict::Up), (25_000, Verdict::Partial), (33_000, Verdict::Down)];
+    assert!(late(&history(DEAD, &often)).is_empty());
+    assert_eq!(late(&history(DEAD, &often[3..])), ["recovery"; 5]);
+}
+
+#[test]
 fn nothing_is_asked_while_something_else_is_wrong() {
     let disturbed = format!("{DEAD}[[faults]]\nkind = \"isolate\"\nagents = [3]\nfrom = \"31s\"\nto = \"60s\"\n");
     assert!(late(&history(&disturbed, &[])).is_empty());

@@ -147,6 +147,8 @@ pub struct Engine {
     orphans: BTreeMap<InstanceId, Arc<Certificate>>,
     /// To whom the last digest went, and what it said of the owners.
     digest_sent: Option<(AgentId, Vec<u64>)>,
+    /// Owners who were shown what is held of theirs.
+    shown: pacing::Allowance,
 
     // Instances, observers, verdicts.
     instances: BTreeMap<InstanceId, Box<Instance>>,
@@ -383,7 +385,7 @@ impl Engine {
             return;
         }
         if self.members.contains(&from) {
-            self.roll.hear(from, self.now.mono);
+            self.roll.hear(from, self.now.mono, self.roster.contains(from));
             self.question_suspect(from);
         }
         match packet {

@@ -20,7 +20,7 @@ const PLAIN: Duration = Duration::from_secs(15);
 const NEWS: Duration = Duration::from_secs(2);
 
 /// So many changes may make the next one wait: others may have seen two more. A host flaps from half as many.
-const HELD_DOWN_CHANGES: u32 = 4;
+pub(super) const HELD_DOWN_CHANGES: u32 = 4;
 const HELD_DOWN_HOST_CHANGES: u32 = 1;
 
 /// The invariant.

@@ -1,6 +1,7 @@
 //! Promise 8, Recovery: what lives again is `up` on every agent within `success_threshold x period + timeout + dissemination`.
 
 use super::Finding;
+use super::convergence::HELD_DOWN_CHANGES;
 use super::detection::{describe, majority_left, put_off};
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
@@ -24,6 +25,12 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         let faults = truth.scenario.targets.iter().filter(|fault| fault.instance == index);
         let again = faults.filter(|fault| fault.when.meets(ended, by)).count() > 0;
         if by > truth.now || again || !trial.undisturbed(truth, ended, by) || !majority_left(truth, &trial) {
+            continue;
+        }
+        // What has changed often is held down, by rule.
+        let recent = Interval { from: ended.minus(truth.scenario.timing.flap_window), to: ended };
+        let held_down = |agent| timeline.changed(trial.subject, agent, recent) >= HELD_DOWN_CHANGES as usize;
+        if (0..truth.agents()).any(held_down) {
             continue;
         }
         for agent in 0..truth.agents() {

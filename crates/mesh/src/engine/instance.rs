@@ -134,7 +134,9 @@ pub(crate) struct Watch {
     pub asked: Option<Mono>,
     pub running: bool,
     /// Waits for a roll call before it may say `fail`.
-    pub pending_fail: Option<(Vote, String)>,
+    pub pending_fail: Option<(Vote, String, Option<Mono>)>,
+    /// Was the last outcome set aside, as one of a moment at which this agent may have been cut off?
+    pub set_aside: bool,
     /// A host is pinged only until then.
     pub until: Option<Mono>,
 }
@@ -156,6 +158,7 @@ impl Watch {
             asked: None,
             running: false,
             pending_fail: None,
+            set_aside: false,
             until: None,
         }
     }

@@ -8,14 +8,15 @@ use quorate_core::{AgentId, InstanceId, hash};
 use quorate_wire::{
     Batch, CertificateMark, Delta, Digest, MemberMark, OwnerDelta, OwnerMark, Packet, Summary, encode_value,
 };
+use rand::seq::SliceRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The wait for the next comparison after one that brought unknown members.
 const STRANGERS_PATIENCE: Duration = Duration::from_millis(500);
-/// Owners who are shown what is held of theirs, after one summary.
-const MAX_SHOWN: usize = 64;
+/// Owners who are shown what is held of theirs, in a second.
+const MAX_SHOWN_PER_S: usize = 8;
 /// Certificates listed in one summary.
 const MAX_MARKS: usize = 4096;
 
@@ -60,9 +61,14 @@ impl Engine {
         self.instances.values().filter_map(|instance| instance.certificate.as_ref())
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    fn owner_digest(&self) -> Vec<u64> {
         let mut owners = self.owner_hashes.to_vec();
         owners[owner_bucket(self.me())] ^= fingerprint(self.me(), self.log.copy());
+        owners
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        let owners = self.owner_digest();
         let certificates = self.certificate_hashes.to_vec();
         let epoch = self.roster.epoch();
         Digest { epoch, owners, certificates, members: self.swim.table_hash() }
@@ -168,22 +174,27 @@ impl Engine {
     /// Where the hashes of a bucket differ and its numbers do not, somebody has used numbers twice, with another content that nobody would ask for. Whose
     /// they are is shown what is held here, and goes on beyond it (`notice_reuse`).
     fn seek_reuse(&mut self, from: AgentId, buckets: &[u8], ours: &OwnerMarks, theirs: &OwnerMarks) {
-        let Some((_, asked)) = self.digest_sent.take().filter(|(to, _)| *to == from) else { return };
+        let Some((_, asked)) = self.digest_sent.take_if(|(to, _)| *to == from) else { return };
         let unlike = ours.iter().filter(|(owner, mark)| theirs.get(owner) != Some(mark)).map(|(owner, _)| *owner);
         let lacked = theirs.keys().filter(|owner| !ours.contains_key(owner)).copied();
         let mut explained: BTreeSet<_> = unlike.chain(lacked).map(owner_bucket).collect();
         // What has come since the hashes were told explains it as well.
-        let now = self.digest().owners;
-        explained.extend(
-            buckets.iter().map(|bucket| usize::from(*bucket)).filter(|bucket| asked.get(*bucket) != now.get(*bucket)),
-        );
-        let puzzling = |owner: &&AgentId| !explained.contains(&owner_bucket(**owner));
-        for owner in ours.keys().filter(puzzling).take(MAX_SHOWN) {
-            let (to, held) = match self.namespaces.get(owner) {
-                Some(copy) => (*owner, copy.batches()),
-                None => (from, self.log.copy().batches()),
-            };
-            self.push_batches(to, &held);
+        let now = self.owner_digest();
+        let changed = |bucket: &usize| asked.get(*bucket) != now.get(*bucket);
+        explained.extend(buckets.iter().map(|bucket| usize::from(*bucket)).filter(changed));
+        let mut reused: Vec<_> =
+            ours.keys().filter(|owner| !explained.contains(&owner_bucket(**owner))).copied().collect();
+        // A few of them each time, so that nobody can be made to send much by claiming a difference.
+        reused.shuffle(&mut self.rng);
+        for owner in reused {
+            let own = owner == self.me();
+            if (own || self.swim.is_active(owner)) && self.shown.take(self.now.mono, MAX_SHOWN_PER_S) {
+                let (to, held) = match self.namespaces.get(&owner) {
+                    Some(copy) if !own => (owner, copy.batches()),
+                    _ => (from, self.log.copy().batches()),
+                };
+                self.push_batches(to, &held);
+            }
         }
     }
 
@@ -251,6 +262,7 @@ impl Engine {
                 return;
             }
             self.synced = true;
+            self.tell_own();
             self.epochs.dirty = true;
             self.settle_until = self.now.mono + self.config.timing.settle;
             self.assign_all = true;

@@ -28,6 +28,8 @@ const GAP_PATIENCE: Duration = Duration::from_millis(300);
 /// a burst as many as make up [`SYNC_BURST`]. A mesh that starts or heals at once would else compare everyone with everyone.
 const SYNC_COST_EACH: Duration = Duration::from_micros(500);
 const SYNC_BURST: Duration = Duration::from_secs(2);
+/// So often an agent tells what it has written before it had caught up.
+const TOLD_AGAIN: u32 = 3;
 /// Agents whose last sync is remembered.
 const MAX_SYNC_MEMORY: usize = 8192;
 /// A suspect that lives says so within this time.
@@ -354,6 +356,13 @@ impl Engine {
     fn tell_batch(&mut self, batch: &Arc<Batch>, times: u32) {
         let credential = self.introduction(batch);
         self.tell(News::Batch(Arc::clone(batch), credential), times);
+    }
+
+    /// Tells again what this agent has written since its start. If it has forgotten former starts and was cut off when it wrote, others may know the same
+    /// numbers with another content: whoever hears of it notices at once, not only at a comparison.
+    pub(super) fn tell_own(&mut self) {
+        let own = self.log.copy().batches();
+        own.iter().for_each(|batch| self.tell_batch(batch, TOLD_AGAIN));
     }
 
     /// A batch that holds a profile carries its owner's credential, so that strangers can check it.

@@ -5,7 +5,8 @@ use crate::api::{Output, Ticket};
 use crate::sabotage::Defect;
 use quorate_core::{AgentId, Mono};
 use quorate_wire::Packet;
-use rand::seq::{IteratorRandom, SliceRandom};
+use rand::seq::IteratorRandom;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -62,15 +63,15 @@ pub(crate) struct Roll {
 
 #[derive(Debug)]
 pub(super) struct Call {
-    nonce: u64,
+    /// Its questions: the nonce of each, and when it was asked.
+    questions: Vec<(u64, Mono)>,
     pub(super) started: Mono,
     /// When those were asked who are being waited for.
     asked_at: Mono,
-    /// Since when enough answers show that this agent was reached: not before it had to ask again.
-    shows_from: Mono,
     /// Who was drawn and asked; `None` when everyone was.
     sample: Option<BTreeSet<AgentId>>,
-    answered: BTreeSet<AgentId>,
+    /// Who has answered, and when the question was asked that it answered first.
+    answered: BTreeMap<AgentId, Mono>,
     /// Who answered by another epoch, or between two: they may count in a moment.
     undecided: BTreeSet<AgentId>,
     pub(super) quorate: bool,
@@ -92,10 +93,10 @@ pub(super) struct Outcome {
 }
 
 impl Roll {
-    /// Notes that an agent of the roster has spoken.
-    pub fn hear(&mut self, agent: AgentId, now: Mono) {
+    /// Notes that a member has spoken. One that counts and missed the last roll call gives hope of another outcome.
+    pub fn hear(&mut self, agent: AgentId, now: Mono, counts: bool) {
         self.heard_at.insert(agent, now);
-        self.hope |= self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
+        self.hope |= counts && self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
     }
 
     /// Notes that an agent whose host was found down is not heard until then.
@@ -120,7 +121,7 @@ impl Roll {
                 && !last.answered.contains(&agent)
                 && last.sample.as_ref().is_none_or(|sample| sample.contains(&agent))
                 && self.heard_at.get(&agent).is_none_or(|at| *at < last.started)
-                && self.current.as_ref().is_none_or(|call| !call.answered.contains(&agent))
+                && self.current.as_ref().is_none_or(|call| !call.answered.contains_key(&agent))
         })
     }
 }
@@ -150,12 +151,11 @@ impl Engine {
         let large = self.roster.len() > SAMPLE + 1;
         let asked: Vec<_> = if large { others.sample(&mut self.rng, SAMPLE) } else { others.collect() };
         self.roll.current = Some(Call {
-            nonce,
+            questions: vec![(nonce, self.now.mono)],
             started: self.now.mono,
             asked_at: self.now.mono,
-            shows_from: self.now.mono,
             sample: large.then(|| asked.iter().copied().collect()),
-            answered: BTreeSet::new(),
+            answered: BTreeMap::new(),
             undecided: BTreeSet::new(),
             quorate: false,
             repeated: false,
@@ -188,13 +188,14 @@ impl Engine {
 
     /// Someone is there. It counts only if it stands by the same epoch: otherwise epochs are compared first.
     pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, epoch: u64, roster: u64, open: bool) {
-        let asked = |call: &Call| call.nonce == nonce && call.sample.as_ref().is_none_or(|drawn| drawn.contains(&from));
-        if !self.roll.current.as_ref().is_some_and(asked) || !self.roster.contains(from) {
+        let drawn = |call: &&mut Call| call.sample.as_ref().is_none_or(|drawn| drawn.contains(&from));
+        let Some(call) = self.roll.current.as_mut().filter(drawn).filter(|_| self.roster.contains(from)) else {
             return;
-        }
-        let spared = self.roll.current.as_mut().map(|call| std::mem::take(&mut call.spared)).unwrap_or_default();
-        for agent in spared {
-            self.send(agent, &Packet::RollCall { nonce });
+        };
+        let Some((_, asked)) = call.questions.iter().find(|(asked, _)| *asked == nonce).copied() else { return };
+        let (last, _) = call.questions.last().copied().unwrap_or((nonce, asked));
+        for agent in std::mem::take(&mut call.spared) {
+            self.send(agent, &Packet::RollCall { nonce: last });
         }
         self.answered(from);
         if roster != self.roster.digest() || !open {
@@ -205,11 +206,14 @@ impl Engine {
             return;
         }
         if let Some(call) = &mut self.roll.current {
-            call.answered.insert(from);
+            call.answered.entry(from).and_modify(|at| *at = asked.min(*at)).or_insert(asked);
         }
         self.count_roll();
         let others = self.roster.len() - 1;
-        let all = |call: &Call| call.answered.len() >= call.sample.as_ref().map_or(others, BTreeSet::len);
+        let all = |call: &Call| match &call.sample {
+            Some(drawn) => call.quorate && call.answered.len() >= drawn.len(),
+            None => call.answered.len() >= others,
+        };
         if self.roll.current.as_ref().is_some_and(all) {
             self.conclude_roll();
         }
@@ -219,21 +223,21 @@ impl Engine {
         let may_count = self.caught_up() && self.stands_by_epoch();
         let enough = self.defective(Defect::RosterReachable);
         let Some(call) = &mut self.roll.current else { return };
-        let answers = call.answered.len();
-        let reached = match &call.sample {
-            Some(_) => answers >= SAMPLE_ENOUGH,
-            None => self.roster.majority(answers + 1),
-        };
-        if may_count && !call.quorate && (enough || reached) {
+        let needed = if call.sample.is_some() { SAMPLE_ENOUGH } else { self.roster.len() / 2 };
+        if may_count && !call.quorate && (enough || call.answered.len() >= needed) {
             call.quorate = true;
+            // Answers to a later question show nothing of the time before it.
+            let mut asked: Vec<_> = call.answered.values().copied().collect();
+            asked.sort_unstable();
+            let shows_from = needed.checked_sub(1).and_then(|last| asked.get(last)).copied().unwrap_or(call.started);
             self.roll.vouched = true;
             let life = self.config.timing.roll_call_life;
             let held = |last: &Outcome| last.quorate && call.started.since(last.started) < life;
             if !self.roll.last.as_ref().is_some_and(held) {
-                self.roll.enough_since = Some(call.started);
+                self.roll.enough_since = Some(shows_from);
             }
-            if call.shows_from > call.started || self.roll.failed > 0 {
-                self.roll.reached_again = Some(call.shows_from);
+            if shows_from > call.started || self.roll.failed > 0 {
+                self.roll.reached_again = Some(shows_from);
             }
             self.stats.roll_calls_quorate += 1;
             self.roll_known(true);
@@ -298,24 +302,22 @@ impl Engine {
     /// Asks those who have not answered once more: packets get lost. When too few of a sample have, everyone. Of many a few are asked: if nobody of
     /// them answers, no packet was lost.
     fn repeat_roll(&mut self) {
+        let nonce = self.fresh_nonce();
         let Some(call) = &mut self.roll.current else { return };
-        let few = call.answered.len() < SAMPLE / 2;
         if call.sample.is_some() && !call.quorate {
             call.sample = None;
             call.asked_at = self.now.mono;
         } else {
             call.repeated = true;
         }
-        if !call.quorate && (call.repeated || few) {
-            call.shows_from = self.now.mono;
-        }
-        let nonce = call.nonce;
+        call.questions.push((nonce, self.now.mono));
         let asked = |agent: &AgentId| call.sample.as_ref().is_none_or(|drawn| drawn.contains(agent));
         let me = self.config.agent;
         let mut silent: Vec<_> =
-            self.roster.iter().filter(|a| *a != me && !call.answered.contains(a) && asked(a)).collect();
+            self.roster.iter().filter(|a| *a != me && !call.answered.contains_key(a) && asked(a)).collect();
         if call.repeated && silent.len() > SCOUTED {
-            silent.shuffle(&mut self.rng);
+            // Whoever lives was heard a moment ago; of the dead and of the others' side each is as good as another.
+            silent.sort_by_key(|agent| Reverse(self.roll.heard_at.get(agent).copied()));
             call.spared = silent.split_off(SCOUTED);
         }
         for agent in silent {
@@ -332,8 +334,8 @@ impl Engine {
             self.roll.fades = Some(call.started + MISSED_LIFE);
         }
         // Whoever was asked twice may have answered both ways.
-        let mut answered = call.answered;
-        answered.extend(&call.undecided);
+        let mut answered = call.undecided;
+        answered.extend(call.answered.into_keys());
         let between = !quorate && self.roster.majority(answered.len() + 1);
         self.roll.hope = false;
         self.roll.last = Some(Outcome { started: call.started, sample: call.sample, answered, quorate, between });

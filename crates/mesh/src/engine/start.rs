@@ -136,6 +136,7 @@ impl Engine {
             next_sync: now.mono + config.timing.sync_interval,
             orphans: BTreeMap::new(),
             digest_sent: None,
+            shown: super::pacing::Allowance::default(),
             instances: BTreeMap::new(),
             services: BTreeMap::new(),
             schedule: BTreeSet::new(),

@@ -250,14 +250,26 @@ impl Engine {
         let Some(running) = self.probes.remove(&probe) else { return };
         let id = running.instance;
         let held_up = self.stalled_at.is_some_and(|at| running.started <= at);
-        let cut_off =
-            matches!(outcome.result, ProbeResult::Fail(_)) && self.roll.may_have_been_cut_off(running.started);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let same = instance.incarnation == running.incarnation;
         let Some(watch) = &mut instance.watch else { return };
         watch.running = false;
+        // Silence of a moment at which this agent may have been cut off accuses nobody. One such outcome is set aside, not one after the other: on a poor
+        // line every roll call may have to ask again.
+        let by_path = |failure: &ProbeFailure| {
+            !failure.is_own() && may_be_ours(Vote::Fail { phase: failure.phase, cause: failure.cause })
+        };
+        let silent = matches!(&outcome.result, ProbeResult::Fail(failure) if by_path(failure));
+        let remote = instance.home != self.config.agent;
+        let threshold = instance.registration.as_ref().map_or(1, |registration| registration.check.failure_threshold);
+        let accuses = silent && remote && !watch.vote.fails() && watch.failures + 1 >= threshold;
+        let cut_off = accuses && !watch.set_aside && self.roll.may_have_been_cut_off(running.started);
+        watch.set_aside = cut_off;
         if held_up || cut_off || !same {
             self.stats.probes_inconclusive += 1;
+            if cut_off {
+                self.replan(&id);
+            }
             return;
         }
         let seen = match outcome.result {
@@ -351,7 +363,7 @@ impl Engine {
             Vantage::Isolated => self.set_vote(id, Vote::Abstain(AbstainReason::Isolated), detail),
             Vantage::Unknown => {
                 if let Some(watch) = self.instances.get_mut(id).and_then(|i| i.watch.as_mut()) {
-                    watch.pending_fail = Some((vote, detail));
+                    watch.pending_fail = Some((vote, detail, watch.began));
                 }
                 self.awaiting_roll.insert(id.clone());
                 self.call_roll();
@@ -363,9 +375,15 @@ impl Engine {
     pub(super) fn roll_known(&mut self, quorate: bool) {
         let regained = quorate && !self.was_quorate;
         for id in std::mem::take(&mut self.awaiting_roll) {
-            let pending =
-                self.instances.get_mut(&id).and_then(|i| i.watch.as_mut()).and_then(|watch| watch.pending_fail.take());
-            let Some((vote, detail)) = pending.filter(|_| !regained) else { continue };
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            let remote = instance.home != self.config.agent;
+            let Some(watch) = &mut instance.watch else { continue };
+            let Some((vote, detail, began)) = watch.pending_fail.take().filter(|_| !regained) else { continue };
+            let by_path = remote && may_be_ours(vote) && !watch.set_aside;
+            if quorate && by_path && began.is_some_and(|began| self.roll.may_have_been_cut_off(began)) {
+                watch.set_aside = true;
+                continue;
+            }
             let vote = if quorate { vote } else { Vote::Abstain(AbstainReason::Isolated) };
             self.set_vote(&id, vote, detail);
         }
