@@ -60,7 +60,7 @@ pub(crate) async fn probe(
         let begun = Instant::now();
         let judged = judge(tools, (check, metric), head.status.as_u16(), &head.headers, &body, findings);
         add(&mut findings.timings.assert, begun.elapsed());
-        judged?;
+        judged.map_err(|failure| if hops > 0 { answered(failure, &home, &hop) } else { failure })?;
         if body?.over && check.reuse_connection && link.settle(deadline).await {
             tools.pool.put(hop.endpoint(check), link);
         }
@@ -70,12 +70,33 @@ pub(crate) async fn probe(
 
 /// A failure at another place than the check's says where.
 fn placed(failure: ProbeFailure, home: &Hop, hop: &Hop) -> ProbeFailure {
-    // Another port, or TLS instead of plain text, is another place, even where credentials may be sent.
-    if (hop.scheme, &hop.authority) == (home.scheme, &home.authority) {
-        return failure;
+    match elsewhere(home, hop) {
+        None => failure,
+        Some(place) => {
+            let detail = format!("redirected to {place}: {}", failure.detail);
+            ProbeFailure::new(failure.phase, failure.cause, detail)
+        }
     }
+}
+
+/// Characters told of the path that answered.
+const PATH_CHARS: usize = 80;
+
+/// An answer that a redirect led to and that is not accepted says what gave it: the path, without its query, which may hold a secret.
+fn answered(failure: ProbeFailure, home: &Hop, hop: &Hop) -> ProbeFailure {
+    let path = hop.path.split('?').next().unwrap_or_default();
+    let more = if path.chars().count() > PATH_CHARS { "..." } else { "" };
+    let path: String = path.chars().take(PATH_CHARS).collect();
+    let place = elsewhere(home, hop).unwrap_or_default();
+    let detail = format!("redirected to {place}{path}{more}: {}", failure.detail);
+    ProbeFailure::new(failure.phase, failure.cause, detail)
+}
+
+/// Where a hop leads, if not to the check's own place. Another port, or TLS instead of plain text, is another place, even where credentials may
+/// be sent.
+fn elsewhere(home: &Hop, hop: &Hop) -> Option<String> {
     let Authority { host, port } = &hop.authority;
-    ProbeFailure::new(failure.phase, failure.cause, format!("redirected to {host}:{port}: {}", failure.detail))
+    ((hop.scheme, &hop.authority) != (home.scheme, &home.authority)).then(|| format!("{host}:{port}"))
 }
 
 /// The status first, then the body's arrival, then what the body and the headers say.

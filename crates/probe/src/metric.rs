@@ -56,7 +56,7 @@ fn name(reading: &Reading) -> &str {
 /// Every number that fits; at least one.
 fn values(reading: &Reading, answer: &Answer<'_>) -> Result<Vec<f64>, String> {
     let longer = answer.cut.map(|key| format!("; the answer is longer than `{key}`"));
-    let found = match reading {
+    let found: Vec<f64> = match reading {
         // What is left of a number that was cut looks like another number.
         Reading::Json(_) if longer.is_some() => {
             return Err(format!("the JSON is not whole{}", longer.unwrap_or_default()));
@@ -65,17 +65,26 @@ fn values(reading: &Reading, answer: &Answer<'_>) -> Result<Vec<f64>, String> {
             let document: Value = serde_json::from_slice(answer.body)
                 .map_err(|error| format!("no JSON: {error}{}", judge::coded(answer)))?;
             let number = |value: &&Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
-            json_path::select(path, &document)?.iter().filter_map(number).filter(|number| number.is_finite()).collect()
+            json_path::select(path, &document)?
+                .iter()
+                .filter_map(number)
+                .filter(|number| !number.is_infinite())
+                .collect()
         }
         Reading::Prometheus(selector) => {
             let lines = if longer.is_some() { whole_lines(answer.body) } else { answer.body };
             Selector::parse(selector)?.values(&String::from_utf8_lossy(lines))
         }
     };
-    if found.is_empty() {
-        return Err(format!("nothing fits {}{}", name(reading), longer.unwrap_or_default()));
+    let numbers: Vec<f64> = found.iter().copied().filter(|number| !number.is_nan()).collect();
+    if numbers.is_empty() {
+        let (name, longer) = (name(reading), longer.unwrap_or_default());
+        return Err(match found.is_empty() {
+            true => format!("nothing fits {name}{longer}"),
+            false => format!("{name} is NaN, not a number{longer}"),
+        });
     }
-    Ok(found)
+    Ok(numbers)
 }
 
 /// Without a last line that has no end.
@@ -130,6 +139,41 @@ mod tests {
             assert_eq!(graded(&text, missing), Err(Cause::Content), "{missing:?}");
         }
         assert_eq!(graded(&json, "<html>"), Err(Cause::Content));
+    }
+
+    #[test]
+    fn the_first_eviction_of_a_cache_is_worth_a_warning() {
+        let preset = PRESETS.iter().find(|preset| preset.name == "cache_evictions").unwrap();
+        let check = Measure {
+            reading: Reading::Prometheus("redis_evicted_keys_total".into()),
+            per: Some(Reading::Prometheus("redis_commands_processed_total".into())),
+            bad: preset.bad,
+            warning: Level::new(preset.warning),
+            critical: Level::new(preset.critical),
+        };
+        for (evicted, grade) in [(0, Grade::Pass), (1, Grade::Warn), (10, Grade::Warn), (11, Grade::Fail)] {
+            let page = format!("redis_evicted_keys_total {evicted}\nredis_commands_processed_total 1000\n");
+            assert_eq!(graded(&check, &page), Ok(grade), "{evicted}");
+        }
+        assert_eq!(graded(&check, "redis_evicted_keys_total 0\nredis_commands_processed_total 0\n"), Ok(Grade::Pass));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_told_apart_from_what_is_not_there() {
+        let found = |check: &Measure, body: &str| {
+            let answer = Answer { body: body.as_bytes(), cut: None, headers: &hyper::HeaderMap::new() };
+            judge(check, &answer, &mut Findings::default()).map_err(|failure| failure.detail)
+        };
+        let none = |why: &str| Err(format!("No number: {why}"));
+        let sample = |name: &str| check(Reading::Prometheus(name.into()));
+        assert_eq!(found(&sample("depth"), "depth NaN\n"), none("depth is NaN, not a number"));
+        assert_eq!(found(&sample("other"), "depth NaN\n"), none("nothing fits other"));
+        assert_eq!(found(&sample("depth"), "depth{a=\"b\"} NaN\ndepth{a=\"c\"} 5\n"), Ok(()), "another one fits");
+        let share = Measure { per: Some(Reading::Prometheus("asked".into())), ..sample("depth") };
+        assert_eq!(found(&share, "depth 5\nasked nan\n"), none("asked is NaN, not a number"));
+        let json = check(Reading::Json("$.a".into()));
+        assert_eq!(found(&json, r#"{"a":"NaN"}"#), none("$.a is NaN, not a number"));
+        assert_eq!(found(&json, r#"{"a":"inf"}"#), none("nothing fits $.a"));
     }
 
     #[test]

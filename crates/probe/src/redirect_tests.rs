@@ -126,6 +126,34 @@ async fn a_location_that_leads_nowhere_is_a_bad_answer() {
     assert_fail(&outcome, Phase::Assert, Cause::Status);
 }
 
+/// Answers `/health` with a redirect, and knows nothing else.
+async fn leading_nowhere(to: &str) -> Server {
+    let to = location(to);
+    Server::http(
+        move |request| {
+            if request.contains(" /health ") { response(302, &[&to], "") } else { response(404, &[], "lost") }
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_accepted_says_which_path_gave_it() {
+    let following = || http(|h| h.follow_redirects = true);
+    let server = leading_nowhere("/new/page?token=secret").await;
+    let detail = assert_fail(&probe(&server.target(), &following()).await, Phase::Assert, Cause::Status);
+    assert_eq!(detail, "redirected to /new/page: Unexpected status code: 404");
+    let server = leading_nowhere(&format!("/{}", "x".repeat(300))).await;
+    let detail = assert_fail(&probe(&server.target(), &following()).await, Phase::Assert, Cause::Status);
+    assert_eq!(detail, format!("redirected to /{}...: Unexpected status code: 404", "x".repeat(79)));
+    let other = Server::http(|_| response(404, &[], "lost")).await;
+    let server = leading_nowhere(&format!("http://{}/x", other.addr)).await;
+    let detail = assert_fail(&probe(&server.target(), &following()).await, Phase::Assert, Cause::Status);
+    assert_eq!(detail, format!("redirected to {}/x: Unexpected status code: 404", other.addr));
+    let direct = assert_fail(&probe(&other.target(), &following()).await, Phase::Assert, Cause::Status);
+    assert_eq!(direct, "Unexpected status code: 404");
+}
+
 #[tokio::test]
 async fn a_failure_elsewhere_says_where() {
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -84,6 +84,9 @@ pub struct InstanceSummary {
     pub quorum: u32,
     /// The votes of the observers that can be heard.
     pub votes: VoteCounts,
+    /// Why nothing is decided about it although it is registered, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// How the observers vote.

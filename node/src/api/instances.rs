@@ -23,8 +23,9 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use quorate_core::verdict::{Certificate, Endorsement};
-use quorate_core::{AbstainReason, InstanceId, Registration, UnixMs, Verdict, Vote};
+use quorate_core::{AbstainReason, InstanceId, Observation, Registration, UnixMs, Verdict, Vote};
 use quorate_mesh::{InstanceView, MeshView, ObserverView};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// `service`
@@ -166,7 +167,36 @@ pub fn summary(instance: &InstanceView, now: UnixMs) -> InstanceSummary {
         assigned: instance.assigned,
         quorum: instance.quorum,
         votes: vote_counts(instance),
+        hint: hint(instance),
     }
+}
+
+/// Reasons that a hint quotes.
+const QUOTED: usize = 3;
+
+/// Too few of its observers can make its probe on their hosts for anything to be decided, and what they lack.
+fn hint(instance: &InstanceView) -> Option<String> {
+    if !matches!(instance.verdict, Verdict::Starting | Verdict::Unknown) || instance.is_switched_off() {
+        return None;
+    }
+    let lacks = |observer: &ObserverView| {
+        let said = observer.observation.as_ref().filter(|_| observer.heard)?;
+        let unable = matches!(said.vote, Vote::Abstain(AbstainReason::Impaired));
+        said.detail.strip_prefix(Observation::UNABLE).filter(|_| unable).map(str::to_owned)
+    };
+    let lacking: Vec<String> = instance.observers.iter().filter_map(lacks).collect();
+    let (all, count) = (instance.observers.len(), lacking.len());
+    if count == 0 || u32::try_from(all - count).is_ok_and(|able| able >= instance.quorum) {
+        return None;
+    }
+    let who = match all - count {
+        0 => "no observer can probe it".to_owned(),
+        _ => format!("{count} of its {all} observers cannot probe it"),
+    };
+    let reasons: BTreeSet<String> = lacking.into_iter().filter(|why| !why.is_empty()).collect();
+    let reasons: Vec<String> = reasons.into_iter().take(QUOTED).collect();
+    let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
+    Some(format!("{who}{why}"))
 }
 
 fn settings(registration: &Registration) -> CheckAnswer {
@@ -246,9 +276,41 @@ fn local(probe: &LastProbe, now: UnixMs) -> LocalProbe {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::instance;
+    use super::super::fixture::{instance, observer};
     use super::*;
-    use quorate_core::{Intent, IntentKind};
+    use quorate_core::{Check, Intent, IntentKind};
+
+    #[test]
+    fn what_no_observer_can_probe_says_why() {
+        let unable = |agent, lacks: &str| {
+            let mut found = observer(agent, Some(Vote::Abstain(AbstainReason::Impaired)));
+            if let Some(said) = &mut found.observation {
+                said.detail = format!("{}{lacks}", Observation::UNABLE);
+            }
+            found
+        };
+        let mut found = instance("web@10.0.0.1:80", "web", 1, Verdict::Starting);
+        found.observers = vec![unable(1, "no secret X"), unable(2, "no secret X"), unable(3, "no folder")];
+        let told = |found: &InstanceView| summary(found, UnixMs(1000)).hint;
+        assert_eq!(told(&found).as_deref(), Some("no observer can probe it: no folder; no secret X"));
+        found.observers[0] = observer(1, Some(Vote::Pass));
+        assert_eq!(told(&found).as_deref(), Some("2 of its 3 observers cannot probe it: no folder; no secret X"));
+        found.observers[1] = observer(2, Some(Vote::Abstain(AbstainReason::Impaired)));
+        assert_eq!(told(&found), None, "two of three can, and that is a quorum");
+        found.observers = vec![unable(1, ""), unable(2, ""), observer(3, None)];
+        assert_eq!(told(&found).as_deref(), Some("2 of its 3 observers cannot probe it"));
+        found.verdict = Verdict::Up;
+        assert_eq!(told(&found), None);
+        found.verdict = Verdict::Unknown;
+        found.observers[0].heard = false;
+        assert_eq!(told(&found), None, "of one that is not heard nothing is known");
+        found.observers[0].heard = true;
+        assert!(told(&found).is_some());
+        let mut registration = found.registration.as_deref().cloned().expect("a registration");
+        registration.check = Check { enabled: false, ..Check::default() }.into();
+        found.registration = Some(Arc::new(registration));
+        assert_eq!(told(&found), None, "it is switched off on purpose");
+    }
 
     #[test]
     fn what_is_wanted_begins_when_it_is_wanted() {

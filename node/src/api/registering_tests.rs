@@ -94,6 +94,21 @@ async fn a_body_that_is_wrong_is_told_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_there_twice_is_refused() {
+    let fixture = start(view());
+    let token = fixture.token(Scope::Register);
+    for (body, key) in [
+        (r#"{"service": "api", "weight": 50, "weight": 0}"#, "\"weight\" twice"),
+        (r#"{"service": "api", "check": {"protocol": "http", "protocol": "tcp"}}"#, "\"check.protocol\" twice"),
+    ] {
+        let reply = fixture.change(&token, "PUT /v1/instances/api@1", body).await;
+        let error: ErrorAnswer = reply.json();
+        assert!(reply.status == 400 && error.detail.contains(key), "{}", reply.body);
+    }
+    assert!(fixture.told().is_none());
+}
+
+#[tokio::test]
 async fn only_a_lost_agent_is_forgotten() {
     let fixture = start(view());
     let operator = fixture.token(Scope::Operate);

@@ -72,6 +72,7 @@ pub fn instance(id: &str, verdict: Verdict, class: Class) -> InstanceSummary {
         tags: Vec::new(),
         intent: None,
         votes: VoteCounts { pass: 5 - fail, fail, ..VoteCounts::default() },
+        hint: None,
     }
 }
 

@@ -76,6 +76,17 @@ fn instances_tell_votes_and_notes() {
 }
 
 #[test]
+fn instances_say_why_nothing_is_decided() {
+    let mut starting = instance("web@10.0.0.3:8080", Verdict::Starting, Class::Undetermined);
+    (starting.term, starting.votes) = (0, VoteCounts { abstain: 5, ..VoteCounts::default() });
+    starting.hint = Some("no observer can probe it: the secret \u{1b}X is not in this agent's environment".to_owned());
+    let question = Instances { service: None, verdicts: Vec::new(), hosts: false };
+    let answer = InstancesAnswer { view: view(), instances: vec![starting], total: 1, next: None };
+    let text = render(&question.text(&answer), false);
+    assert!(text.contains("5 abstain  no observer can probe it: the secret  X is not in this agent's"), "{text}");
+}
+
+#[test]
 fn members_tell_states() {
     let this = MemberAnswer {
         name: "host-a\x1b[2J".into(),

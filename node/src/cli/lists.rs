@@ -3,7 +3,7 @@
 use super::client::path_part;
 use super::question::{Question, nothing};
 use super::span;
-use super::style::Ink;
+use super::style::{Ink, clean};
 use super::table::{cell, layout};
 use crate::answers::{
     HealthAnswer, HostSummary, InstanceSummary, InstancesAnswer, MemberAnswer, MembersAnswer, Membership,
@@ -220,6 +220,7 @@ fn instance_row(instance: &InstanceSummary) -> Vec<String> {
     if instance.decided != instance.verdict && instance.term > 0 {
         notes.push(format!("last decided {}", instance.decided));
     }
+    notes.extend(instance.hint.as_deref().map(clean));
     let votes = &instance.votes;
     let counts = [
         ("pass", votes.pass),

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
@@ -160,19 +161,77 @@ impl Texts {
 /// What a place says in TOML; nothing when it cannot be parsed.
 fn toml<'a>(place: &'a Place, faults: &mut Vec<ConfigError>) -> DeTable<'a> {
     let (table, syntax) = DeTable::parse_recoverable(&place.text);
+    let table = table.into_inner();
     if syntax.is_empty() {
-        return table.into_inner();
+        return table;
     }
     faults.extend(syntax.iter().map(|error| {
         let span = error.span().unwrap_or_default();
         let offset = span.start.max(place.begins);
         let (key, message) = match error.message() {
-            "duplicate key" => (place.text.get(span).unwrap_or_default(), TWICE),
-            message => ("", message),
+            "duplicate key" => (said_twice(&place.text, &table, span), TWICE),
+            message => (String::new(), message),
         };
-        ConfigError { offset, key: key.to_owned(), message: message.to_owned() }
+        ConfigError { offset, key, message: message.to_owned() }
     }));
     DeTable::new()
+}
+
+/// The path of a key that is there again at `span`; the key alone where its table cannot be told.
+fn said_twice(text: &str, whole: &DeTable<'_>, span: Range<usize>) -> String {
+    let (before, key) = (text.get(..span.start).unwrap_or_default(), text.get(span.clone()).unwrap_or_default());
+    // What is written before it, of which the parser says nothing: `a.` of `a.b`, and the brackets of a header.
+    let begins = before.rfind(['\n', '{', ',']).map_or(0, |at| at + 1);
+    let written = format!("{}{key}", before.get(begins..).unwrap_or_default().trim_start());
+    let mut open = Open { begins: 0, path: String::new(), table: whole };
+    if !written.starts_with('[') {
+        open.descend(whole, "", (text, span.start));
+    }
+    let plain = |part: &str| part.trim().trim_matches(['"', '\'']).to_owned();
+    let parts: Vec<String> = written.trim_start_matches('[').split('.').map(plain).collect();
+    match parts.first() {
+        Some(first) if open.table.contains_key(first.as_str()) => inside(&open.path, &parts.join(".")),
+        _ => key.to_owned(),
+    }
+}
+
+/// The table that is open at a place of a text: of those in braces the innermost around it, or else the one whose header is the last before it.
+struct Open<'t, 'a> {
+    begins: usize,
+    path: String,
+    table: &'t DeTable<'a>,
+}
+
+impl<'t, 'a> Open<'t, 'a> {
+    fn descend(&mut self, table: &'t DeTable<'a>, path: &str, at: (&str, usize)) {
+        for (key, value) in table.iter() {
+            self.look(value, inside(path, key.get_ref()), at);
+        }
+    }
+
+    fn look(&mut self, value: &'t Spanned<DeValue<'a>>, path: String, (text, at): (&str, usize)) {
+        match value.get_ref() {
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.look(item, format!("{path}[{index}]"), (text, at));
+                }
+            }
+            DeValue::Table(table) => {
+                self.descend(table, &path, (text, at));
+                // The span of a table in braces are these, that of another one its header, or a key that begins with neither.
+                let span = value.span();
+                let is_open = match text.as_bytes().get(span.start) {
+                    Some(b'{') => span.contains(&at),
+                    Some(b'[') => span.start < at,
+                    _ => false,
+                };
+                if is_open && span.start >= self.begins {
+                    *self = Self { begins: span.start, path, table };
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The path of a key in the table of that path.

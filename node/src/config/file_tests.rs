@@ -409,6 +409,7 @@ fn each_preset_has_the_limits_of_the_guides_tables() {
         (&["database_dead_tuples"], Bad::High, 0.1, 0.25),
         (&["cache_hit_rate"], Bad::Low, 0.8, 0.6),
         (&["cache_latency"], Bad::High, 0.01, 0.05),
+        (&["cache_evictions"], Bad::High, 0.0, 0.01),
         (&["queue_depth"], Bad::High, 10.0, 50.0),
         (&["queue_failed"], Bad::High, 5.0, 20.0),
     ] {
@@ -430,6 +431,23 @@ fn an_address_that_is_another_host_for_everyone_is_refused() {
             errors.contains("x:4:11: service[0].instance[0].address") && errors.contains("another host"),
             "{errors}"
         );
+    }
+}
+
+#[test]
+fn an_address_of_one_link_is_refused() {
+    let read = |address: &str| {
+        let text = format!("[[service]]\nname = \"web\"\n[[service.instance]]\naddress = \"{address}\"\n");
+        parse("x", &text).map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    for address in ["[fe80::1]:80", "[fe80::1]", "fe80::1", "[febf::1]:80", "[fe80::1%eth0]:80", "fe80::1%eth0:80"] {
+        let errors = read(address).unwrap_err();
+        let told =
+            errors.starts_with("x:4:11: service[0].instance[0].address") && errors.contains("a routable address");
+        assert!(told && errors.lines().count() == 1, "{address}: {errors}");
+    }
+    for address in ["[fec0::1]:80", "[fd00::1]:80", "[::1]", "169.254.0.1:80", "fe80:80"] {
+        assert_eq!(read(address), Ok(()), "{address}");
     }
 }
 

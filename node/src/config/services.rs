@@ -181,6 +181,13 @@ fn read_instance(section: &Section<'_>, default_port: u16, faults: &mut Faults) 
     instance.zone = read_zone(section, faults);
     if let Some(address) = section.take::<String>("address", faults) {
         match split(&address.value) {
+            _ if is_link_local(&address.value) => {
+                let message = format!(
+                    "{:?} means something on one link only, and no probe can be told on which; write a routable address",
+                    address.value
+                );
+                faults.add(address.at, section.key("address"), message);
+            }
             Some((host, _)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) => {
                 let message = format!(
                     "{:?} means another host on each one that probes it; write the address at which others reach it, or none",
@@ -235,6 +242,13 @@ fn split(address: &str) -> Option<(String, Option<u16>)> {
         return host_and_port(address).map(|(host, port)| (host.to_owned(), Some(port)));
     }
     host_and_port(&format!("{address}:1")).map(|(host, _)| (host.to_owned(), None))
+}
+
+/// Is the host an IPv6 address that means something on one link only, be it with the link's name or without?
+fn is_link_local(address: &str) -> bool {
+    let host = address.strip_prefix('[').unwrap_or(address);
+    let host = host.split([']', '%']).next().unwrap_or(host);
+    host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unicast_link_local())
 }
 
 /// Holds one instance to the rules of a registration. The agent's own address is not known yet; any will do.

@@ -84,6 +84,7 @@ function notes(instance) {
   if (instance.flapping) found.push(`flapping: ${instance.changes} changes`);
   if (instance.folded_under) found.push(`folded under ${instance.home_name}`);
   if (instance.decided !== instance.verdict && instance.term > 0) found.push(`last decided ${instance.decided}`);
+  if (instance.hint) found.push(instance.hint);
   return found.join("; ");
 }
 

@@ -121,6 +121,8 @@ pub const PRESETS: &[Preset] = &[
     preset("cache_memory", Bad::High, 0.80, 0.95),
     preset("cache_hit_rate", Bad::Low, 0.80, 0.60),
     preset("cache_latency", Bad::High, 0.010, 0.050),
+    // A first eviction is worth a warning. The guide calls a rate of them critical without a number; it is one of a hundred commands here.
+    preset("cache_evictions", Bad::High, 0.0, 0.01),
     preset("queue_depth", Bad::High, 10.0, 50.0),
     preset("queue_failed", Bad::High, 5.0, 20.0),
     preset("api_quota", Bad::High, 0.80, 0.95),

@@ -185,6 +185,21 @@ fn rules(section: &Section<'_>, check: &Check, faults: &mut Faults) {
         };
         faults.add(at, key, message);
     }
+    // What is not written is not held to it: who shortens the timeout alone says nothing of response times.
+    let limits = [
+        ("max_response_time", Some(check.max_response_time)),
+        ("critical_response_time", check.critical_response_time),
+    ];
+    for (name, limit) in limits {
+        let comparable = section.has(name) && readable(name) && readable("timeout");
+        let Some(limit) = limit.filter(|limit| comparable && *limit > check.timeout) else { continue };
+        let (at, key) = section.place(name);
+        let message = format!(
+            "{limit:?} is longer than the timeout ({:?}), at which a probe ends, and never applies; shorten it, or set a longer `timeout`",
+            check.timeout
+        );
+        faults.add(at, key, message);
+    }
 }
 
 /// Under which key the section says what the rules of a check call so.
