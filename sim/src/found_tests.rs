@@ -1,4 +1,4 @@
-//! Plans in which a promise was once broken, or seemed to be: the least that a sweep was shrunk to, each with the seed that showed it.
+//! Plans in which a promise was once broken, or seemed to be: most are the least that a sweep was shrunk to, each with the seed that showed it.
 
 use crate::node;
 use crate::plan::Plan;
