@@ -82,6 +82,35 @@ fn an_accusation_of_former_times_is_not_renewed_by_a_short_cut() {
     }
 }
 
+/// Where every roll call must ask twice, silence of the moment of its first question may be the asker's own fault: one such look is set aside, and the next
+/// counts. So it is for a look that ends while the roll call holds, and for one after whose end the roll must be called again.
+#[test]
+fn one_look_is_set_aside_and_not_the_one_after_it() {
+    for name in ["web@2", "patient@2"] {
+        let looks = [None, Some(1)].map(|in_vain| {
+            let mut world = World::new();
+            for agent in 1..=5 {
+                world.start(agent, if agent == 2 { &["web@2", "patient@2"] } else { &[] });
+                if agent > 1 {
+                    world.contact(agent, 1);
+                }
+            }
+            world.until(20_000, |w| w.all(&[1, 2, 3, 4, 5], name, Verdict::Up));
+            let instance = InstanceId::new(name).unwrap();
+            world.asks_in_vain = in_vain;
+            world.targets.insert(instance.clone(), (2, Target::Hung));
+            let begun = world.looks(1, &instance);
+            world.until(20_000, |w| {
+                let seen = &w.view(1).instances[&instance];
+                let own = seen.observers.iter().find(|observer| observer.agent == AgentId(1)).unwrap();
+                own.observation.as_ref().is_some_and(|observation| observation.vote.fails())
+            });
+            world.looks(1, &instance) - begun
+        });
+        assert_eq!(looks[1], looks[0] + 1, "{name}");
+    }
+}
+
 /// Whoever is asked twice may answer both ways, as one that is between two epochs does. It is one agent all the same.
 #[test]
 fn an_answer_given_both_ways_counts_once() {

@@ -135,7 +135,7 @@ pub(crate) struct Watch {
     pub running: bool,
     /// Waits for a roll call before it may say `fail`.
     pub pending_fail: Option<(Vote, String, Option<Mono>)>,
-    /// Was the last outcome set aside, as one of a moment at which this agent may have been cut off?
+    /// Was an outcome set aside, as one of a moment at which this agent may have been cut off, and has none counted since?
     pub set_aside: bool,
     /// A host is pinged only until then.
     pub until: Option<Mono>,
@@ -161,6 +161,11 @@ impl Watch {
             set_aside: false,
             until: None,
         }
+    }
+
+    /// May an outcome be set aside now? One may, not one after the other: on a poor line every roll call may have to ask again.
+    pub fn may_set_aside(&mut self) -> bool {
+        !std::mem::replace(&mut self.set_aside, true)
     }
 }
 

@@ -254,8 +254,7 @@ impl Engine {
         let same = instance.incarnation == running.incarnation;
         let Some(watch) = &mut instance.watch else { return };
         watch.running = false;
-        // Silence of a moment at which this agent may have been cut off accuses nobody. One such outcome is set aside, not one after the other: on a poor
-        // line every roll call may have to ask again.
+        // Silence of a moment at which this agent may have been cut off accuses nobody.
         let by_path = |failure: &ProbeFailure| {
             !failure.is_own() && may_be_ours(Vote::Fail { phase: failure.phase, cause: failure.cause })
         };
@@ -263,12 +262,13 @@ impl Engine {
         let remote = instance.home != self.config.agent;
         let threshold = instance.registration.as_ref().map_or(1, |registration| registration.check.failure_threshold);
         let accuses = silent && remote && !watch.vote.fails() && watch.failures + 1 >= threshold;
-        let cut_off = accuses && !watch.set_aside && self.roll.may_have_been_cut_off(running.started);
-        watch.set_aside = cut_off;
+        let cut_off = accuses && self.roll.may_have_been_cut_off(running.started) && watch.may_set_aside();
         if held_up || cut_off || !same {
             self.stats.probes_inconclusive += 1;
             if cut_off {
                 self.replan(&id);
+            } else {
+                watch.set_aside = false;
             }
             return;
         }
@@ -309,7 +309,7 @@ impl Engine {
             Seen::Reached(vote, detail) => {
                 watch.last = Some((lease, true));
                 watch.well_since.get_or_insert(lease);
-                (watch.failures, watch.unanswered) = (0, 0);
+                (watch.failures, watch.unanswered, watch.set_aside) = (0, 0, false);
                 watch.successes = watch.successes.saturating_add(1);
                 watch.pending_fail = None;
                 if watch.successes >= DOUBT_CLEARED {
@@ -379,9 +379,8 @@ impl Engine {
             let remote = instance.home != self.config.agent;
             let Some(watch) = &mut instance.watch else { continue };
             let Some((vote, detail, began)) = watch.pending_fail.take().filter(|_| !regained) else { continue };
-            let by_path = remote && may_be_ours(vote) && !watch.set_aside;
-            if quorate && by_path && began.is_some_and(|began| self.roll.may_have_been_cut_off(began)) {
-                watch.set_aside = true;
+            let cut_off = began.is_some_and(|began| self.roll.may_have_been_cut_off(began));
+            if quorate && remote && may_be_ours(vote) && cut_off && watch.may_set_aside() {
                 continue;
             }
             let vote = if quorate { vote } else { Vote::Abstain(AbstainReason::Isolated) };
@@ -421,6 +420,7 @@ impl Engine {
     fn set_vote(&mut self, id: &InstanceId, vote: Vote, detail: String) {
         let wall = self.now.wall;
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
+        watch.set_aside = false;
         if watch.vote == vote {
             return;
         }

@@ -53,10 +53,16 @@ pub struct World {
     pub now: u64,
     pub hosts: BTreeMap<u64, Host>,
     pub targets: BTreeMap<InstanceId, (u64, Target)>,
+    /// How often each agent has probed each instance.
+    looks: BTreeMap<(u64, InstanceId), u64>,
     /// When probes of instances of the service `slow` began.
     pub slow_probes: Vec<u64>,
     /// Agents that look up no name.
     pub nameless: BTreeSet<u64>,
+    /// An agent whose roll calls are heard when they ask for the second time only.
+    pub asks_in_vain: Option<u64>,
+    /// When its running roll call began.
+    asked_at: u64,
     /// Directed pairs that lose everything.
     pub cuts: BTreeSet<(u64, u64)>,
     pub lose_every: u64,
@@ -73,15 +79,21 @@ pub struct World {
     pub zones: BTreeMap<u64, Zone>,
 }
 
-/// An instance with a TCP check each second; of the service `job` with one that only its home agent can make, of `slow` each ten seconds.
+/// An instance with a TCP check each second; of the service `job` with one that only its home agent can make, of `slow` each ten seconds, of `patient`
+/// with one that waits longer than a roll call holds.
 pub fn registration(name: &str) -> Registration {
     let socket = UnixCheck { path: "/run/job".into(), send: Vec::new(), expect: None, max_read_bytes: 1 };
     let home_only = name.starts_with("job@");
+    let (period_s, timeout_ms) = match name.split('@').next() {
+        Some("slow") => (10, 500),
+        Some("patient") => (3, 2_000),
+        _ => (1, 500),
+    };
     let check = Check {
         kind: if home_only { CheckKind::Unix(socket) } else { CheckKind::Tcp(TcpCheck::default()) },
         initial_delay: Duration::ZERO,
-        period: Duration::from_secs(if name.starts_with("slow@") { 10 } else { 1 }),
-        timeout: Duration::from_millis(500),
+        period: Duration::from_secs(period_s),
+        timeout: Duration::from_millis(timeout_ms),
         ..Check::default()
     };
     Registration {
@@ -100,8 +112,11 @@ impl World {
             now: MS,
             hosts: BTreeMap::new(),
             targets: BTreeMap::new(),
+            looks: BTreeMap::new(),
             slow_probes: Vec::new(),
             nameless: BTreeSet::new(),
+            asks_in_vain: None,
+            asked_at: 0,
             cuts: BTreeSet::new(),
             lose_every: 0,
             queue: BTreeMap::new(),
@@ -260,6 +275,7 @@ impl World {
                     self.carry(agent, to.0, Input::Message { from: AgentId(agent), bytes }, false)
                 }
                 Output::Probe(request) => {
+                    *self.looks.entry((agent, request.instance.clone())).or_default() += 1;
                     if request.service.as_str() == "slow" {
                         self.slow_probes.push(self.now);
                     }
@@ -303,7 +319,7 @@ impl World {
     fn carry(&mut self, from: u64, to: u64, input: Input, lossy: bool) {
         let known = self.hosts.get(&to).is_some_and(|host| host.engine.is_some());
         let lost = lossy && self.lose_every > 0 && self.seq.is_multiple_of(self.lose_every);
-        if !known || self.cuts.contains(&(from, to)) || lost {
+        if !known || self.cuts.contains(&(from, to)) || lost || self.in_vain(from, &input) {
             self.seq += 1;
             return;
         }
@@ -321,6 +337,18 @@ impl World {
             );
         }
         self.push(DELAY, to, input);
+    }
+
+    fn in_vain(&mut self, from: u64, input: &Input) -> bool {
+        let Input::Datagram { bytes, .. } = input else { return false };
+        let asks = matches!(quorate_wire::decode(bytes), Ok(quorate_wire::Packet::RollCall { .. }));
+        if self.asks_in_vain != Some(from) || !asks {
+            return false;
+        }
+        if self.now > self.asked_at + 200 * MS {
+            self.asked_at = self.now;
+        }
+        self.now == self.asked_at
     }
 
     /// Lets `ms` milliseconds pass.
@@ -373,6 +401,10 @@ impl World {
 
     pub fn view(&mut self, agent: u64) -> quorate_mesh::MeshView {
         self.hosts.get_mut(&agent).unwrap().engine.as_mut().unwrap().view()
+    }
+
+    pub fn looks(&self, agent: u64, instance: &InstanceId) -> u64 {
+        self.looks.get(&(agent, instance.clone())).copied().unwrap_or(0)
     }
 
     /// How often an agent has tried to have the roster changed.
