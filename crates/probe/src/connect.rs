@@ -60,6 +60,7 @@ pub(crate) async fn open(
     let connected = within(deadline, Phase::Connect, dial(peer, first)).await;
     add(&mut findings.timings.connect, begun.elapsed());
     let connected = connected.and_then(|result| result.map_err(|error| of_io(Phase::Connect, &error)));
+    // It may be the host of a redirect, which whoever called the probe does not know.
     let stream = connected.inspect_err(|_| tools.resolver.forget(&authority.host))?;
     // A probe of a free local port can meet itself (RFC 9293, section 3.5: simultaneous open). Nobody listens there.
     if stream.local_addr().is_ok_and(|own| own == peer) {

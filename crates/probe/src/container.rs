@@ -26,6 +26,11 @@ use tokio::time::Instant;
 
 /// Bytes of an answer of the engine at most.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// One processor, in billionths.
+const PROCESSOR: u128 = 1_000_000_000;
+/// Microseconds of the period in which a quota of processor time is given, unless another one is set.
+const DEFAULT_PERIOD: u64 = 100_000;
+
 /// What was seen of a container before.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
@@ -68,6 +73,33 @@ struct Health {
 struct HostConfig {
     #[serde(default)]
     nano_cpus: u64,
+    /// Microseconds of each period; none or less: no limit.
+    #[serde(default)]
+    cpu_quota: i64,
+    #[serde(default)]
+    cpu_period: u64,
+    #[serde(default)]
+    cpuset_cpus: String,
+}
+
+impl HostConfig {
+    /// Processors it may use, in billionths: the least that is set. `None`: all.
+    fn allowed(&self) -> Option<u128> {
+        let period = if self.cpu_period == 0 { DEFAULT_PERIOD } else { self.cpu_period };
+        let quota = u128::try_from(self.cpu_quota).unwrap_or(0) * PROCESSOR / u128::from(period);
+        let set = processors(&self.cpuset_cpus).unwrap_or(0) * PROCESSOR;
+        [u128::from(self.nano_cpus), quota, set].into_iter().filter(|limit| *limit > 0).min()
+    }
+}
+
+/// How many processors a list such as `0-3,7` names; `None` if it is none.
+fn processors(list: &str) -> Option<u128> {
+    let count = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        Some(u128::from(last.checked_sub(first)?) + 1)
+    };
+    list.split(',').map(count).sum()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -190,7 +222,7 @@ fn judge(
     let restarts = past.restarts.within(&check.limits, inspected.restart_count, Instant::now());
     let mut usage = Usage { restarts: inspected.restart_count, ..Usage::default() };
     if let Some(stats) = stats {
-        usage = stats.usage(past, inspected.host_config.nano_cpus, usage);
+        usage = stats.usage(past, inspected.host_config.allowed(), usage);
     }
     findings.usage = Some(usage);
     let running = state.status == "running";
@@ -217,14 +249,13 @@ fn judge(
 
 impl Stats {
     /// As `docker stats` reckons: processor time beside the host's since the time before, memory without the page cache that can go at once.
-    fn usage(&self, past: &mut Past, nano_cpus: u64, usage: Usage) -> Usage {
+    fn usage(&self, past: &mut Past, allowed: Option<u128>, usage: Usage) -> Usage {
         let (own, system) = (self.cpu_stats.cpu_usage.total_usage, self.cpu_stats.system_cpu_usage);
         let before = past.cpu.replace((own, system));
         let cpu_per_mille = before.and_then(|(own_before, system_before)| {
             let (own, system) = (own.checked_sub(own_before)?, system.checked_sub(system_before)?);
             let cores = u128::from(self.cpu_stats.online_cpus.max(1));
-            let allowed = if nano_cpus == 0 { cores * 1_000_000_000 } else { u128::from(nano_cpus) };
-            let share = u128::from(own) * cores * 1_000_000_000 * 1000 / allowed;
+            let share = u128::from(own) * cores * PROCESSOR * 1000 / allowed.unwrap_or(cores * PROCESSOR);
             u32::try_from(share.checked_div(u128::from(system))?).ok()
         });
         let memory = &self.memory_stats;

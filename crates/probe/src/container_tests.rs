@@ -160,6 +160,34 @@ async fn what_it_uses_is_held_to_its_limits() {
 }
 
 #[tokio::test]
+async fn its_share_is_one_of_the_processors_that_it_may_use() {
+    let engine = Engine::new();
+    let prober = engine.prober();
+    let told = |own, system| *engine.stats.lock().unwrap() = stats(own, system, 1000);
+    told(10, 100);
+    assert_pass(&probe(&prober, "web").await);
+    let table = [
+        (json!({}), 100),
+        (json!({ "NanoCpus": 0, "CpuQuota": -1, "CpuPeriod": 0, "CpusetCpus": "" }), 100),
+        (json!({ "CpuQuota": 50_000, "CpuPeriod": 100_000 }), 800),
+        (json!({ "CpuQuota": 50_000 }), 800),
+        (json!({ "CpusetCpus": "0" }), 400),
+        (json!({ "CpusetCpus": "0-1,3" }), 133),
+        (json!({ "CpusetCpus": "3-0" }), 100),
+        (json!({ "CpusetCpus": "0,x" }), 100),
+        (json!({ "NanoCpus": 2_000_000_000, "CpuQuota": 200_000, "CpusetCpus": "0" }), 400),
+        (json!({ "NanoCpus": 500_000_000, "CpuQuota": 200_000, "CpusetCpus": "0-3" }), 800),
+        (json!({ "CpuQuota": 1, "CpuPeriod": u64::MAX }), 100),
+    ];
+    for (n, (host, share)) in (1..).zip(table) {
+        engine.is(|it| it["HostConfig"] = host.clone());
+        told(10 + n, 100 + 10 * n);
+        let outcome = probe(&prober, "web").await;
+        assert_eq!(outcome.usage.unwrap().cpu_per_mille, Some(share), "0.4 of 4 processors, {host}");
+    }
+}
+
+#[tokio::test]
 async fn the_engines_own_trouble_accuses_no_container() {
     assert_fail(&probe(&Prober::default(), "web").await, Phase::Prepare, Cause::Local);
     let engine = Engine::new();

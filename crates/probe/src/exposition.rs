@@ -34,6 +34,25 @@ impl Selector {
         };
         text.lines().filter_map(|line| value(line.trim_start())).collect()
     }
+
+    /// Are all samples of this name within `text`, which is the beginning of a page? Those of one family stand together: they are over once another
+    /// follows.
+    pub(crate) fn is_over(&self, text: &str) -> bool {
+        let named = |line: &str| -> Option<String> {
+            let line = line.trim_start();
+            let Some(comment) = line.strip_prefix('#') else { return series(line).map(|(name, ..)| name.to_owned()) };
+            let mut words = comment.split_ascii_whitespace();
+            let describes = words.next().is_some_and(|word| ["HELP", "TYPE", "UNIT"].contains(&word));
+            words.next().filter(|_| describes).map(str::to_owned)
+        };
+        text.lines().rev().find_map(named).is_some_and(|last| family(&last) != family(&self.name))
+    }
+}
+
+/// What a sample's name has in common with those of its family: a histogram's are mixed.
+fn family(name: &str) -> &str {
+    let suffixes = ["_bucket", "_sum", "_count", "_total", "_created"];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
 /// A label as a selector has it (Prometheus' data model).
@@ -109,6 +128,23 @@ mod tests {
         for bad in ["a{b!=\"c\"}", "a{b=\"c\",d!=\"e\"}", "a{=\"c\"}", "a{1b=\"c\"}", "a{b-c=\"d\"}"] {
             let said = Selector::parse(bad).unwrap_err();
             assert!(said.contains("is not a label"), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_family_is_over_once_another_begins() {
+        let over = |text: &str| Selector::parse("depth_sum{a=\"b\"}").unwrap().is_over(text);
+        for goes_on in [
+            "",
+            "depth_sum 1\n",
+            "depth_sum 1\n# a note\n",
+            "depth_sum 1\ndepth_bucket{le=\"1\"} 2\n",
+            "# TYPE depth histogram\n",
+        ] {
+            assert!(!over(goes_on), "{goes_on:?}");
+        }
+        for other in ["depth_sum 1\nother 2\n", "depth_sum 1\n# HELP other How many.\n", "depth_sum 1\ndepths 2\n\n"] {
+            assert!(over(other), "{other:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! gRPC checks: one call of `grpc.health.v1.Health/Check` over HTTP/2.
 
+use crate::address::Authority;
 use crate::connect;
 use crate::failure::{Step, unprepared, within};
 use crate::findings::{Findings, add};
@@ -41,7 +42,8 @@ pub(crate) async fn probe(
     }
     let prepared = match &check.tls {
         Some(options) => {
-            let name = options.server_name.clone().unwrap_or_else(|| authority.host.clone());
+            let host = check.host.as_deref().and_then(|host| Authority::parse(host, Some(443))).map(|a| a.host);
+            let name = options.server_name.clone().or(host).unwrap_or_else(|| authority.host.clone());
             Some(tools.tls.prepare(&TlsSettings::new(options, name, &["h2"]), deadline).await?)
         }
         None => None,
@@ -147,6 +149,23 @@ mod tests {
         for closed in [SETTINGS, b""] {
             assert_fail(&against(closed, true, true).await, Phase::FirstByte, Cause::Reset);
             assert_fail(&against(closed, false, false).await, Phase::FirstByte, Cause::Timeout);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_for_the_host() {
+        use crate::testing::{Authority, probe, response, target};
+        use quorate_core::{Check, ProbeResult, TlsOptions};
+        let authority = Authority::new();
+        let identity = authority.sign(&["shop.internal"], |_| ());
+        for (host, fits) in [(Some("shop.internal:8443"), true), (Some("other.internal"), false), (None, false)] {
+            let config = authority.server(&identity, rustls::ALL_VERSIONS, false);
+            let server = Server::https(config, |_| response(200, &[], "")).await;
+            let tls = Some(TlsOptions { ca_file: Some(authority.ca_file()), ..TlsOptions::default() });
+            let kind = CheckKind::Grpc(GrpcCheck { tls, host: host.map(str::to_owned), ..GrpcCheck::default() });
+            let outcome = probe(&target(server.addr.to_string()), &Check { kind, ..Check::default() }).await;
+            let refused = matches!(&outcome.result, ProbeResult::Fail(failure) if failure.phase == Phase::Tls);
+            assert_eq!(refused, !fits, "{host:?}: {outcome:?}");
         }
     }
 

@@ -139,9 +139,11 @@ async fn ask(
     let endpoint = hop.endpoint(check);
     // Nobody but the far end can tell whether it acted on a request that got no answer, so a POST is never sent twice (RFC 9110,
     // section 9.2.2), and therefore never over a connection that may just be closing.
+    let may_use =
+        |link: &Link| tools.own.admit(&endpoint.authority.host, link.peer.ip(), target.home.as_deref()).is_ok();
     if check.reuse_connection
         && hop.method != Method::Post
-        && let Some(mut link) = tools.pool.take(&endpoint).await
+        && let Some(mut link) = tools.pool.take(&endpoint, may_use).await
     {
         count(&tools.counters.reused_connections);
         findings.peer = Some(link.peer);

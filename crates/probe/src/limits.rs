@@ -16,7 +16,8 @@ pub struct Limits {
     pub max_concurrent: usize,
     /// Probes in flight at most to one host, whatever the port; at least 1. A redirect to another host is not counted again.
     pub max_per_host: usize,
-    /// How long a resolved name is believed. A failing look-up is never kept, and a failing connect forgets the name.
+    /// How long a resolved name is believed. A failing look-up is never kept, and a probe that is refused or hears nothing
+    /// forgets the name.
     pub dns_cache_ttl: Duration,
     /// How long an idle connection is kept for a check with `reuse_connection`.
     pub keepalive: Duration,

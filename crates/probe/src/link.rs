@@ -48,6 +48,8 @@ struct Tasks(Arc<Mutex<JoinSet<()>>>);
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, work: F) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each request is a task, and one that has ended is kept until it is joined.
+        while tasks.try_join_next().is_some() {}
         tasks.spawn(async move { drop(work.await) });
     }
 }
@@ -202,4 +204,20 @@ async fn drive<T>(driver: &mut Option<Driver>, work: impl Future<Output = T>) ->
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_that_have_ended_are_not_kept() {
+        let tasks = Tasks::default();
+        for _ in 0..100 {
+            tasks.execute(async {});
+            tokio::task::yield_now().await;
+        }
+        let kept = tasks.0.lock().unwrap().len();
+        assert!(kept <= 2, "{kept}");
+    }
 }

@@ -73,7 +73,12 @@ fn values(reading: &Reading, answer: &Answer<'_>) -> Result<Vec<f64>, String> {
         }
         Reading::Prometheus(selector) => {
             let lines = if longer.is_some() { whole_lines(answer.body) } else { answer.body };
-            Selector::parse(selector)?.values(&String::from_utf8_lossy(lines))
+            let (selector, lines) = (Selector::parse(selector)?, String::from_utf8_lossy(lines));
+            let found = selector.values(&lines);
+            if let Some(longer) = longer.as_ref().filter(|_| !found.is_empty() && !selector.is_over(&lines)) {
+                return Err(format!("more of {} may follow{longer}", name(reading)));
+            }
+            found
         }
     };
     let numbers: Vec<f64> = found.iter().copied().filter(|number| !number.is_nan()).collect();
@@ -184,10 +189,11 @@ mod tests {
             judge(&check(reading), &answer, &mut Findings::default()).map_err(|failure| failure.detail)
         };
         let sample = || Reading::Prometheus("depth".into());
-        assert_eq!(found(sample(), b"depth 5\ndepth 90"), Ok(()), "the last line may go on");
+        assert_eq!(found(sample(), b"depth 5\nother 1\noth"), Ok(()), "there is no more of it");
         let none = |why: &str| Err(format!("No number: {why}; the answer is longer than `max_output_bytes`"));
         assert_eq!(found(sample(), b"other 5\ndepth 9"), none("nothing fits depth"));
         assert_eq!(found(sample(), b"depth 9"), none("nothing fits depth"));
+        assert_eq!(found(sample(), b"depth 5\ndepth 90"), none("more of depth may follow"));
         assert_eq!(found(Reading::Json("$".into()), b"9"), none("the JSON is not whole"));
     }
 

@@ -25,20 +25,20 @@ impl Pool {
         Self { keepalive, max, idle: Mutex::default() }
     }
 
-    /// A live connection to `endpoint`, if one was kept.
-    pub(crate) async fn take(&self, endpoint: &Endpoint) -> Option<Link> {
+    /// A live connection to `endpoint`, if one was kept that may be used for this target.
+    pub(crate) async fn take(&self, endpoint: &Endpoint, may_use: impl Fn(&Link) -> bool) -> Option<Link> {
         loop {
-            let mut link = self.pop(endpoint)?;
+            let mut link = self.pop(endpoint, &may_use)?;
             if link.is_alive().await {
                 return Some(link);
             }
         }
     }
 
-    fn pop(&self, endpoint: &Endpoint) -> Option<Link> {
+    fn pop(&self, endpoint: &Endpoint, may_use: impl Fn(&Link) -> bool) -> Option<Link> {
         let mut idle = self.lock();
         let links = idle.get_mut(endpoint)?;
-        let link = links.pop().filter(|(since, _)| since.elapsed() < self.keepalive);
+        let link = links.pop_if(|(_, link)| may_use(link)).filter(|(since, _)| since.elapsed() < self.keepalive);
         if links.is_empty() {
             idle.remove(endpoint);
         }

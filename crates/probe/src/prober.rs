@@ -16,7 +16,7 @@ use crate::tls::TlsConfigs;
 use crate::usage::Memory;
 use crate::{container, dialogue, exec, grpc, http, icmp, postgres, push, redis, tcp, tls_check, udp, unix};
 use quorate_core::check::{PushCheck, limits as check_limits};
-use quorate_core::{Cause, Check, CheckKind, Grade, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
+use quorate_core::{Cause, Check, CheckKind, Evidence, Grade, Outcome, Phase, ProbeFailure, ProbeResult, Timings};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -196,6 +196,7 @@ impl Prober {
             let mut findings = Findings::default();
             let started = Instant::now();
             let result = self.attempt(target, check, deadline, &mut findings).await;
+            let result = result.inspect_err(|failure| self.doubt(target, failure));
             let result = result.and_then(|()| in_time(check, started.elapsed(), &mut findings));
             let again = match &result {
                 Ok(()) => false,
@@ -205,6 +206,15 @@ impl Prober {
             if !again {
                 return outcome(result, findings, attempts, begun.elapsed());
             }
+        }
+    }
+
+    /// Where nobody was met, nobody may be any more: the next attempt looks the name up again.
+    fn doubt(&self, target: &Target, failure: &ProbeFailure) {
+        if matches!(failure.evidence(), Evidence::Refused | Evidence::Silence)
+            && let Some(authority) = Authority::parse(&target.address, None)
+        {
+            self.inner.tools.resolver.forget(&authority.host);
         }
     }
 

@@ -99,6 +99,52 @@ async fn names_are_kept_for_their_time_and_forgotten_when_connecting_fails() {
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
+/// All of 127.0.0.0/8 is this host, on Linux.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_service_that_has_moved_is_found_by_the_next_attempt() {
+    use quorate_core::CheckKind;
+    use quorate_core::check::UdpCheck;
+    use tokio::net::UdpSocket;
+
+    let (old, new) = (IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 1]));
+    let moving = move || {
+        let asked = AtomicUsize::new(0);
+        let lookup: Lookup = Arc::new(move |_| {
+            let ip = if asked.fetch_add(1, Ordering::SeqCst) == 0 { old } else { new };
+            Box::pin(async move { Ok(vec![ip]) })
+        });
+        Prober::with_lookup(Limits::default(), Own::default(), lookup)
+    };
+    let there = UdpSocket::bind((new, 0)).await.unwrap();
+    let port = there.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut asked = [0; 16];
+        while let Ok((_, asker)) = there.recv_from(&mut asked).await {
+            let _ = there.send_to(b"pong", asker).await;
+        }
+    });
+    let named = target(format!("web:{port}"));
+    let udp = checking(CheckKind::Udp(UdpCheck { send: b"ping".to_vec(), ..UdpCheck::default() }));
+    let silent = UdpSocket::bind((old, port)).await.unwrap();
+    let prober = moving();
+    let outcome = prober.run(&named, &with_timeout(udp.clone(), 200)).await;
+    assert_fail(&outcome, Phase::FirstByte, Cause::Timeout);
+    assert_pass(&prober.run(&named, &udp).await);
+    drop(silent);
+    let outcome = moving().run(&named, &Check { max_retries: 1, ..udp }).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.attempts, 2, "refused at its old place");
+
+    let server = Server::http(|_| response(200, &[], "")).await;
+    let named = target(format!("web:{}", server.addr.port()));
+    let _hung = std::net::TcpListener::bind((old, server.addr.port())).unwrap();
+    let prober = moving();
+    let outcome = prober.run(&named, &with_timeout(http(|_| ()), 200)).await;
+    assert_fail(&outcome, Phase::FirstByte, Cause::Timeout);
+    assert_pass(&prober.run(&named, &http(|_| ())).await);
+}
+
 #[tokio::test]
 async fn a_name_without_address_or_without_answer_is_a_resolve_failure() {
     let (lookup, _) = answering(Vec::new(), Duration::ZERO);

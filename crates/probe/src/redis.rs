@@ -9,8 +9,8 @@ use quorate_core::check::RedisCheck;
 use quorate_core::{Cause, Grade, Phase, ProbeFailure};
 use tokio::time::Instant;
 
-/// Bytes of an answer at most.
-const MAX_ANSWER_BYTES: usize = 1024;
+/// Bytes of an answer at most. The longest that is known, of a server in protected mode, has more than a thousand.
+const MAX_ANSWER_BYTES: usize = 4 * 1024;
 /// Errors that say: who are you?
 const GUARDED: [&str; 3] = ["NOAUTH", "DENIED", "NOPERM"];
 
@@ -79,7 +79,7 @@ mod tests {
     use crate::testing::{Server, assert_fail, failing};
     use crate::{Limits, Own, Prober};
     use quorate_core::check::{Secret, SecretSource};
-    use quorate_core::{Check, CheckKind, Outcome};
+    use quorate_core::{Check, CheckKind, Outcome, ProbeResult};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// What comes of a server that says this, and then perhaps closes.
@@ -99,6 +99,15 @@ mod tests {
         assert_fail(&against(b"+PO", true).await, Phase::Body, Cause::Reset);
         assert_fail(&against(b"", true).await, Phase::FirstByte, Cause::Reset);
         assert_fail(&against(b"", false).await, Phase::FirstByte, Cause::Timeout);
+    }
+
+    #[tokio::test]
+    async fn a_server_in_protected_mode_is_protected_however_much_it_has_to_say_of_it() {
+        let said = format!("-DENIED Redis is running in protected mode {}\r\n", "because ".repeat(130));
+        let server = Server::saying(Box::leak(said.into_bytes().into_boxed_slice()), false).await;
+        let check = Check { kind: CheckKind::Redis(RedisCheck::default()), ..Check::default() };
+        let outcome = Prober::default().run(&server.target(), &check).await;
+        assert!(matches!(outcome.result, ProbeResult::Protected(_)), "{outcome:?}");
     }
 
     #[tokio::test]

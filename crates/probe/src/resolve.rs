@@ -90,7 +90,7 @@ impl Resolver {
         None
     }
 
-    /// Drops a name whose address could not be connected to: the service may have moved.
+    /// Drops a name at whose address nobody was met: the service may have moved.
     pub(crate) fn forget(&self, host: &str) {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
     }

@@ -1,7 +1,7 @@
 //! Kept connections: only when asked, only while they live, and never the reason of a failure.
 
 use crate::testing::*;
-use crate::{Limits, Own, Prober};
+use crate::{Limits, Own, Prober, Target};
 use quorate_core::{Cause, Check, Method, Phase};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -141,6 +141,20 @@ async fn a_post_is_never_sent_twice() {
     let post = http(|h| (h.reuse_connection, h.method) = (true, Method::Post));
     assert_fail(&prober.run(&server.target(), &post).await, Phase::FirstByte, Cause::Reset);
     assert_eq!(posts.load(Ordering::SeqCst), 1);
+}
+
+/// The key of a kept connection is where it leads, not who may send anything there.
+#[tokio::test]
+async fn one_that_was_opened_for_another_agents_target_is_not_a_way_around_what_is_allowed() {
+    let server = Server::http(|_| response(200, &[], "fine")).await;
+    let prober = Prober::default();
+    assert_pass(&prober.run(&server.target(), &reusing()).await);
+    let foreign = Target { home: Some(vec!["192.0.2.1".parse().unwrap()]), ..server.target() };
+    assert_fail(&prober.run(&foreign, &reusing()).await, Phase::Prepare, Cause::Local);
+    assert_eq!((server.requests().len(), prober.idle_connections()), (1, 1));
+    let own = Target { home: Some(vec![server.addr.ip()]), ..server.target() };
+    assert_pass(&prober.run(&own, &reusing()).await);
+    assert_eq!((server.connections(), prober.stats().reused_connections), (1, 1));
 }
 
 #[tokio::test]

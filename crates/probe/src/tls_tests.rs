@@ -3,8 +3,10 @@
 use crate::Prober;
 use crate::testing::*;
 use quorate_core::{Cause, Check, Evidence, Phase, ProbeResult, Scheme};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ALL_VERSIONS, SupportedProtocolVersion};
+use rustls::{ALL_VERSIONS, ServerConfig, SupportedProtocolVersion};
+use std::sync::Arc;
 use std::time::Duration;
 
 async fn serving(authority: &Authority, identity: &Identity, ask_client: bool) -> Server {
@@ -46,6 +48,23 @@ async fn an_unknown_issuer_is_refused_unless_verification_is_off() {
     }
     assert_pass(&probe(&server.target(), &https(|h| h.tls.verify = false)).await);
     assert_eq!(server.requests().len(), 1, "no request goes to an unverified server");
+}
+
+/// Certificates of devices may be of a kind that cannot even be read.
+#[tokio::test]
+async fn without_verification_any_certificate_will_do() {
+    let authority = Authority::new();
+    let identity = authority.sign(&["device"], |_| ());
+    for version in [&TLS12, &TLS13] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = provider.key_provider.load_private_key(identity.key.clone_key()).unwrap();
+        let odd = CertifiedKey::new(vec![b"of another time".to_vec().into()], key);
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let config = builder.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(odd)));
+        let server = Server::https(config, |_| response(200, &[], "ok")).await;
+        assert_pass(&probe(&server.target(), &https(|h| h.tls.verify = false)).await);
+        assert_fail(&probe(&server.target(), &trusting(&authority)).await, Phase::Tls, Cause::Certificate);
+    }
 }
 
 #[tokio::test]

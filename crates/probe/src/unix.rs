@@ -23,6 +23,10 @@ pub(crate) async fn probe(tools: &Tools, check: &UnixCheck, deadline: Instant, f
         ErrorKind::NotFound => {
             ProbeFailure::new(Phase::Connect, Cause::Refused, format!("there is no socket {}", check.path))
         }
+        // Linux lets nobody wait in a full queue who does not wait for anything else (unix(7)): it is the one who listens that does not keep up.
+        ErrorKind::WouldBlock => {
+            ProbeFailure::new(Phase::Connect, Cause::Timeout, "Connection timeout: its queue of connections is full")
+        }
         _ => of_io(Phase::Connect, &error),
     })?;
     let exchange = Exchange { send: &check.send, matcher, max_read_bytes: check.max_read_bytes };
@@ -38,7 +42,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::UnixListener;
+    use tokio::net::{UnixListener, UnixStream};
 
     async fn ask(path: &Path, send: &str, expect: Option<&str>) -> Outcome {
         let unix = UnixCheck {
@@ -77,5 +81,19 @@ mod tests {
         let folder = folder.path().join("no-socket");
         std::fs::write(&folder, "a file").unwrap();
         assert_fail(&ask(&folder, "", None).await, Phase::Connect, Cause::Refused);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn one_that_no_longer_takes_connections_has_failed() {
+        use socket2::{Domain, SockAddr, Socket, Type};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(1).unwrap();
+        let _waiting = [UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap()];
+        let detail = assert_fail(&ask(&path, "", None).await, Phase::Connect, Cause::Timeout);
+        assert_eq!(detail, "Connection timeout: its queue of connections is full");
     }
 }

@@ -41,7 +41,7 @@ impl Pushes {
         let news = Arc::new(Notify::new());
         if let Some(store) = store {
             for (instance, pushed) in store.pushes() {
-                prober.pushes().put(instance, pushed);
+                prober.pushes().restore(instance, pushed);
             }
             tokio::spawn(keep(store, Arc::clone(&prober), Arc::clone(&news)));
         }

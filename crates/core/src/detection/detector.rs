@@ -115,7 +115,7 @@ impl Detector {
     /// Changes between the last results, in percent of what is possible.
     #[must_use]
     pub fn flap_percent(&self) -> u32 {
-        let (results, changes) = self.window.changes(Rules::FLAP_RESULTS);
+        let (results, changes) = self.window.changes();
         u32::try_from(changes * 100 / results.saturating_sub(1).max(1)).unwrap_or(100)
     }
 
@@ -141,7 +141,7 @@ impl Detector {
             Some((before, count)) if before == kind => (kind, count.saturating_add(1)),
             _ => (kind, 1),
         });
-        let (results, _) = self.window.changes(Rules::FLAP_RESULTS);
+        let (results, _) = self.window.changes();
         let (percent, limit) = (self.flap_percent(), seen.check.detection.flap_percent);
         self.flapping = results >= MIN_RESULTS && percent >= if self.flapping { limit.div_ceil(2) } else { limit };
     }
@@ -173,7 +173,8 @@ impl Detector {
 
     fn deadlock(&mut self, seen: &Observed<'_>, failure: Option<(Phase, Cause)>) -> Option<FailureEvent> {
         let rounds = seen.check.detection.deadlock_rounds?;
-        let silent = connects(&seen.check.kind) && matches!(failure, Some((Phase::FirstByte, Cause::Timeout)));
+        let silent =
+            connects(&seen.check.kind) && matches!(failure, Some((Phase::Tls | Phase::FirstByte, Cause::Timeout)));
         let busy =
             seen.outcome.usage.and_then(|usage| usage.cpu_per_mille).is_some_and(|cpu| cpu >= IDLE_CPU_PER_MILLE);
         self.unanswered = if silent && !busy { self.unanswered.saturating_add(1) } else { 0 };

@@ -290,6 +290,9 @@ fn a_deadlock_is_looked_for_when_asked() {
     assert_eq!(found, [false, false, true, false, false]);
     on.see(&fail(Phase::Connect, Cause::Timeout));
     assert!(!told(&mut on, &silent) && !told(&mut on, &silent), "a connection that fails is something else");
+    let mut secured = scene(|check| check.detection.deadlock_rounds = Some(3));
+    let stuck = fail(Phase::Tls, Cause::Timeout);
+    assert!(!told(&mut secured, &stuck) && !told(&mut secured, &stuck) && told(&mut secured, &stuck));
     let busy = Outcome { usage: using(500, 1, 1).usage, ..silent.clone() };
     assert!((0..4).all(|_| !told(&mut on, &busy)), "it works, only slowly");
     for kind in [CheckKind::Udp(UdpCheck::default()), CheckKind::Dns(DnsCheck::default())] {
@@ -331,6 +334,20 @@ fn flapping_begins_and_ends_at_different_shares() {
         assert!(calm < 30);
     }
     assert!(scene.detector.flap_percent() < 25 && calm > 10, "{calm} successes, {}", scene.detector.flap_percent());
+}
+
+#[test]
+fn what_is_looked_at_seldom_flaps_too() {
+    let mut scene = scene(|_| ());
+    let (well, refused) = (pass(), fail(Phase::Connect, Cause::Refused));
+    for _ in 0..12 {
+        for outcome in [&well, &refused] {
+            scene.now_s += 110;
+            scene.see(outcome);
+        }
+    }
+    assert!(scene.detector.flapping() && scene.detector.flap_percent() == 100);
+    assert_eq!(scene.detector.failed_of(), (3, 6), "the rate is that of the window");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What was seen within a window of time, within a bound.
 
+use super::rules::Rules;
 use crate::evidence::FailureType;
 use crate::time::{Mono, UnixMs};
 use std::collections::VecDeque;
@@ -20,42 +21,49 @@ struct Seen {
     beside: u32,
 }
 
-/// The outcomes of the window, oldest first.
+/// The outcomes of the window, and the last results, however long ago; oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Window(VecDeque<Seen>);
+pub(super) struct Window {
+    seen: VecDeque<Seen>,
+    /// Which of the last [`Rules::FLAP_RESULTS`] failed.
+    failed: VecDeque<bool>,
+}
 
 impl Window {
     pub fn push(&mut self, at: Mono, wall: UnixMs, failure: Option<FailureType>, span: Duration) {
-        while self.0.front().is_some_and(|seen| at.since(seen.at) > span) || self.0.len() >= MAX_SEEN {
-            self.0.pop_front();
+        while self.seen.front().is_some_and(|seen| at.since(seen.at) > span) || self.seen.len() >= MAX_SEEN {
+            self.seen.pop_front();
         }
-        self.0.push_back(Seen { at, wall, failure, beside: 0 });
+        self.seen.push_back(Seen { at, wall, failure, beside: 0 });
+        while self.failed.len() >= Rules::FLAP_RESULTS {
+            self.failed.pop_front();
+        }
+        self.failed.push_back(failure.is_some());
     }
 
     /// Notes that this type is told of the last outcome, too.
     pub fn beside(&mut self, kind: FailureType) {
-        if let Some(last) = self.0.back_mut() {
+        if let Some(last) = self.seen.back_mut() {
             last.beside |= bit(kind);
         }
     }
 
     /// How many of this type, and when the first of them was.
     pub fn of(&self, kind: FailureType) -> (u32, Option<UnixMs>) {
-        let mut all = self.0.iter().filter(|seen| seen.failure == Some(kind) || seen.beside & bit(kind) != 0);
+        let mut all = self.seen.iter().filter(|seen| seen.failure == Some(kind) || seen.beside & bit(kind) != 0);
         let first = all.next().map(|seen| seen.wall);
         (count(all.count() + usize::from(first.is_some())), first)
     }
 
     /// Failures, and all.
     pub fn failed_of(&self) -> (u32, u32) {
-        (count(self.0.iter().filter(|seen| seen.failure.is_some()).count()), count(self.0.len()))
+        (count(self.seen.iter().filter(|seen| seen.failure.is_some()).count()), count(self.seen.len()))
     }
 
     /// How many of the last results there are, and between how many neighbours of them success and failure changed.
-    pub fn changes(&self, last: usize) -> (usize, usize) {
-        let from = self.0.len().saturating_sub(last);
-        let results: Vec<bool> = self.0.iter().skip(from).map(|seen| seen.failure.is_some()).collect();
-        (results.len(), results.windows(2).filter(|two| two[0] != two[1]).count())
+    pub fn changes(&self) -> (usize, usize) {
+        let neighbours = self.failed.iter().zip(self.failed.iter().skip(1));
+        (self.failed.len(), neighbours.filter(|(one, next)| one != next).count())
     }
 }
 
