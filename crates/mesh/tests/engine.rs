@@ -387,6 +387,40 @@ fn what_the_operator_wants_of_an_instance_is_told_and_changes_no_verdict() {
     world.until(15_000, |w| w.all(&[1, 2, 3], "web@1", Verdict::Up));
 }
 
+/// Where one failure is enough, every look at a well instance would be the last one needed.
+#[test]
+fn nobody_calls_the_roll_for_what_is_well_however_soon_it_would_fail() {
+    let mut world = World::new();
+    for agent in 1..=3 {
+        world.start(agent, &[&format!("frail@{agent}")]);
+        if agent > 1 {
+            world.contact(agent, 1);
+        }
+    }
+    world.until(10_000, |w| w.all(&[1, 2, 3], "frail@1", Verdict::Up));
+    world.run(5_000);
+    let calls = |w: &mut World| (1..=3).map(|agent| w.view(agent).stats.roll_calls).sum::<u64>();
+    let before = calls(&mut world);
+    world.run(20_000);
+    assert_eq!(calls(&mut world), before);
+    for (target, verdict) in
+        [(Target::Hung, Verdict::Down), (Target::Up, Verdict::Up), (Target::Refused, Verdict::Down)]
+    {
+        world.targets.insert(id("frail@1"), (1, target));
+        world.until(4_000, |w| w.all(&[1, 2, 3], "frail@1", verdict));
+    }
+}
+
+/// A look at what hangs may take as long as there is between two.
+#[test]
+fn a_check_that_may_take_its_whole_period_is_made_in_each() {
+    let mut world = World::new();
+    world.start(1, &["hasty@1"]);
+    world.until(10_000, |w| w.all(&[1], "hasty@1", Verdict::Up));
+    world.targets.insert(id("hasty@1"), (1, Target::Hung));
+    world.until(3 * 3_000 + 3_000 + 500, |w| w.all(&[1], "hasty@1", Verdict::Down));
+}
+
 /// In a mesh too large to ask everybody again and again, those who were silent are asked by few until one is heard.
 #[test]
 fn a_large_half_calls_the_roll_once_and_again_when_somebody_is_heard() {

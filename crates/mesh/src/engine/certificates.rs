@@ -253,6 +253,9 @@ impl Engine {
         self.ripening.insert((instance.ripe_at, id.clone()));
         // Before it was doubted, membership spoke for the host.
         let from_the_first = from != Verdict::Starting || (instance.is_host() && to == Verdict::Down);
+        if matches!(from, Verdict::Down | Verdict::Partial) && matches!(to, Verdict::Up | Verdict::Degraded) {
+            instance.overruled = now;
+        }
         if from != to && from_the_first {
             instance.changes.push_back(lease);
             if instance.changes.len() > MAX_CHANGES {

@@ -16,11 +16,14 @@ use std::time::Duration;
 
 /// Rounds are remembered this long; answers that come later are ignored.
 const ROUND_LIFE: Duration = Duration::from_secs(2);
-/// Asked that often in vain, a proposer takes twice as long each time until it asks again. Thousands of proposals that wait for the same
-/// agent would otherwise keep it, and the proposer, too busy ever to answer within the life of a signature.
+/// Asked that often in vain, a proposer waits longer and longer, twice as long each time, until it asks again. Thousands of proposals that wait for the
+/// same agent would otherwise keep it, and the proposer, too busy ever to answer within the life of a signature.
 const ASKED_AT_FULL_PACE: u32 = 2;
-/// So often the time is doubled at most.
-const MAX_DOUBLINGS: u32 = 4;
+/// So long, in multiples of the interval, it waits at most.
+const MAX_PATIENCE: u32 = 16;
+/// It asks twice each time, so far apart: whoever had to call the roll first, and so could not sign, can by then; and a roll call holds for less time than
+/// the long wait takes.
+const SECOND_ASKING: u32 = 2;
 /// A flapping instance must first have been well for so long, with each further change for twice as long.
 const FLAP_HOLD: Duration = Duration::from_secs(30);
 fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
@@ -29,7 +32,11 @@ fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::U
 
 /// In multiples of the interval: how long answers are waited for when it has been asked so often.
 fn patience(asked: u32) -> u32 {
-    1 << asked.saturating_sub(ASKED_AT_FULL_PACE).min(MAX_DOUBLINGS)
+    match asked {
+        0..=ASKED_AT_FULL_PACE => 1,
+        _ if asked.is_multiple_of(2) => 1_u32.checked_shl(asked / 2).unwrap_or(MAX_PATIENCE).clamp(1, MAX_PATIENCE),
+        _ => SECOND_ASKING,
+    }
 }
 
 impl Engine {
@@ -436,8 +443,8 @@ mod tests {
 
     #[test]
     fn who_asks_in_vain_becomes_patient() {
-        let waits: Vec<_> = (1..=8).map(patience).collect();
-        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 16, 16]);
-        assert_eq!(patience(u32::MAX), 16);
+        let waits: Vec<_> = (1..=10).map(patience).collect();
+        assert_eq!(waits, [1, 1, 2, 4, 2, 8, 2, 16, 2, 16]);
+        assert_eq!((patience(u32::MAX), patience(u32::MAX - 1)), (2, 16));
     }
 }

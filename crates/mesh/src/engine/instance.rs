@@ -46,6 +46,9 @@ pub(crate) struct Instance {
     pub unverified: Vec<AgentId>,
     /// When this agent learnt of the certificate.
     pub learnt: Mono,
+    /// When it last learnt that those who accused it had been overruled. Who did must look again: the cut that kept the news away may have kept up the
+    /// accusation, too.
+    pub overruled: Mono,
     pub signer: Signer,
     pub proposal: Option<Box<Proposal>>,
     /// Until when the class is the one read at the decision: not every observer has probed since.
@@ -122,6 +125,8 @@ pub(crate) struct Watch {
     pub successes: u32,
     /// When the last conclusive outcome came, and whether it reached the instance.
     pub last: Option<(Mono, bool)>,
+    /// When the look began that had it.
+    pub looked: Mono,
     /// Since when every conclusive outcome reached the instance.
     pub well_since: Option<Mono>,
     /// When the next probe is due.
@@ -133,6 +138,8 @@ pub(crate) struct Watch {
     /// When a fellow observer last asked for a look.
     pub asked: Option<Mono>,
     pub running: bool,
+    /// Was a look due while one was running? Then the next begins as soon as that has ended: a check may take its whole period to fail.
+    pub overdue: bool,
     /// Waits for a roll call before it may say `fail`.
     pub pending_fail: Option<(Vote, String, Option<Mono>)>,
     /// Was an outcome set aside, as one of a moment at which this agent may have been cut off, and has none counted since?
@@ -151,12 +158,14 @@ impl Watch {
             unanswered: 0,
             successes: 0,
             last: None,
+            looked: Mono::default(),
             well_since: None,
             due,
             regular: due,
             began: None,
             asked: None,
             running: false,
+            overdue: false,
             pending_fail: None,
             set_aside: false,
             until: None,
@@ -210,6 +219,7 @@ impl Instance {
             certificate_digest: 0,
             unverified: Vec::new(),
             learnt: Mono(0),
+            overruled: Mono(0),
             signer: Signer::default(),
             proposal: None,
             ripe_at: Mono(0),

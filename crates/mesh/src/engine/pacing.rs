@@ -49,6 +49,9 @@ impl Watch {
     /// When to probe next, as things stand: after the probe that began last.
     fn next_due(&mut self, check: &Check, down: bool, now: Mono) -> Mono {
         self.regular = next_on_grid(self.regular, check.period, now);
+        if self.overdue {
+            return now;
+        }
         let slowed = check.down_interval.filter(|_| down && self.vote.fails() && self.successes == 0);
         let hurried = check.fast_interval.filter(|_| self.in_doubt(check));
         let after = |pace: Duration| self.began.map_or(self.regular, |began| began + pace);
@@ -87,11 +90,12 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let Some((check, watch)) = instance.check.as_ref().zip(instance.watch.as_mut()) else { return };
         if watch.running {
+            watch.overdue = true;
             watch.regular = next_on_grid(watch.regular, check.period, now);
             watch.due = watch.regular;
             self.schedule.insert((watch.due, id.clone()));
         } else {
-            watch.began = Some(now);
+            (watch.began, watch.overdue) = (Some(now), false);
             self.replan(id);
         }
     }
@@ -103,6 +107,10 @@ impl Engine {
         let down = instance.decided() == Verdict::Down;
         let (Some(check), Some(watch)) = (&instance.check, &mut instance.watch) else { return };
         if !check.enabled {
+            return;
+        }
+        if watch.due <= now && self.schedule.contains(&(watch.due, id.clone())) {
+            // One that is due at this very moment is not to be put off.
             return;
         }
         let due = watch.next_due(check, down, now);
@@ -243,6 +251,14 @@ mod tests {
         watch.began = Some(at(4050));
         assert_eq!(watch.next_due(&check(), false, at(4060)), at(4100));
         assert_eq!(watch.next_due(&check(), false, at(4300)), at(4300), "what is overdue is due now");
+    }
+
+    #[test]
+    fn a_look_that_was_due_during_another_follows_it_at_once() {
+        let plain = Check { fast_interval: None, down_interval: None, ..check() };
+        let mut watch = Watch { overdue: true, ..watch(Vote::Pass, 1, 0) };
+        assert_eq!(watch.next_due(&plain, false, at(4150)), at(4150));
+        assert_eq!(watch.regular, at(5100), "the grid stays");
     }
 
     #[test]

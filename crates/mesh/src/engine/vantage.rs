@@ -1,13 +1,20 @@
 //! Is this agent in a position to accuse others? It is when it reaches more than half of the roster now, and was not held up.
 
 use super::Engine;
+use super::instance::Instance;
 use crate::api::EventKind;
 use crate::sabotage::Defect;
 use quorate_core::Mono;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A roll call that succeeded says for this long, better than membership, that this agent is quorate.
 const QUORATE_LIFE: Duration = Duration::from_secs(3);
+
+/// Remote instances, on how many hosts that answer, must be watched before failing nearly all of them at once points to ourselves.
+const IMPAIRED_MIN_INSTANCES: usize = 6;
+const IMPAIRED_MIN_HOSTS: usize = 3;
+const IMPAIRED_PERCENT: usize = 80;
 
 /// What this agent may say of others now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +95,19 @@ impl Engine {
             (None, Some(last)) if !(last.quorate || last.between) => Vantage::Isolated,
             _ => Vantage::Unknown,
         }
+    }
+
+    /// Do nearly all remote instances fail although their hosts' agents answer? Then the fault is likely this host's own.
+    pub(super) fn impaired(&self) -> bool {
+        let remote =
+            |instance: &&Instance| !instance.is_host() && instance.home != self.me() && self.heard(instance.home);
+        let watched: Vec<_> =
+            self.instances.values().map(Box::as_ref).filter(|i| i.watch.is_some()).filter(remote).collect();
+        let hosts: BTreeSet<_> = watched.iter().map(|instance| instance.home).collect();
+        let silent = watched.iter().filter(|i| i.watch.as_ref().is_some_and(|watch| watch.failures > 0)).count();
+        watched.len() >= IMPAIRED_MIN_INSTANCES
+            && hosts.len() >= IMPAIRED_MIN_HOSTS
+            && silent * 100 >= watched.len() * IMPAIRED_PERCENT
     }
 
     /// Have roll calls found enough since `moment`, each soon after the one before?

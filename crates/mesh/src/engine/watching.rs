@@ -10,7 +10,6 @@ use quorate_core::{
     hash,
 };
 use quorate_wire::{Packet, Record};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The first probes of a new observer are spread over at most this long.
@@ -19,11 +18,6 @@ const FIRST_SPREAD: Duration = Duration::from_secs(1);
 const DOUBT_LIFE: Duration = Duration::from_secs(10);
 /// Answers in a row that end the doubt sooner.
 const DOUBT_CLEARED: u32 = 3;
-/// Remote instances, on how many hosts that answer, must be watched before failing nearly all of them at once points to ourselves.
-const IMPAIRED_MIN_INSTANCES: usize = 6;
-const IMPAIRED_MIN_HOSTS: usize = 3;
-const IMPAIRED_PERCENT: usize = 80;
-
 /// A probe on its way.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -145,15 +139,18 @@ impl Engine {
         }
         // Pings overlap: those on their way may turn out to have failed.
         let failed = if registration.is_none() { watch.unanswered } else { watch.failures };
-        let last_needed = failed + 1 >= threshold && !watch.vote.fails();
+        // Of a well instance every look would be, where one failure is enough: what fails then waits for the call.
+        let last_needed = failed > 0 && failed + 1 >= threshold && !watch.vote.fails();
         let unheeded = registration.is_none() && watch.vote.fails() && !decided_down;
+        // An accusation that was not heeded, and that the last look contradicts, is not to be renewed by any short cut.
+        let renews = registration.is_some() && watch.vote.fails() && watch.successes > 0 && !decided_down;
         let retry = watch.failures > 0;
         self.plan_next(id);
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
         let busy = std::mem::replace(&mut watch.running, true);
         watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
-        if (last_needed || unheeded) && self.vantage() != Vantage::Isolated {
+        if (last_needed || unheeded || renews) && self.vantage() != Vantage::Isolated {
             self.call_roll();
         }
         match registration.zip(check) {
@@ -191,11 +188,12 @@ impl Engine {
     }
 
     pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
-        if self.pings.get(&nonce).is_some_and(|(agent, _)| *agent == from) {
+        let sent = self.pings.get(&nonce).filter(|(agent, _)| *agent == from).map(|(_, sent)| *sent);
+        if let Some(sent) = sent {
             self.pings.remove(&nonce);
             self.drop_answered();
             self.answered(from);
-            self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()));
+            self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()), sent);
         }
     }
 
@@ -220,6 +218,7 @@ impl Engine {
             self.seen(
                 &InstanceId::host(agent),
                 Seen::Failed(vote, "the agent does not answer over the mesh".to_owned()),
+                sent,
             );
         }
     }
@@ -252,6 +251,7 @@ impl Engine {
         let held_up = self.stalled_at.is_some_and(|at| running.started <= at);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let same = instance.incarnation == running.incarnation;
+        let decided_down = instance.decided() == Verdict::Down;
         let Some(watch) = &mut instance.watch else { return };
         watch.running = false;
         // Silence of a moment at which this agent may have been cut off accuses nobody.
@@ -261,7 +261,12 @@ impl Engine {
         let silent = matches!(&outcome.result, ProbeResult::Fail(failure) if by_path(failure));
         let remote = instance.home != self.config.agent;
         let threshold = instance.registration.as_ref().map_or(1, |registration| registration.check.failure_threshold);
-        let accuses = silent && remote && !watch.vote.fails() && watch.failures + 1 >= threshold;
+        let accuses = silent
+            && remote
+            && match watch.vote.fails() {
+                true => !decided_down && watch.successes > 0,
+                false => watch.failures + 1 >= threshold,
+            };
         let cut_off = accuses && self.roll.may_have_been_cut_off(running.started) && watch.may_set_aside();
         if held_up || cut_off || !same {
             self.stats.probes_inconclusive += 1;
@@ -284,11 +289,11 @@ impl Engine {
                 Seen::Failed(Vote::Fail { phase: failure.phase, cause: failure.cause }, failure.detail)
             }
         };
-        self.seen(&id, seen);
+        self.seen(&id, seen, running.started);
     }
 
-    /// Counts an outcome against the thresholds.
-    fn seen(&mut self, id: &InstanceId, seen: Seen) {
+    /// Counts the outcome of a look that began at `began` against the thresholds.
+    fn seen(&mut self, id: &InstanceId, seen: Seen, began: Mono) {
         let (now, lease) = (self.now.mono, self.lease_clock());
         let host_failures = self.config.timing.host_failures;
         let Some(instance) = self.instances.get_mut(id) else { return };
@@ -303,7 +308,7 @@ impl Engine {
         let (home, remote) = (instance.home, instance.home != self.config.agent && !instance.is_host());
         let down = instance.decided() == Verdict::Down;
         let Some(watch) = &mut instance.watch else { return };
-        watch.running = false;
+        (watch.running, watch.looked) = (false, began);
         match seen {
             Seen::Unable(detail) => self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail),
             Seen::Reached(vote, detail) => {
@@ -404,19 +409,6 @@ impl Engine {
         }
     }
 
-    /// Do nearly all remote instances fail although their hosts' agents answer? Then the fault is likely this host's own.
-    fn impaired(&self) -> bool {
-        let remote =
-            |instance: &&Instance| !instance.is_host() && instance.home != self.me() && self.heard(instance.home);
-        let watched: Vec<_> =
-            self.instances.values().map(Box::as_ref).filter(|i| i.watch.is_some()).filter(remote).collect();
-        let hosts: BTreeSet<_> = watched.iter().map(|instance| instance.home).collect();
-        let silent = watched.iter().filter(|i| i.watch.as_ref().is_some_and(|watch| watch.failures > 0)).count();
-        watched.len() >= IMPAIRED_MIN_INSTANCES
-            && hosts.len() >= IMPAIRED_MIN_HOSTS
-            && silent * 100 >= watched.len() * IMPAIRED_PERCENT
-    }
-
     fn set_vote(&mut self, id: &InstanceId, vote: Vote, detail: String) {
         let wall = self.now.wall;
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
@@ -480,6 +472,7 @@ impl Engine {
             self.lease_clock().since(at) <= life + slack
                 && reached == watch.vote.reaches()
                 && self.stalled_at.is_none_or(|stalled| at >= stalled)
+                && !(watch.vote.fails() && watch.looked < instance.overruled)
         })
     }
 }

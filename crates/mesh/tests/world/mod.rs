@@ -80,13 +80,15 @@ pub struct World {
 }
 
 /// An instance with a TCP check each second; of the service `job` with one that only its home agent can make, of `slow` each ten seconds, of `patient`
-/// with one that waits longer than a roll call holds.
+/// with one that waits longer than a roll call holds, of `frail` with one that fails at its first failure, of
+/// `hasty` with one that may take its whole period.
 pub fn registration(name: &str) -> Registration {
     let socket = UnixCheck { path: "/run/job".into(), send: Vec::new(), expect: None, max_read_bytes: 1 };
     let home_only = name.starts_with("job@");
     let (period_s, timeout_ms) = match name.split('@').next() {
         Some("slow") => (10, 500),
         Some("patient") => (3, 2_000),
+        Some("hasty") => (3, 3_000),
         _ => (1, 500),
     };
     let check = Check {
@@ -94,6 +96,7 @@ pub fn registration(name: &str) -> Registration {
         initial_delay: Duration::ZERO,
         period: Duration::from_secs(period_s),
         timeout: Duration::from_millis(timeout_ms),
+        failure_threshold: if name.starts_with("frail@") { 1 } else { 3 },
         ..Check::default()
     };
     Registration {
