@@ -12,16 +12,19 @@ use std::time::Duration;
 const CONTACTS: u64 = 3;
 
 impl World {
-    /// A fresh agent asks a member to let it in; the member must first know itself on the greater side.
+    /// A fresh agent asks a member to let it in; the member must first know itself on the greater side. From a dark host nobody asks.
     pub(crate) fn knock(&mut self, agent: usize) {
         if self.hosts[agent].process.is_some() {
+            return;
+        }
+        let now = self.truth.now;
+        self.plan(now.plus(Duration::from_secs(1)), Rank::Action, agent, 0, Happening::Knock(agent));
+        if self.truth.scenario.felled(agent, now) {
             return;
         }
         let count = self.knocks.entry(agent).or_insert(0);
         *count += 1;
         let count = *count;
-        let now = self.truth.now;
-        self.plan(now.plus(Duration::from_secs(1)), Rank::Action, agent, 0, Happening::Knock(agent));
         if let Some(sponsor) = self.someone(agent, count) {
             let ticket = self.next_ticket;
             self.next_ticket += 1;

@@ -89,7 +89,7 @@ pub fn job_count(text: &str) -> Result<usize, String> {
 /// # Errors
 /// Says how a time is written.
 pub fn span(text: &str) -> Result<Span, String> {
-    Span::try_from(text.to_owned())
+    Span::read(text)
 }
 
 #[cfg(test)]

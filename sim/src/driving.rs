@@ -84,8 +84,11 @@ impl World {
         }
     }
 
-    /// A process that stood still goes on.
+    /// A process that stood still goes on, unless another pause holds it.
     pub(crate) fn resume(&mut self, agent: usize, order: WakeOrder) {
+        if self.truth.scenario.held(agent, self.truth.now) {
+            return;
+        }
         let Some(process) = &mut self.hosts[agent].process else { return };
         if !process.paused {
             return;

@@ -4,18 +4,33 @@ use crate::plan::Plan;
 use anyhow::{Context, bail};
 use toml::{Table, Value};
 
-/// `plan` with one key changed: `KEY=VALUE`, the key as a path with dots (`network.loss_per_mille`, `services.0.period`), the value as in
-/// TOML, the quotes of a text being optional.
+/// `plan` with some keys changed, each by `KEY=VALUE`: the key as a path with dots (`network.loss_per_mille`, `services.0.period`), the value as
+/// in TOML, the quotes of a text being optional. All are changed before the plan is checked: some belong together.
 ///
 /// # Errors
-/// When it is not written so, or the plan has no such key, or it may not have this value.
+/// When one is not written so, or the plan has no such key, or they may not have these values.
+pub fn changed(plan: Plan, changes: &[String]) -> anyhow::Result<Plan> {
+    if changes.is_empty() {
+        return Ok(plan);
+    }
+    let mut table = Table::try_from(&plan)?;
+    for change in changes {
+        let (key, value) = change
+            .split_once('=')
+            .with_context(|| format!("{change:?} is not KEY=VALUE; write it as network.loss_per_mille=50"))?;
+        *place(&mut table, key.trim())? = value_of(value.trim());
+    }
+    let named: Vec<String> = changes.iter().map(|change| format!("{change:?}")).collect();
+    read(table).with_context(|| match named.as_slice() {
+        [one] => format!("{one} does not make a plan"),
+        all => format!("{} do not make a plan", all.join(" and ")),
+    })
+}
+
+/// `plan` with one key changed.
+#[cfg(test)]
 pub fn with(plan: &Plan, change: &str) -> anyhow::Result<Plan> {
-    let (key, value) = change
-        .split_once('=')
-        .with_context(|| format!("{change:?} is not KEY=VALUE; write it as network.loss_per_mille=50"))?;
-    let mut table = Table::try_from(plan)?;
-    *place(&mut table, key.trim())? = value_of(value.trim());
-    read(table).with_context(|| format!("{change:?} does not make a plan"))
+    changed(plan.clone(), &[change.to_owned()])
 }
 
 /// The plan in a table.
@@ -193,6 +208,20 @@ mod tests {
             let error = format!("{:#}", with(&plan(), change).unwrap_err());
             assert!(error.contains(message), "{change}: {error}");
         }
+    }
+
+    #[test]
+    fn keys_that_belong_together_are_changed_together() {
+        let plan = library::load("regions").unwrap().1;
+        let (zones, between) = ("mesh.zones=2", "network.between_zones_us=[[0, 1], [1, 0]]");
+        let with = |changes: [&str; 2]| changed(plan.clone(), &changes.map(str::to_owned));
+        for changes in [[zones, between], [between, zones]] {
+            let changed = with(changes).unwrap();
+            assert_eq!((changed.mesh.zones, changed.network.between_zones_us), (2, vec![vec![0, 1], vec![1, 0]]));
+        }
+        let error = format!("{:#}", with([zones, "duration=9s"]).unwrap_err());
+        assert!(error.starts_with("\"mesh.zones=2\" and \"duration=9s\" do not make a plan: "), "{error}");
+        assert_eq!(changed(plan.clone(), &[]).unwrap(), plan);
     }
 
     #[test]

@@ -34,7 +34,11 @@ fn run(duration: &str, fault: &str) -> (World, Vec<Value>) {
         "summary = \"t\"\nduration = \"{duration}\"\n[mesh]\nstart = \"formed\"\nclock_offset = \"0s\"\n\
          [[services]]\nname = \"web\"\nhomes = [0, 4]\n[[faults]]\n{fault}\n"
     );
-    let scenario = Scenario::new("t", &Plan::parse(&text).unwrap(), 1).unwrap();
+    run_plan(&text)
+}
+
+fn run_plan(text: &str) -> (World, Vec<Value>) {
+    let scenario = Scenario::new("t", &Plan::parse(text).unwrap(), 1).unwrap();
     let lines = Lines::default();
     let mut recording = Recording::default();
     recording.writer = Some(Box::new(lines.clone()));
@@ -47,6 +51,15 @@ fn run(duration: &str, fault: &str) -> (World, Vec<Value>) {
 
 fn broken(world: &World) -> Vec<String> {
     world.checks.violations.iter().map(|violation| format!("{}: {}", violation.invariant, violation.detail)).collect()
+}
+
+/// What became of an agent's process, each time with the second.
+fn states(lines: &[Value], agent: &str) -> Vec<String> {
+    let of = lines.iter().filter(|line| line["kind"] == "process" && line["agent"] == agent);
+    let told = |line: &Value| {
+        format!("{} {}", line["state"].as_str().unwrap(), line["t_ns"].as_u64().unwrap() / 1_000_000_000)
+    };
+    of.map(told).collect()
 }
 
 /// What the probes of `web@0` by other agents came to, from 10 s to 20 s.
@@ -78,6 +91,37 @@ fn a_slow_process_handles_one_input_after_the_other() {
     assert!(longest("a1") > Some(2000), "what waits has waited long: {:?} ms", longest("a1"));
     assert!(longest("a2") < Some(100), "the others are as fast as ever: {:?} ms", longest("a2"));
     assert_eq!(broken(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_process_stands_still_until_no_pause_holds_it() {
+    let pause = |(from, to): (u32, u32)| format!("kind = \"pause\"\nagent = 1\nfrom = \"{from}s\"\nto = \"{to}s\"");
+    for (one, other) in [((30, 40), (35, 60)), ((35, 60), (30, 40)), ((30, 60), (35, 40)), ((40, 60), (30, 40))] {
+        let (_, lines) = run("65s", &format!("{}\n[[faults]]\n{}", pause(one), pause(other)));
+        assert_eq!(states(&lines, "a1"), ["up 0", "paused 30", "up 60"], "{one:?} and {other:?}");
+    }
+}
+
+/// Nobody can let it in before its host goes dark, and everybody can while it is.
+#[test]
+fn who_has_yet_to_join_does_not_come_up_on_a_dark_host() {
+    let late = "kind = \"join\"\nagent = 4\nat = \"10s\"\n[[faults]]\nkind = \"isolate\"\nagents = [0, 1, 2, 3]\nfrom = \"6s\"\nto = \"20s\"\n\
+                [[faults]]\nkind = \"crash\"\nagent = 4\nat = \"15s\"\nrestart_at = \"45s\"";
+    let (_, lines) = run("60s", late);
+    let states = states(&lines, "a4");
+    assert!(states == ["up 45"] || states == ["up 46"], "{states:?}");
+}
+
+#[test]
+fn a_host_that_is_dark_at_the_start_comes_up_when_it_restarts() {
+    for at in ["0s", "1ms"] {
+        let text = format!(
+            "summary = \"t\"\nduration = \"40s\"\n[[services]]\nname = \"web\"\nhomes = [0]\n\
+             [[faults]]\nkind = \"crash\"\nagent = 3\nat = \"{at}\"\nrestart_at = \"20s\"\n"
+        );
+        let (_, lines) = run_plan(&text);
+        assert_eq!(states(&lines, "a3"), ["up 20"], "{at}");
+    }
 }
 
 #[test]

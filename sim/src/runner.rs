@@ -76,10 +76,11 @@ pub fn for_each_seed<T: Send>(
         let worker = || {
             let mut done = Vec::new();
             loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= to {
+                // Not past the last: it may be the greatest number there is.
+                let after = |seed: u64| (seed < to).then_some(seed.saturating_add(1));
+                let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) else {
                     return Ok(done);
-                }
+                };
                 done.push((seed, work(seed)?));
             }
         };
@@ -210,6 +211,18 @@ mod tests {
             }
             seeds.sort_unstable();
             assert_eq!(seeds, (from..to).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_greatest_seeds_are_run_once() {
+        let last = (u64::MAX - 1, u64::MAX);
+        let work = |seed: u64| {
+            anyhow::ensure!(seed == last.0, "{seed} is not of the range");
+            Ok(seed)
+        };
+        for jobs in [1, 2, 3] {
+            assert_eq!(for_each_seed(last, jobs, work).unwrap(), [last.0]);
         }
     }
 

@@ -7,7 +7,7 @@ mod processes;
 mod windows;
 
 pub use paths::{Cut, Effect, Harm, Reset, Throttle};
-pub use processes::{Double, Load};
+pub use processes::{Double, Load, parts};
 pub use windows::{Interval, Windows};
 
 use crate::calls::Calls;
@@ -260,8 +260,7 @@ impl Scenario {
             last_fault: SimTime::START,
             smooth: smooth(plan),
         };
-        let parts = |fault| processes::parts(fault, plan.mesh.agents);
-        let faults: Vec<Fault> = plan.faults.iter().flat_map(parts).collect();
+        let faults: Vec<Fault> = plan.faults.iter().flat_map(|fault| parts(fault, plan.mesh.agents)).collect();
         scenario.start_agents(plan, &faults);
         scenario.set_clocks(&faults);
         for fault in &faults {

@@ -13,6 +13,8 @@ use std::time::Duration;
 const FAULTY_PERCENT: u64 = 12;
 /// Of a hundred plans in so many some agents are lost for good.
 const ABANDON_PERCENT: u64 = 15;
+/// Of a hundred plans so many have checks with other thresholds and times than most.
+const CHECKED_PERCENT: u64 = 30;
 /// Of a hundred plans so many probe at other paces while a vote may change and while an instance is down.
 const PACED_PERCENT: u64 = 30;
 /// The mesh has formed by then.
@@ -28,6 +30,16 @@ pub fn add(mut plan: Plan, draws: Draws) -> Plan {
     }
     if throw(2, 100) < ABANDON_PERCENT {
         add_abandoned(&mut plan, &throw);
+    }
+    if throw(62, 100) < CHECKED_PERCENT {
+        let times = [(1000, 500), (2000, 1500), (3000, 3000), (4000, 2000)];
+        for (n, service) in (0..).zip(&mut plan.services) {
+            service.failure_threshold = [1, 2, 3, 4][index(throw(70 + n, 4))];
+            service.success_threshold = [1, 2, 3][index(throw(80 + n, 3))];
+            let (period, timeout) = times[index(throw(90 + n, 4))];
+            (service.period, service.timeout) = (Span::ms(period), Span::ms(timeout));
+            service.home_only = throw(100 + n, 10) == 0;
+        }
     }
     if throw(60, 100) < PACED_PERCENT {
         for service in &mut plan.services {
@@ -98,5 +110,19 @@ mod tests {
         let abandoned = with(|fault| matches!(fault, Fault::Abandon { .. }));
         assert!((20..60).contains(&faulty) && (20..80).contains(&abandoned), "{faulty} {abandoned}");
         plans.iter().for_each(|plan| plan.check().unwrap());
+    }
+
+    #[test]
+    fn some_plans_have_checks_that_differ_from_most() {
+        let plans = (0..400).map(|seed| plan(Profile::Swarm, seed, None));
+        let services: Vec<_> = plans.flat_map(|plan| plan.services).collect();
+        for threshold in 1..=4 {
+            assert!(
+                services.iter().filter(|service| service.failure_threshold == threshold).count() > 50,
+                "{threshold}"
+            );
+        }
+        assert!(services.iter().any(|service| service.home_only && service.success_threshold == 3));
+        assert!(services.iter().any(|service| service.timeout == service.period));
     }
 }

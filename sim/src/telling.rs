@@ -1,14 +1,15 @@
 //! What the world writes into the trace, when lines are wanted. Nothing here has an effect on the run.
 
+use crate::calls::CallSight;
 use crate::plan::Plan;
 use crate::time::SimTime;
-use crate::trace::line::{AgentLine, InstanceLine, Line, Signer};
+use crate::trace::line::{AgentLine, CallEnd, InstanceLine, Line, Signer};
 use crate::truth::Probed;
 use crate::world::{World, view_of};
 use quorate_core::verdict::Certificate;
 use quorate_core::{InstanceId, ProbeResult, Verdict};
 use quorate_mesh::{EventKind, Glance, InstanceView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 impl World {
@@ -78,12 +79,28 @@ impl World {
                 self.trace.line(self.truth.now, line);
             }
         }
+        self.tell_clones();
         for violation in self.checks.violations.iter().skip(self.trace.violations_told) {
             let (agent, detail, votes) = (violation.agent.clone(), violation.detail.clone(), violation.votes.clone());
             let line = Line::Violation { invariant: violation.invariant, agent, detail, votes };
             self.trace.recording.take(self.truth.now, line);
         }
         self.trace.violations_told = self.checks.violations.len();
+    }
+
+    /// Which clones began or ended: to the truth they are no agents of their own, but they speak and sign as one.
+    fn tell_clones(&mut self) {
+        let scenario = &self.truth.scenario;
+        let cloned: BTreeSet<usize> = scenario.doubles.iter().map(|double| double.agent).collect();
+        for agent in cloned {
+            let mut processes = self.hosts.iter().enumerate().skip(self.truth.agents());
+            let run =
+                processes.any(|(process, host)| self.truth.scenario.role(process) == agent && host.process.is_some());
+            if let Some(state) = self.trace.ground.clones(agent, run) {
+                let line = Line::Process { agent: format!("{}'", self.name(agent)), state };
+                self.trace.line(self.truth.now, line);
+            }
+        }
     }
 
     /// The run is over.
@@ -112,6 +129,22 @@ impl World {
         if self.trace.recording.sends {
             self.write_line(|world| Line::Send { agent: world.name(agent), to: world.name(peer), class, bytes });
         }
+    }
+
+    /// A call that began at `began` is let through or rejected, or its result comes; `trial`: the mesh lends it.
+    pub(crate) fn tell_call(&mut self, of: (usize, usize), began: SimTime, trial: bool, call: CallSight) {
+        let (agent, calls) = of;
+        self.write_line(|world| Line::Call {
+            agent: world.name(agent),
+            instance: world.truth.scenario.calls[calls].key.instance.as_str().to_owned(),
+            began_ns: began.0,
+            admitted: call != CallSight::Rejected,
+            trial,
+            outcome: match call {
+                CallSight::Ended { failed, counted, stale } => Some(CallEnd { failed, counted, stale }),
+                CallSight::Admitted { .. } | CallSight::Rejected => None,
+            },
+        });
     }
 
     pub(crate) fn tell_event(&mut self, agent: usize, kind: &EventKind) {
@@ -172,8 +205,9 @@ impl World {
             let views: Vec<&Glance> = world.hosts.iter().filter_map(view_of).collect();
             let mut groups: BTreeMap<Vec<(&InstanceId, Verdict, u64)>, usize> = BTreeMap::new();
             for view in &views {
-                let stated =
-                    view.instances.values().map(|instance| (&instance.instance, instance.decided, instance.term));
+                // A host of which nothing was ever decided may be listed or not.
+                let said = view.instances.values().filter(|told| told.term > 0 || told.instance.host_of().is_none());
+                let stated = said.map(|told| (&told.instance, told.decided, told.term));
                 *groups.entry(stated.collect()).or_default() += 1;
             }
             let counters = world.network.counters;

@@ -51,6 +51,9 @@ pub fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The longest time of a plan: a week. Nobody would wait for the end of a run that has a longer one.
+pub const LONGEST: Span = Span::secs(7 * 24 * 60 * 60);
+
 /// A span as written in a plan: a whole number and a unit, such as `500ms`, `20s`, `2m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -71,11 +74,12 @@ impl Span {
     pub fn moment(self) -> SimTime {
         SimTime(nanos(self.0))
     }
-}
 
-impl TryFrom<String> for Span {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
+    /// Reads a span of any length: one that is no time of a plan.
+    ///
+    /// # Errors
+    /// Says how a time is written.
+    pub fn read(text: &str) -> Result<Self, String> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
         let number: Option<u64> = number.parse().ok().filter(|n| *n < 1_000_000_000);
@@ -86,6 +90,17 @@ impl TryFrom<String> for Span {
             (Some(n), "m") => Ok(Self(Duration::from_secs(n * 60))),
             _ => Err(format!("{text:?} is not a time: write a whole number and `us`, `ms`, `s` or `m`, such as 500ms")),
         }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let span = Self::read(&text)?;
+        if span > LONGEST {
+            return Err(format!("{text:?} is too long: a time of a plan is 7 days at most, which is 10080m"));
+        }
+        Ok(span)
     }
 }
 
@@ -113,6 +128,15 @@ mod tests {
         assert_eq!(Span::try_from("2m".to_owned()), Ok(Span::secs(120)));
         for bad in ["", "5", "s", "1.5s", "-1s", "5h", "99999999999s"] {
             assert!(Span::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_a_plan_is_a_week_at_most() {
+        assert_eq!(Span::try_from("10080m".to_owned()), Ok(LONGEST));
+        for long in ["10081m", "604801s", "999999999m"] {
+            assert!(Span::try_from(long.to_owned()).unwrap_err().contains("7 days at most"), "{long}");
+            assert!(Span::read(long).unwrap() > LONGEST, "{long}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! When which verdict was held where: what detection and recovery times are read from.
 
-use crate::invariants::{Finding, Sight, detection, recovery};
+use crate::invariants::{Finding, Sight, convergence, detection, recovery};
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
 use crate::truth::Truth;
@@ -129,6 +129,13 @@ pub fn trials(truth: &Truth) -> Vec<Trial> {
         trials.extend(homed.map(|(index, _)| Trial { subject: Subject::Instance(index), when: crash.when, dark }));
     }
     trials
+}
+
+/// When all that is held to a bound has been judged. A run that ended before would pass whatever is still wrong.
+pub fn judged_by(truth: &Truth) -> SimTime {
+    let deadlines = |trial: Trial| [detection::deadline(truth, &trial), recovery::deadline(truth, &trial)];
+    let trials = trials(truth).into_iter().flat_map(deadlines).flatten();
+    trials.chain([convergence::plain_from(truth)]).max().unwrap_or(SimTime::START)
 }
 
 impl Trial {

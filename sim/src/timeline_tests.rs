@@ -49,6 +49,29 @@ fn what_has_changed_often_may_stay_down() {
     assert_eq!(late(&history(DEAD, &often[3..])), ["recovery"; 5]);
 }
 
+const BEGUN: &str = "summary = \"t\"\nduration = \"40s\"\n[[services]]\nname = \"web\"\nhomes = [0, 1]\n";
+
+/// What is dead or well again when the plan ends is judged all the same.
+#[test]
+fn a_run_goes_on_until_what_went_wrong_last_can_be_judged() {
+    let plan = |faults: &str| {
+        let plan = crate::plan::Plan::parse(&format!("{BEGUN}{faults}")).unwrap();
+        Truth::new(crate::scenario::Scenario::new("t", &plan, 1).unwrap())
+    };
+    let dead = |mode: &str, until: &str| {
+        format!("[[faults]]\nkind = \"target\"\ninstance = \"web@0\"\nmode = \"{mode}\"\nfrom = \"38s\"\n{until}")
+    };
+    assert_eq!(judged_by(&plan("")), SimTime::START);
+    assert!(judged_by(&plan(&dead("dead", ""))) > SimTime::from_ms(50_000), "the truth is plain by then");
+    let slow = "period = \"9s\"\nfailure_threshold = 3\nsuccess_threshold = 2\n";
+    let late = judged_by(&plan(&format!("{slow}{}", dead("hung", "to = \"39s\"\n"))));
+    assert!(late > SimTime::from_ms(39_000 + 18_000), "{late}");
+    let text = format!("{BEGUN}{}[timing]\nrank_delay = \"20s\"\n", dead("dead", ""));
+    let plan = crate::plan::Plan::parse(&text).unwrap();
+    let (report, _) = crate::runner::run("t", &plan, 1, crate::runner::Manner::default()).unwrap();
+    assert!(!report.clean(), "{:?}", report.simulated_s);
+}
+
 #[test]
 fn nothing_is_asked_while_something_else_is_wrong() {
     let disturbed = format!("{DEAD}[[faults]]\nkind = \"isolate\"\nagents = [3]\nfrom = \"31s\"\nto = \"60s\"\n");

@@ -95,12 +95,14 @@ impl Weather {
         self.harms.iter().map(share).fold(self.base_loss, u32::max)
     }
 
-    /// Is it the moment of a burst? One burst in every turn of both mean lengths, at a drawn place, of a drawn length up to twice the mean:
-    /// like the two states of Gilbert and Elliott, but with a state that can be told for any moment without those before it.
+    /// Is it the moment of a burst? One burst in every turn of both mean lengths, at a drawn place, of a drawn length that may be as far above
+    /// the mean as below, within the turn: like the two states of Gilbert and Elliott, but with a state that can be told for any moment without
+    /// those before it.
     fn bursts(&self, (bad, good): (u64, u64), from: usize, to: usize, at: SimTime) -> bool {
         let (turn, src, dst) = (bad + good, from as u64, to as u64);
         let (number, place) = (at.0 / turn, at.0 % turn);
-        let length = self.draws.within((0, (2 * bad).min(turn)), Purpose::Burst, src, dst, 2 * number);
+        let lengths = ((2 * bad).saturating_sub(turn), (2 * bad).min(turn));
+        let length = self.draws.within(lengths, Purpose::Burst, src, dst, 2 * number);
         let begin = self.draws.within((0, turn - length), Purpose::Burst, src, dst, 2 * number + 1);
         (begin..begin + length).contains(&place)
     }
@@ -156,5 +158,24 @@ impl Weather {
         let end = line.when.edges_between(now, SimTime::NEVER).next().unwrap_or(SimTime::NEVER);
         self.busy[from] = self.busy[from].max(now).plus(Duration::from_nanos(takes)).min(end);
         Some(self.busy[from])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+
+    #[test]
+    fn bursts_take_their_share_of_the_time_even_when_they_are_longer_than_what_lies_between() {
+        let plan = Plan::parse("summary = \"t\"\n").unwrap();
+        let weather = Weather::new(&Scenario::new("t", &plan, 1).unwrap());
+        for (bad, good) in [(100, 400), (500, 500), (600, 400), (9000, 1000)] {
+            let burst = (bad * 1_000_000, good * 1_000_000);
+            let moments = (0..100_000).map(|step| SimTime::from_ms(step * 101));
+            let share = moments.filter(|at| weather.bursts(burst, 0, 1, *at)).count() as f64 / 100_000.0;
+            let meant = bad as f64 / (bad + good) as f64;
+            assert!((share - meant).abs() < 0.02, "{bad} ms of {}: {share}, not {meant}", bad + good);
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::queue::{Key, Queue, Rank};
 use crate::scenario::{Action, Scenario};
 use crate::stop::Stop;
 use crate::time::SimTime;
+use crate::timeline;
 use crate::trace::Trace;
 use crate::truth::Truth;
 use quorate_core::{InstanceId, Outcome, Verdict};
@@ -113,6 +114,8 @@ pub struct World {
     sequence: Vec<u32>,
     /// When it ends before its time.
     pub stop: Stop,
+    /// Until then it does not end of itself: something that is held to a bound still has time.
+    judged_by: SimTime,
     /// What agents said of each other, if it is to be kept.
     pub ledger: Option<Ledger>,
     /// Are pictures taken and compared with the truth? Experiments at sizes where that takes too long do without.
@@ -139,10 +142,12 @@ impl World {
             starter,
             sequence: vec![0; scenario.processes().max(1)],
             stop: Stop::Never,
+            judged_by: SimTime::START,
             ledger: None,
             watched: true,
             truth: Truth::new(scenario),
         };
+        world.judged_by = timeline::judged_by(&world.truth);
         let ledger = &world.truth.ledger;
         world.hosts.iter_mut().for_each(|host| host.ledger = ledger.clone());
         for (index, (at, action)) in world.truth.scenario.actions.clone().into_iter().enumerate() {
@@ -171,7 +176,7 @@ impl World {
     /// The last moment of the run.
     fn limit(&self) -> SimTime {
         let scenario = &self.truth.scenario;
-        scenario.duration.max(scenario.last_fault.plus(scenario.bounds.convergence.0).plus(SURVEY))
+        scenario.duration.max(scenario.last_fault.plus(scenario.bounds.convergence.0).plus(SURVEY)).max(self.judged_by)
     }
 
     /// Runs to the end.
@@ -211,7 +216,8 @@ impl World {
     fn done(&self, next: SimTime) -> bool {
         let scenario = &self.truth.scenario;
         self.stop.enough(&self.checks.violations)
-            || (next > scenario.duration && self.checks.convergence.calm_for(self.truth.now) >= CALM)
+            || (next > scenario.duration.max(self.judged_by)
+                && self.checks.convergence.calm_for(self.truth.now) >= CALM)
     }
 
     pub(crate) fn dispatch(&mut self, event: Happening) {
@@ -240,7 +246,7 @@ impl World {
                 }
             }
             Happening::Admit { agent, sponsor } => {
-                if self.hosts[agent].process.is_none() {
+                if self.hosts[agent].process.is_none() && !self.truth.scenario.felled(agent, self.truth.now) {
                     self.start(agent, Disk::Keep);
                     self.contact(agent, sponsor);
                     self.contact_some(agent);
@@ -257,6 +263,7 @@ impl World {
     fn act(&mut self, action: Action) {
         let now = self.truth.now;
         match action {
+            Action::Start(agent) if self.truth.scenario.felled(agent, now) => {}
             Action::Start(agent) => {
                 self.start(agent, Disk::Keep);
                 if agent != 0 {
@@ -270,9 +277,13 @@ impl World {
                 }
             }
             Action::Restart(agent, disk) => {
-                let lost = self.truth.scenario.lost(agent, now);
-                if self.hosts[agent].process.is_none() && !self.hosts[agent].left && self.hosts[agent].run > 0 && !lost
-                {
+                let (host, scenario) = (&self.hosts[agent], &self.truth.scenario);
+                // Its host may have been dark when all others started.
+                let late = host.run == 0 && scenario.founders.contains(&agent);
+                let felled = scenario.felled(agent, now);
+                if late && !felled {
+                    self.act(Action::Start(agent));
+                } else if host.process.is_none() && !host.left && host.run > 0 && !felled {
                     self.start(agent, disk);
                     if disk == Disk::Lose || !self.hosts[agent].remembers() {
                         self.contact_some(agent);

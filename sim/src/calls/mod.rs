@@ -147,6 +147,9 @@ pub struct Running {
     calls: usize,
     guard: usize,
     run: u64,
+    began: SimTime,
+    /// As a trial of those that the mesh lends?
+    lent: bool,
     permit: (u32, u8, u64),
     outcome: Outcome,
     took: Duration,
@@ -225,8 +228,9 @@ impl World {
                 let trial = permit.is_trial();
                 let lent = trial && shared;
                 tally.admitted(self.truth.now, number, trial, well);
-                let running = Running { agent, calls: number, guard, run, permit: permit.into_parts(), outcome, took };
-                self.plan(self.truth.now.plus(after), Rank::Probe, agent, agent, Happening::Called(running));
+                let (began, permit) = (self.truth.now, permit.into_parts());
+                let running = Running { agent, calls: number, guard, run, began, lent, permit, outcome, took };
+                self.plan(began.plus(after), Rank::Probe, agent, agent, Happening::Called(running));
                 CallSight::Admitted { lent }
             }
             Err(_) => {
@@ -235,6 +239,8 @@ impl World {
             }
         };
         if guard == SHARED {
+            let lent = sight == CallSight::Admitted { lent: true };
+            self.tell_call((agent, number), self.truth.now, lent, sight);
             self.checks.look(&self.truth, &Sight::Call { agent, calls: number, call: sight });
             if sight == CallSight::Rejected {
                 self.report(agent, number);
@@ -270,7 +276,7 @@ impl World {
 
     /// A call's result comes.
     pub(crate) fn called(&mut self, running: Running) {
-        let Running { agent, calls, guard, run, permit, outcome, took } = running;
+        let Running { agent, calls, guard, run, began, lent, permit, outcome, took } = running;
         let Some(own) = self.own_time(agent).filter(|_| self.hosts[agent].run == run) else { return };
         let key = (agent, calls, guard);
         let Some(caller) = self.callers.breakers.get(&key).filter(|caller| caller.run == run) else { return };
@@ -279,6 +285,7 @@ impl World {
         if guard == SHARED {
             let failed = outcome != Outcome::Success;
             let call = CallSight::Ended { failed, counted, stale };
+            self.tell_call((agent, calls), began, lent, call);
             self.checks.look(&self.truth, &Sight::Call { agent, calls, call });
             self.report(agent, calls);
         }

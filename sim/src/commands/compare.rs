@@ -1,11 +1,13 @@
 //! `compare`: a plan as it is, and with some keys changed, over the same seeds.
 
 use super::output::{print, print_json};
+use super::source::quoted;
+use crate::checks::Violation;
 use crate::cli::{Format, job_count, range};
 use crate::library;
 use crate::plan::Plan;
 use crate::plan_table;
-use crate::report::{Report, rounded};
+use crate::report::{Report, counted, rounded, violation_text};
 use crate::runner::{self, Manner, default_jobs, for_each_seed};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -36,7 +38,8 @@ Examples:
   quorate-sim compare heal-50 --with timing.sync_interval=2s --with timing.gossip_fanout=5 --seeds 0..100
 
 Both sides of a pair have the same seed: whatever the change does not touch is drawn the same. So the difference within each pair says more
-than the difference between the averages. A difference that is not more than twice its error may be chance.
+than the difference between the averages. A difference that is not more than twice its error may be chance. Of runs that broke a promise the
+first twenty are shown, each with the line that shows it again.
 
 Exit status: 0 when every promise was kept on both sides, 1 when one was broken, 2 when the command or the plan is wrong.";
 
@@ -102,26 +105,42 @@ impl Row {
 /// When the plan cannot be read, or a key not changed.
 pub fn compare(args: &Args) -> anyhow::Result<bool> {
     let (name, before) = library::load(&args.plan)?;
-    let after = args.with.iter().try_fold(before.clone(), |plan, change| plan_table::with(&plan, change))?;
-    let run = |plan: &Plan, seed: u64| runner::run(&name, plan, seed, Manner::default()).map(|(report, _)| report);
+    let after = plan_table::changed(before.clone(), &args.with)?;
     let jobs = args.jobs.unwrap_or_else(default_jobs);
-    let pairs = for_each_seed(args.seeds, jobs, |seed| Ok((run(&before, seed)?, run(&after, seed)?)))?;
+    let pairs = for_each_seed(args.seeds, jobs, |seed| {
+        Ok((run(&name, &before, seed, &[])?, run(&name, &after, seed, &args.with)?))
+    })?;
     let rows: Vec<Row> = FIGURES.iter().filter_map(|(figure, value)| row(figure, *value, &pairs)).collect();
-    let clean = pairs.iter().all(|(before, after)| before.clean() && after.clean());
+    let failures = failures(&pairs);
     match args.output {
         Format::Json => {
-            let outcome = serde_json::json!({ "plan": name, "with": args.with, "seeds": pairs.len(), "figures": rows });
+            let shown: Vec<&Failure<'_>> = failures.iter().take(SHOWN).collect();
+            let outcome = serde_json::json!({
+                "plan": name,
+                "with": args.with,
+                "seeds": pairs.len(),
+                "figures": rows,
+                "runs_violated": failures.len(),
+                "violated": shown,
+            });
             print_json(&outcome)?;
         }
         Format::Text => {
             print(&format!("{name}, as it is and with {}, {} seeds each\n", args.with.join(", "), pairs.len()))?;
             print(table(&rows).trim_end())?;
-            if !clean {
-                print(&format!("\nbroken promises: {}", broken(&pairs)))?;
+            if !failures.is_empty() {
+                print(told(&failures).trim_end())?;
             }
         }
     }
-    Ok(clean)
+    Ok(failures.is_empty())
+}
+
+/// Runs one side of a pair; `with`: what is changed there.
+fn run(name: &str, plan: &Plan, seed: u64, with: &[String]) -> anyhow::Result<Report> {
+    let with: Vec<String> = with.iter().map(|change| format!(" --with {}", quoted(change))).collect();
+    let reproduce = format!("quorate-sim run {} --seed {seed}{}", quoted(name), with.concat());
+    runner::run(name, plan, seed, Manner { reproduce, ..Manner::default() }).map(|(report, _)| report)
 }
 
 fn row(figure: &'static str, value: fn(&Report) -> Option<f64>, pairs: &[(Report, Report)]) -> Option<Row> {
@@ -146,13 +165,47 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-/// Which promises were broken with which seeds.
-fn broken(pairs: &[(Report, Report)]) -> String {
-    let side = |report: &Report, side: &str| {
-        report.violations.first().map(|violation| format!("{} (seed {}, {side})", violation.invariant, report.seed))
-    };
-    let all = pairs.iter().flat_map(|(before, after)| [side(before, "before"), side(after, "after")]);
-    all.flatten().collect::<Vec<_>>().join(", ")
+/// Failing runs that are shown.
+const SHOWN: usize = 20;
+/// Broken promises shown of each of them, for people.
+const SHOWN_OF_EACH: usize = 3;
+
+/// A run that broke a promise.
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    seed: u64,
+    /// `before` or `after`: without the change or with it.
+    side: &'static str,
+    /// What was broken first.
+    violation: &'a Violation,
+    /// How to see it again.
+    reproduce: &'a str,
+    #[serde(skip)]
+    report: &'a Report,
+}
+
+/// The runs that broke a promise, by seed.
+fn failures(pairs: &[(Report, Report)]) -> Vec<Failure<'_>> {
+    let sides = pairs.iter().flat_map(|(before, after)| [("before", before), ("after", after)]);
+    sides
+        .filter_map(|(side, report)| {
+            let violation = report.violations.first()?;
+            Some(Failure { seed: report.seed, side, violation, reproduce: &report.reproduce, report })
+        })
+        .collect()
+}
+
+/// What they broke, for people.
+fn told(failures: &[Failure<'_>]) -> String {
+    let shown = failures.len().min(SHOWN);
+    let mut text = format!("\n{}:\n", counted(failures.len() as u64, shown, "runs broke a promise"));
+    for Failure { seed, side, reproduce, report, .. } in failures.iter().take(SHOWN) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "seed {seed}, {side}:");
+        report.violations.iter().take(SHOWN_OF_EACH).for_each(|violation| text.push_str(&violation_text(violation)));
+        let _ = writeln!(text, "  see it again: {reproduce}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -178,5 +231,25 @@ mod tests {
         let row = row(FIGURES[0].0, FIGURES[0].1, &pairs).unwrap();
         assert!((1.5..2.5).contains(&row.difference), "{row:?}");
         assert!(table(&[row]).contains("detection p50 (s)"));
+    }
+
+    #[test]
+    fn a_run_that_broke_a_promise_is_shown_with_the_line_that_shows_it_again() {
+        let (name, before) = library::load("split-3-2").unwrap();
+        let with = ["bounds.quorate=100ms".to_owned(), "summary=two words".to_owned()];
+        let after = with.iter().fold(before.clone(), |plan, change| plan_table::with(&plan, change).unwrap());
+        let pairs = [(run(&name, &before, 0, &[]).unwrap(), run(&name, &after, 0, &with).unwrap())];
+        assert_eq!(pairs[0].0.reproduce, "quorate-sim run split-3-2 --seed 0");
+        let line = "quorate-sim run split-3-2 --seed 0 --with bounds.quorate=100ms --with 'summary=two words'";
+        let failures = failures(&pairs);
+        let sides: Vec<(u64, &str, &str)> = failures.iter().map(|f| (f.seed, f.side, f.reproduce)).collect();
+        assert_eq!(sides, [(0, "after", line)]);
+        let text = told(&failures);
+        let first = violation_text(&pairs[0].1.violations[0]);
+        assert!(text.contains("seed 0, after:\n") && text.contains(&first) && text.contains(line), "{text}");
+        let json = serde_json::to_value(&failures).unwrap();
+        assert_eq!(json[0]["violation"]["invariant"], "minority silence");
+        assert_eq!(json[0]["violation"]["agent"], "a3");
+        assert_eq!(json[0]["reproduce"], line);
     }
 }

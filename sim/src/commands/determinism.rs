@@ -67,7 +67,8 @@ pub fn determinism(args: &Args) -> anyhow::Result<bool> {
     }
     let mut differing = differences(args.seeds.0, "one thread and two", &first, &run(2)?);
     differing.extend(differences(args.seeds.0, "two processes", &first, &elsewhere(args)?));
-    let rotated = (args.seeds.0..).zip(&first).map(|(seed, cells)| cells.hash().rotate_left((seed % 64) as u32));
+    // The list comes first, so that nobody asks for the seed after the greatest.
+    let rotated = first.iter().zip(args.seeds.0..).map(|(cells, seed)| cells.hash().rotate_left((seed % 64) as u32));
     let combined = format!("{:016x}", rotated.fold(0, |combined, hash| combined ^ hash));
     match args.output {
         Format::Json => {
@@ -108,8 +109,8 @@ fn elsewhere(args: &Args) -> anyhow::Result<Vec<Cells>> {
 
 /// The seeds, counted from `from`, of which two lists of hashes say different things.
 fn differences(from: u64, between: &'static str, a: &[Cells], b: &[Cells]) -> Vec<Difference> {
-    let pairs = (from..).zip(a.iter().zip(b));
-    let differing = pairs.filter_map(|(seed, (a, b))| Some((seed, differ(a, b)?)));
+    let pairs = a.iter().zip(b).zip(from..);
+    let differing = pairs.filter_map(|((a, b), seed)| Some((seed, differ(a, b)?)));
     let told = differing.map(|(seed, found)| Difference { seed, between, first_difference: found.detail });
     let missing = (a.len() != b.len()).then(|| Difference {
         seed: from + a.len().min(b.len()) as u64,
@@ -131,5 +132,6 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].seed, found[0].first_difference.as_str()), (8, "second 1, agent a1"));
         assert_eq!(differences(7, "t", &[cells(4)], &[])[0].seed, 7);
+        assert_eq!(differences(u64::MAX - 1, "t", &[cells(4)], &[cells(5)])[0].seed, u64::MAX - 1);
     }
 }

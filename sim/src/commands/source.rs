@@ -62,7 +62,7 @@ impl SourceArgs {
             }
             (None, None) => bail!("name a plan, or a seed with --from-seed"),
         };
-        let plan = self.with.iter().try_fold(plan, |plan, change| plan_table::with(&plan, change))?;
+        let plan = plan_table::changed(plan, &self.with)?;
         for change in &self.with {
             // Writing to a string cannot fail.
             let _ = write!(words, " --with {}", quoted(change));
@@ -107,6 +107,7 @@ mod tests {
             "killed-instance --seed 7 --with network.loss_per_mille=50",
             "--from-seed 9 --profile split --agents 6",
             "--from-seed 9 --with timing.settle=2s",
+            "regions --seed 2 --with mesh.zones=2 --with 'network.between_zones_us=[[0,1],[1,0]]'",
         ] {
             let first = load(arguments);
             let again = load(&first.words);

@@ -16,8 +16,9 @@ use std::time::Duration;
 /// What has been so for this long is plain.
 const PLAIN: Duration = Duration::from_secs(15);
 
-/// What is decided late, such as the end of a hold-down, is known to all this soon.
-const NEWS: Duration = Duration::from_secs(2);
+/// What is decided late, such as the end of a hold-down, is known to all this soon, and so is what follows from it: who watched a host that was down
+/// pings it a few times more.
+const NEWS: Duration = Duration::from_secs(5);
 
 /// So many changes may make the next one wait: others may have seen two more. A host flaps from half as many.
 pub(super) const HELD_DOWN_CHANGES: u32 = 4;
@@ -33,6 +34,21 @@ pub struct Convergence {
     complaint: Option<Finding>,
     /// What was found in order at the last look: it need not be looked at again.
     seen: Seen,
+}
+
+/// From when on the truth of each instance is plain, after the last fault.
+pub fn plain_from(truth: &Truth) -> SimTime {
+    if truth.scenario.last_fault == SimTime::START {
+        return SimTime::START;
+    }
+    let longest = (0..truth.scenario.instances.len()).map(|index| plain(truth, index)).max().unwrap_or(PLAIN);
+    truth.scenario.last_fault.plus(longest)
+}
+
+/// How long an instance must have been as it is, to be known as that: slow checks take longer.
+fn plain(truth: &Truth, index: usize) -> Duration {
+    let (check, bounds) = (&truth.scenario.instances[index].registration.check, &truth.scenario.bounds);
+    PLAIN.max(check.detection_span() + bounds.detection.0).max(check.recovery_span() + bounds.recovery.0)
 }
 
 /// An agent's picture; the same one is shared until something in it changes.
@@ -302,9 +318,9 @@ fn wrong(truth: &Truth, views: &[&Glance], roster: &BTreeSet<usize>, core: &[boo
     })
 }
 
-/// Was the path between `home` and everyone of the core clear all the time, or cut all the time?
-fn paths(truth: &Truth, core: &[bool], home: usize, clear: bool) -> bool {
-    let (from, now) = (truth.now.minus(PLAIN), truth.now);
+/// Was the path between `home` and everyone of the core clear all the time since `from`, or cut all the time?
+fn paths(truth: &Truth, core: &[bool], home: usize, from: SimTime, clear: bool) -> bool {
+    let now = truth.now;
     let stops = |cut: &Cut, agent: usize| cut.stops(agent, home) || cut.stops(home, agent);
     let lasting = |when: Windows| when.holds(from) && when.holds(now);
     let cut = |agent: usize| truth.scenario.cuts.iter().any(|cut| lasting(cut.when) && stops(cut, agent));
@@ -328,7 +344,7 @@ fn one_may_save(truth: &Truth, view: &Glance, told: &InstanceView) -> bool {
 }
 
 fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize) -> Option<String> {
-    let from = truth.now.minus(PLAIN);
+    let from = truth.now.minus(plain(truth, index));
     let view = views.first()?;
     let instance = &truth.scenario.instances[index];
     let Some(told) = view.instances.get(&instance.id) else { return Some(format!("{} is not known", instance.id)) };
@@ -338,7 +354,7 @@ fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize)
         return None;
     }
     let home_long = truth.settled_member(instance.home, from);
-    let well = || truth.well_throughout(index, from, truth.now) && paths(truth, core, instance.home, true);
+    let well = || truth.seen_well_throughout(index, from, truth.now) && paths(truth, core, instance.home, from, true);
     if told.decided != Verdict::Up && home_long && well() && !held_down() {
         return Some(format!("{} is well, but decided {}", instance.id, told.decided));
     }
@@ -347,7 +363,7 @@ fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize)
         let unknown = told.verdict == Verdict::Unknown;
         return (!unknown).then(|| format!("{} cannot be seen by anyone, but is {}", instance.id, told.verdict));
     }
-    let lost = || dead_for_good(truth, index, from) || paths(truth, core, instance.home, false);
+    let lost = || dead_for_good(truth, index, from) || paths(truth, core, instance.home, from, false);
     (told.decided != Verdict::Down && lost() && !one_may_save(truth, view, told))
         .then(|| format!("{} is dead, but decided {}", instance.id, told.decided))
 }
@@ -362,12 +378,12 @@ fn wrong_host(truth: &Truth, views: &[&Glance], core: &[bool], agent: usize) -> 
         return None;
     }
     let (name, down) = (truth.scenario.agent_name(agent), decided == Verdict::Down);
-    let well = || truth.awake_throughout(agent, from, now) && paths(truth, core, agent, true);
+    let well = || truth.awake_throughout(agent, from, now) && paths(truth, core, agent, from, true);
     if down && core[agent] && well() && !held_down() {
         return Some(format!("{name} lives, but its host is decided down"));
     }
     let dark = || truth.scenario.crashes.iter().any(|c| c.agent == agent && c.when.holds(from) && c.when.holds(now));
-    let gone = !down && (dark() || paths(truth, core, agent, false));
+    let gone = !down && (dark() || paths(truth, core, agent, from, false));
     gone.then(|| format!("{name} is gone, but its host is decided {decided}"))
 }
 

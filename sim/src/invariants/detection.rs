@@ -18,6 +18,13 @@ pub const NAME: &str = "detection";
 /// in 10^13 crashes ((1 - 15/19)^19).
 const FIRST_PING: Duration = Duration::from_secs(15);
 
+/// When the failure of a trial is known at the latest, if it lasts so long.
+pub fn deadline(truth: &Truth, trial: &Trial) -> Option<SimTime> {
+    let first_look = if trial.dark.is_some() { FIRST_PING } else { Duration::ZERO };
+    let by = trial.when.from.plus(first_look + bound(truth, trial) + put_off(truth, trial.when.from));
+    (by < trial.when.to).then_some(by)
+}
+
 /// What was not detected in time, of the faults that happened with nothing else wrong.
 pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
     let mut found = Vec::new();

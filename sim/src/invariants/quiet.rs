@@ -2,6 +2,8 @@
 //! while no link and no process that goes on is disturbed nobody has to renew its identity.
 
 use super::{Finding, Invariant, Sight};
+use crate::scenario::Subject;
+use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::Verdict;
 use std::collections::BTreeMap;
@@ -23,7 +25,13 @@ impl Invariant for Quiet {
             Sight::Instance { agent, before: Some(before), after } => {
                 let decided = before.decided != Verdict::Starting && before.decided != after.decided;
                 let calm = truth.now < truth.scenario.first_fault && !truth.scenario.lossy(truth.now, truth.now);
-                if decided && calm {
+                // A check may allow less time than the way takes.
+                let passed = |index| truth.seen_well_throughout(index, SimTime::START, truth.now);
+                let well = match truth.scenario.subject(&after.instance) {
+                    Some(Subject::Instance(index)) => passed(index),
+                    _ => true,
+                };
+                if decided && calm && well {
                     let (from, to, what) = (before.decided, after.decided, &after.instance);
                     let detail = format!("{what} goes from {from} to {to}, and nothing has gone wrong yet");
                     found.push(Finding::new(Some(*agent), detail));

@@ -5,12 +5,26 @@ use super::convergence::HELD_DOWN_CHANGES;
 use super::detection::{describe, majority_left, put_off};
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
-use crate::timeline::{Timeline, trials};
+use crate::timeline::{Timeline, Trial, trials};
 use crate::truth::Truth;
 use quorate_core::Verdict;
+use std::time::Duration;
 
 /// Its name in reports.
 pub const NAME: &str = "recovery";
+
+/// How long it may take to be `up` again.
+fn bound(truth: &Truth, index: usize, ended: SimTime) -> Duration {
+    let check = &truth.scenario.instances[index].registration.check;
+    check.recovery_span() + truth.scenario.bounds.recovery.0 + put_off(truth, ended)
+}
+
+/// When what a trial made fail is known to be well again at the latest, if that ends and is held to a bound.
+pub fn deadline(truth: &Truth, trial: &Trial) -> Option<SimTime> {
+    let Subject::Instance(index) = trial.subject else { return None };
+    let ended = trial.when.to;
+    (trial.dark.is_none() && ended != SimTime::NEVER).then(|| ended.plus(bound(truth, index, ended)))
+}
 
 /// What was not up again in time, of the faults that ended with nothing else wrong. Crashed hosts must first come back; they are held to
 /// convergence instead.
@@ -18,9 +32,8 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
     let mut found = Vec::new();
     for trial in trials(truth).into_iter().filter(|trial| trial.dark.is_none()) {
         let Subject::Instance(index) = trial.subject else { continue };
-        let check = &truth.scenario.instances[index].registration.check;
         let ended = trial.when.to;
-        let bound = check.recovery_span() + truth.scenario.bounds.recovery.0 + put_off(truth, ended);
+        let bound = bound(truth, index, ended);
         let by = ended.plus(bound);
         let faults = truth.scenario.targets.iter().filter(|fault| fault.instance == index);
         let again = faults.filter(|fault| fault.when.meets(ended, by)).count() > 0;

@@ -156,15 +156,18 @@ impl Reader {
     }
 
     fn process(&mut self, at: f64, agent: &str, state: ProcessState) {
-        let Some(number) = self.numbers.get(agent) else { return };
-        turn(&mut self.story.agents[*number].process, at, Some(state));
+        // A clone has no lane, and states nothing that is counted; but it votes.
+        let number = self.numbers.get(agent);
+        if let Some(number) = number {
+            turn(&mut self.story.agents[*number].process, at, Some(state));
+        }
         if !matches!(state, ProcessState::Up | ProcessState::Paused) {
             // Its votes and statements end with its process.
             for (name, instance) in &mut self.story.instances {
                 if let Some(votes) = instance.votes.get_mut(agent) {
                     turn(votes, at, None);
                 }
-                if let Some(stated) = self.stated.get_mut(name)
+                if let (Some(number), Some(stated)) = (number, self.stated.get_mut(name))
                     && stated.remove(number).is_some()
                 {
                     instance.stated.push((at, count(stated)));
@@ -262,6 +265,18 @@ mod tests {
         assert_eq!(parts(3, &cut(&[])), [0, 0, 0]);
         assert_eq!(parts(3, &cut(&[(0, 1), (0, 2)])), [1, 0, 0], "one way is enough");
         assert_eq!(parts(3, &cut(&[(0, 1), (1, 0)])), [0, 0, 0], "over a third");
+    }
+
+    #[test]
+    fn the_votes_of_a_clone_end_with_it() {
+        let mut reader = Reader::default();
+        let (agent, instance) = ("a1'".to_owned(), "web@0".to_owned());
+        let vote =
+            Line::Vote { agent: agent.clone(), instance: instance.clone(), vote: Vote::Pass, detail: String::new() };
+        reader.read(1.0, &vote);
+        reader.read(2.0, &Line::Process { agent: agent.clone(), state: ProcessState::Crashed });
+        reader.story.end = 3.0;
+        assert_eq!(reader.close().instances[&instance].votes[&agent], [(1.0, 2.0, Vote::Pass)]);
     }
 
     #[test]

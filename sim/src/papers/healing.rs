@@ -19,11 +19,12 @@ const CALM_S: u64 = 3;
 fn plan(agents: usize) -> Plan {
     let (one, other) = ((0..agents / 2).collect(), (agents / 2..agents).collect());
     let (from, to) = (Span::secs(SPLIT_S), Span::secs(HEAL_S));
+    let split = Fault::Partition { groups: vec![one, other], from, to, symmetric: true, cycle: None };
     Plan {
         summary: "Two halves cannot talk to each other for a minute.".to_owned(),
         duration: Span::secs(HEAL_S + 60),
         mesh: formed(agents),
-        faults: vec![Fault::Partition { groups: vec![one, other], from, to, symmetric: true, cycle: None }],
+        faults: (agents > 1).then_some(split).into_iter().collect(),
         ..Plan::default()
     }
 }

@@ -5,7 +5,8 @@ use crate::time::Span;
 use anyhow::{Context, bail};
 use quorate_core::InstanceId;
 use quorate_wire::BreakerOverride;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -104,9 +105,13 @@ pub struct CallWord {
     pub through: usize,
     /// Who decides then.
     pub mode: WordMode,
-    /// For how long.
-    #[serde(default = "minute")]
+    /// For how long; by the clocks of people, so longer than any other time of a plan if need be.
+    #[serde(default = "minute", deserialize_with = "of_any_length")]
     pub lasts: Span,
+}
+
+fn of_any_length<'de, D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
+    Span::read(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
 fn minute() -> Span {

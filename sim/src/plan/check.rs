@@ -13,8 +13,8 @@ pub(super) const MAX_TRAVEL_US: u64 = 10_000_000;
 const SHORTEST_TURN: Duration = Duration::from_millis(10);
 /// Longest that one input may take.
 const MAX_SERVICE: Duration = Duration::from_secs(10);
-/// Fastest drift, in millionths.
-const MAX_PPM: u64 = 100_000;
+/// Fastest drift, in millionths; several of one clock at a time come to no more.
+pub const MAX_PPM: i64 = 100_000;
 /// Largest step of a wall clock, in milliseconds: ten years.
 const MAX_STEP_MS: u64 = 315_360_000_000;
 /// Most turns of one fault.
@@ -138,7 +138,38 @@ fn bursts(burst: Option<Burst>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Each turn of an instance that flaps is a moment of the run and a line of its trace.
+pub(super) fn flaps_are_few(plan: &Plan) -> anyhow::Result<()> {
+    for (index, fault) in plan.faults.iter().enumerate() {
+        let Fault::Target { mode: TargetMode::Flapping, from, to, flap_period, .. } = fault else { continue };
+        // One without an end goes on while the mesh has time to agree.
+        let end = to.unwrap_or_else(|| plan.duration.max(Span(from.0 + plan.bounds.convergence.0)));
+        if end.0.saturating_sub(from.0).as_nanos() / (2 * flap_period.0.as_nanos()).max(1) > MAX_TURNS {
+            let (number, from, end) = (index + 1, String::from(*from), String::from(end));
+            bail!(
+                "faults: number {number} is wrong: flap_period: more than {MAX_TURNS} turns between {from} and {end}"
+            );
+        }
+    }
+    Ok(())
+}
+
 impl Fault {
+    /// Is it a cut or a partition that cuts nobody off from anybody?
+    pub fn parts_nobody(&self) -> bool {
+        match self {
+            Self::Partition { groups, symmetric: true, .. } => {
+                groups.iter().filter(|group| !group.is_empty()).count() < 2
+            }
+            Self::Partition { groups, .. } => {
+                let first = groups.first().is_some_and(|first| !first.is_empty());
+                !first || groups.iter().skip(1).all(Vec::is_empty)
+            }
+            Self::Cut { senders, receivers, .. } => !senders.iter().any(|from| receivers.iter().any(|to| from != to)),
+            _ => false,
+        }
+    }
+
     pub(super) fn check(&self, cast: &Cast<'_>) -> anyhow::Result<()> {
         match self {
             Self::Partition { groups, from, to, cycle, .. } => {
@@ -153,6 +184,9 @@ impl Fault {
                 }
                 if flat.is_empty() {
                     bail!("groups: all are empty");
+                }
+                if self.parts_nobody() {
+                    bail!("groups: nobody is cut off from anybody; the first and another must name somebody");
                 }
                 Ok(())
             }
@@ -171,7 +205,11 @@ impl Fault {
             Self::Cut { senders, receivers, from, to, cycle } => {
                 timely(*from, *to, *cycle)?;
                 cast.listed("senders", senders)?;
-                cast.listed("receivers", receivers)
+                cast.listed("receivers", receivers)?;
+                if self.parts_nobody() {
+                    bail!("senders and receivers: are one and the same agent, which always hears itself");
+                }
+                Ok(())
             }
             Self::Isolate { agents, from, to, cycle } => {
                 timely(*from, *to, *cycle)?;
@@ -229,7 +267,7 @@ impl Fault {
             }
             Self::Drift { agent, ppm, from, to } => {
                 cast.agent(*agent)?;
-                if *ppm == 0 || ppm.unsigned_abs() > MAX_PPM {
+                if *ppm == 0 || ppm.unsigned_abs() > MAX_PPM.unsigned_abs() {
                     bail!("ppm: {ppm} is not allowed; use 1 to {MAX_PPM}, or as much below zero");
                 }
                 in_order(*from, *to)
@@ -278,8 +316,8 @@ impl Fault {
                 if !cast.instances.contains(instance) {
                     bail!("there is no instance {instance:?}; they are named SERVICE@HOME, such as web@0");
                 }
-                if flap_period.0.is_zero() {
-                    bail!("flap_period: must be longer than nothing");
+                if flap_period.0 < SHORTEST_TURN {
+                    bail!("flap_period: must last {SHORTEST_TURN:?} at least");
                 }
                 cast.some("seen_by", seen_by.as_ref())?;
                 to.map_or(Ok(()), |to| in_order(*from, to))

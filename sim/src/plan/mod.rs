@@ -4,6 +4,7 @@ mod bounds;
 mod calls;
 mod check;
 mod fault;
+mod lives;
 mod mesh;
 mod network;
 mod place;
@@ -11,6 +12,7 @@ mod service;
 
 pub use bounds::Bounds;
 pub use calls::{CallMode, CallTrouble, CallWord, CallsPlan, WordMode};
+pub use check::MAX_PPM;
 pub use fault::{Burst, Cycle, Disk, Fault, Only, TargetMode, WakeOrder};
 pub use mesh::{MAX_AGENTS, MeshPlan, Start};
 pub use network::{Distribution, NetworkPlan};
@@ -130,7 +132,8 @@ impl Plan {
         for (index, fault) in self.faults.iter().enumerate() {
             fault.check(&cast).with_context(|| format!("faults: number {} is wrong", index + 1))?;
         }
-        Ok(())
+        check::flaps_are_few(self)?;
+        lives::check(self)
     }
 }
 

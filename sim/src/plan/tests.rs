@@ -48,6 +48,12 @@ fn a_wrong_plan_is_refused_with_its_reason() {
         ("groups = [[0, 1, 2], [3, 4]]", "groups = [[0, 1, 2], [2, 4]]", "in two groups"),
         ("groups = [[0, 1, 2], [3, 4]]", "groups = [[0, 1, 2]]", "two groups at least"),
         ("groups = [[0, 1, 2], [3, 4]]", "groups = [[], []]", "groups: all are empty"),
+        ("groups = [[0, 1, 2], [3, 4]]", "groups = [[0, 1], []]", "nobody is cut off"),
+        ("groups = [[0, 1, 2], [3, 4]]", "symmetric = false\ngroups = [[], [1], [2]]", "nobody is cut off"),
+        ("groups = [[0, 1, 2], [3, 4]]", "symmetric = false\ngroups = [[1], []]", "nobody is cut off"),
+        ("duration = \"30s\"", "duration = \"999999999m\"", "\"999999999m\" is too long: a time of a plan is 7 days"),
+        ("from = \"10s\"\nto", "from = \"999999999m\"\nto", "faults: number 1 is wrong: from: "),
+        ("agents = 5", "agents = 5\n[bounds]\nconvergence = \"10081m\"", "7 days at most"),
         ("to = \"20s\"", "to = \"10s\"", "must end after it begins"),
         ("to = \"20s\"", "to = \"20s\"\nsides = 2", "unknown field"),
         ("instance = \"web@1\"", "instance = \"web@2\"", "there is no instance"),
@@ -88,7 +94,11 @@ const FAULTS: &[(&str, &[Wrong])] = &[
     ),
     (
         "kind = \"cut\"\nsenders = [0]\nreceivers = [1]\nfrom = \"1s\"\nto = \"2s\"",
-        &[("[0]", "[]", "senders: names nobody"), ("[1]", "[]", "receivers: names nobody")],
+        &[
+            ("[0]", "[]", "senders: names nobody"),
+            ("[1]", "[]", "receivers: names nobody"),
+            ("[1]", "[0, 0]", "one and the same agent"),
+        ],
     ),
     (
         "kind = \"isolate\"\nagents = [0]\nfrom = \"1s\"\nto = \"2s\"",
@@ -188,10 +198,10 @@ const FAULTS: &[(&str, &[Wrong])] = &[
         &[("[0, 1]", "[1, 1]", "listed twice"), ("every = \"5s\"", "every = \"0s\"", "longer than nothing")],
     ),
     (
-        "kind = \"replace\"\nagents = [0]\nby = [4]\nfrom = \"1s\"\nevery = \"5s\"\nafter = \"2s\"\ngoodbye = true",
+        "kind = \"replace\"\nagents = [1]\nby = [4]\nfrom = \"1s\"\nevery = \"5s\"\nafter = \"2s\"\ngoodbye = true",
         &[
             ("by = [4]", "by = [3, 4]", "as many as agents"),
-            ("by = [4]", "by = [0]", "listed twice"),
+            ("by = [4]", "by = [1]", "listed twice"),
             ("by = [4]", "by = [5]", "there is no agent 5"),
             ("after = \"2s\"", "after = \"0s\"", "longer than nothing"),
         ],
@@ -210,6 +220,15 @@ const FAULTS: &[(&str, &[Wrong])] = &[
             ("answer_after = \"200ms\"\n", "", "answer_after: belongs to"),
             ("mode = \"slow\"", "mode = \"dead\"", "answer_after: belongs to"),
             ("\"200ms\"", "\"0ms\"", "longer than nothing"),
+        ],
+    ),
+    (
+        "kind = \"target\"\ninstance = \"web@1\"\nmode = \"flapping\"\nflap_period = \"20ms\"\nfrom = \"1s\"\nto = \"5s\"",
+        &[
+            ("\"20ms\"", "\"1us\"", "flap_period: must last 10ms at least"),
+            ("to = \"5s\"", "to = \"50s\"", "flap_period: more than 1000 turns between 1s and 50s"),
+            ("to = \"5s\"", "", "flap_period: more than 1000 turns between 1s and 60s"),
+            ("to = \"5s\"", "to = \"999999999s\"", "7 days at most"),
         ],
     ),
     (

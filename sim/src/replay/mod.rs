@@ -34,7 +34,7 @@ impl std::str::FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(span) = Span::try_from(text.to_owned()) {
+        if let Ok(span) = Span::read(text) {
             return Ok(Self::After(span.0));
         }
         let time: Option<jiff::Timestamp> = text.parse().ok();

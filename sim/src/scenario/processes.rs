@@ -2,7 +2,7 @@
 
 use super::paths::Set;
 use super::{Action, Interval, Scenario, Windows};
-use crate::plan::Fault;
+use crate::plan::{Fault, MAX_PPM};
 use crate::time::{SimTime, Span};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -68,10 +68,14 @@ impl Scenario {
             || self.drifts.iter().any(|(who, when)| *who == agent && when.meets(from, to))
     }
 
-    /// Is the host of `agent` dark at `at`, never to come back?
-    pub fn lost(&self, agent: usize, at: SimTime) -> bool {
-        let dark = |crash: &super::Crash| crash.agent == agent && crash.when.to == SimTime::NEVER;
-        self.crashes.iter().any(|crash| dark(crash) && crash.when.holds(at))
+    /// Does a crash keep the process of `agent` from running at `at`?
+    pub fn felled(&self, agent: usize, at: SimTime) -> bool {
+        self.crashes.iter().any(|crash| crash.agent == agent && crash.when.holds(at))
+    }
+
+    /// Does a pause hold the process of `agent` at `at`?
+    pub fn held(&self, agent: usize, at: SimTime) -> bool {
+        self.pauses.iter().any(|(who, when)| *who == agent && when.holds(at))
     }
 
     /// Does a clone of `agent` run at any moment from `from` to `to`? Then where the agent is and what it reaches is not one thing.
@@ -79,7 +83,7 @@ impl Scenario {
         self.doubles.iter().any(|double| double.agent == agent && double.when.meets(from, to))
     }
 
-    /// Sets the clocks, change by change in order of time.
+    /// Sets the clocks, change by change in order of time. Drifts add up, to the fastest that one may be at most.
     pub(super) fn set_clocks(&mut self, faults: &[Fault]) {
         let mut changes = Vec::new();
         for fault in faults {
@@ -93,8 +97,12 @@ impl Scenario {
             }
         }
         changes.sort_unstable();
+        let mut sums = vec![0_i64; self.agents.len()];
         for (at, agent, faster_ppm, set_ahead_ms) in changes {
-            self.agents[agent].clock.change(at, faster_ppm, set_ahead_ms);
+            let before = sums[agent].clamp(-MAX_PPM, MAX_PPM);
+            sums[agent] += faster_ppm;
+            let after = sums[agent].clamp(-MAX_PPM, MAX_PPM);
+            self.agents[agent].clock.change(at, after - before, set_ahead_ms);
         }
     }
 
@@ -198,6 +206,26 @@ mod tests {
             other => format!("{other:?}"),
         };
         plan.faults.iter().flat_map(|fault| parts(fault, 5)).map(|fault| shown(&fault)).collect()
+    }
+
+    /// What the running clock of an agent with these drifts shows at that second, in milliseconds.
+    fn shown(drifts: &[(i64, u64, u64)], second: u64) -> u64 {
+        let drift = |(ppm, from, to): &(i64, u64, u64)| {
+            format!("[[faults]]\nkind = \"drift\"\nagent = 1\nppm = {ppm}\nfrom = \"{from}s\"\nto = \"{to}s\"\n")
+        };
+        let text = format!("summary = \"t\"\n{}", drifts.iter().map(drift).collect::<String>());
+        let clock = Scenario::new("t", &Plan::parse(&text).unwrap(), 1).unwrap().agents[1].clock.clone();
+        let (at, running) = (SimTime::from_ms(second * 1000), clock.running(SimTime::from_ms(second * 1000)));
+        assert_eq!(clock.moment(running), at, "{drifts:?}");
+        running / 1_000_000
+    }
+
+    #[test]
+    fn drifts_of_one_clock_add_up_to_the_fastest_that_one_may_be() {
+        let slow = [(-100_000, 30, 50); 10];
+        assert_eq!([30, 40, 50, 60].map(|at| shown(&slow, at)), [30_000, 39_000, 48_000, 58_000]);
+        let fast = [(100_000, 10, 30), (100_000, 20, 40), (-50_000, 20, 30)];
+        assert_eq!([20, 30, 40, 50].map(|at| shown(&fast, at)), [21_000, 32_000, 43_000, 53_000]);
     }
 
     #[test]

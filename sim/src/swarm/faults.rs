@@ -127,7 +127,7 @@ impl<'a> FaultDraw<'a> {
             Kind::JoinOrLeave => return self.join_or_leave(from, to),
             Kind::Storm | Kind::Replace => self.many(kind, from, to),
         };
-        self.faults.extend(drawn);
+        self.faults.extend(drawn.filter(|fault| !fault.parts_nobody()));
     }
 
     /// A majority that forgets at once what it has agreed to is no mesh any more. Those who leave, or have yet to join, do not count: the others

@@ -15,6 +15,8 @@ pub struct Ground {
     next: usize,
     revision: u64,
     processes: Vec<ProcessState>,
+    /// Of agents that have clones: those of one share a name.
+    clones: BTreeMap<usize, ProcessState>,
     members: Vec<bool>,
     suspects: Vec<bool>,
     /// By sender, then receiver.
@@ -32,6 +34,7 @@ impl Ground {
             next: 0,
             revision: 0,
             processes: vec![ProcessState::Absent; agents],
+            clones: BTreeMap::new(),
             members: vec![false; agents],
             suspects: vec![false; agents],
             open: vec![vec![true; agents]; agents],
@@ -90,6 +93,17 @@ impl Ground {
             }
         }
         lines
+    }
+
+    /// What the clones of `agent` are from now on, if that is different; `run`: does any of them?
+    pub fn clones(&mut self, agent: usize, run: bool) -> Option<ProcessState> {
+        let told = self.clones.entry(agent).or_insert(ProcessState::Absent);
+        let state = match *told {
+            _ if run => ProcessState::Up,
+            ProcessState::Absent => ProcessState::Absent,
+            _ => ProcessState::Crashed,
+        };
+        (std::mem::replace(told, state) != state).then_some(state)
     }
 
     fn paths(&mut self, truth: &Truth, from: usize, at: SimTime, lines: &mut Vec<Line>) {

@@ -41,6 +41,8 @@ pub enum Line {
     Target { instance: String, state: TargetState, observers: Vec<String> },
     /// A probe's outcome reaches its agent.
     Probe { agent: String, instance: String, started_ns: u64, passed: bool, result: ProbeResult },
+    /// A call is let through or rejected, or its result comes.
+    Call { agent: String, instance: String, began_ns: u64, admitted: bool, trial: bool, outcome: Option<CallEnd> },
     /// An agent votes differently from now on.
     Vote { agent: String, instance: String, vote: Vote, detail: String },
     /// What an agent states of an instance changes.
@@ -109,6 +111,15 @@ pub struct Signer {
     pub agent: String,
     pub vote: Vote,
     pub signed_ns: u64,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[allow(missing_docs, reason = "as Line")]
+pub struct CallEnd {
+    pub failed: bool,
+    pub counted: bool,
+    pub stale: bool,
 }
 
 /// What a process is.

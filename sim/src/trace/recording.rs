@@ -10,7 +10,7 @@ use std::io::{self, Write};
 pub struct Recording {
     /// Takes each line as JSON.
     pub writer: Option<Box<dyn Write>>,
-    /// Are lines kept in memory, but for probes, links and sends?
+    /// Are lines kept in memory, but for probes, calls, links and sends?
     pub keep: bool,
     /// Are sends recorded, too?
     pub sends: bool,
@@ -34,7 +34,8 @@ impl Recording {
                 self.broken.get_or_insert(error);
             }
         }
-        let bulky = matches!(stamped.line, Line::Probe { .. } | Line::Link { .. } | Line::Send { .. });
+        let bulky =
+            matches!(stamped.line, Line::Probe { .. } | Line::Call { .. } | Line::Link { .. } | Line::Send { .. });
         if self.keep && !bulky {
             self.kept.push(stamped);
         }

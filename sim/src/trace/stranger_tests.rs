@@ -2,6 +2,7 @@
 
 use super::recording::Recording;
 use crate::library;
+use crate::plan::Plan;
 use crate::plan_table;
 use crate::runner::{self, Manner};
 use serde_json::Value;
@@ -23,16 +24,20 @@ impl Write for Shared {
     }
 }
 
+/// The lines of a run of a plan of the library, with some keys changed.
+fn lines(name: &str, changes: &[&str]) -> Vec<Value> {
+    let (name, plan) = library::load(name).unwrap();
+    lines_of(&name, &changes.iter().fold(plan, |plan, change| plan_table::with(&plan, change).unwrap()))
+}
+
 /// The lines of a run, after a comparison of its hash with that of a run of which nobody takes notes.
-fn lines(plan: &str, changes: &[&str]) -> Vec<Value> {
-    let (name, plan) = library::load(plan).unwrap();
-    let plan = changes.iter().fold(plan, |plan, change| plan_table::with(&plan, change).unwrap());
+fn lines_of(name: &str, plan: &Plan) -> Vec<Value> {
     let shared = Shared::default();
     let mut recording = Recording::default();
     recording.writer = Some(Box::new(shared.clone()));
     recording.sends = true;
-    let (with, _) = runner::run(&name, &plan, 1, Manner { recording, ..Manner::default() }).unwrap();
-    let (without, _) = runner::run(&name, &plan, 1, Manner::default()).unwrap();
+    let (with, _) = runner::run(name, plan, 1, Manner { recording, ..Manner::default() }).unwrap();
+    let (without, _) = runner::run(name, plan, 1, Manner::default()).unwrap();
     assert_eq!(with.trace_hash, without.trace_hash, "being watched changes nothing");
     let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -57,11 +62,12 @@ fn described() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_kind_of_line_and_every_field_is_described_and_occurs() {
     let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let plans: [(&str, &[&str]); 4] = [
+    let plans: [(&str, &[&str]); 5] = [
         ("killed-instance", &[]),
         ("split-3-2", &["bounds.quorate=100ms"]),
         ("leave-and-return", &[]),
         ("faulty-replayer", &[]),
+        ("calls-liar", &[]),
     ];
     for (plan, changes) in plans {
         for line in lines(plan, changes) {
@@ -200,4 +206,124 @@ fn a_stranger_can_check_the_detection() {
     let deaf: Vec<Value> =
         good.iter().filter(|line| !(line["kind"] == "verdict" && line["agent"] == "a3")).cloned().collect();
     assert_eq!(detection(&deaf, &instance), [format!("a3 is late by {instance}")]);
+}
+
+/// Whose signatures are from a time at which neither its own process nor a clone's was up.
+fn ghosts(lines: &[Value]) -> Vec<String> {
+    let mut lives: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["kind"] == "process") {
+        let life = (line["t_ns"].as_u64().unwrap(), line["state"] == "up");
+        lives.entry(text(line, "agent")).or_default().push(life);
+    }
+    let up = |name: &str, at: u64| {
+        let told = lives.get(name).and_then(|life| life.iter().rfind(|(since, _)| *since <= at));
+        told.is_some_and(|(_, up)| *up)
+    };
+    let certificates = lines.iter().filter(|line| line["kind"] == "certificate");
+    let signers = certificates.flat_map(|line| line["signers"].as_array().unwrap());
+    let signed = signers.map(|signer| (text(signer, "agent"), signer["signed_ns"].as_u64().unwrap()));
+    let ghosts = signed.filter(|(agent, at)| !up(agent, *at) && !up(&format!("{agent}'"), *at));
+    ghosts.map(|(agent, at)| format!("{agent} signed at {at}")).collect()
+}
+
+/// An agent crashes, its clone runs instead for a while and sees an instance die, of which nobody else knows but its home, and the agent comes back.
+const CLONED: &str = r#"
+summary = "t"
+duration = "80s"
+mesh.agents = 3
+[[services]]
+name = "web"
+homes = [0]
+[[faults]]
+kind = "crash"
+agent = 1
+at = "25s"
+restart_at = "60s"
+[[faults]]
+kind = "clone"
+agent = 1
+from = "28s"
+to = "55s"
+[[faults]]
+kind = "crash"
+agent = 2
+at = "40s"
+restart_at = "60s"
+[[faults]]
+kind = "target"
+instance = "web@0"
+mode = "dead"
+from = "45s"
+to = "60s"
+"#;
+
+#[test]
+fn a_clone_lives_and_signs_in_the_eyes_of_a_stranger() {
+    let lines = lines_of("cloned", &Plan::parse(CLONED).unwrap());
+    let clone = |line: &&Value| line["kind"] == "process" && line["agent"] == "a1'";
+    let life = |line: &Value| (line["t_ns"].as_u64().unwrap() / 1_000_000_000, text(line, "state"));
+    let lives: Vec<(u64, String)> = lines.iter().filter(clone).map(life).collect();
+    assert_eq!(lives, [(28, "up".to_owned()), (55, "crashed".to_owned())]);
+    assert_eq!(ghosts(&lines), Vec::<String>::new());
+    let untold: Vec<Value> = lines.iter().filter(|line| !clone(line)).cloned().collect();
+    assert!(ghosts(&untold).iter().all(|ghost| ghost.starts_with("a1 signed at ")), "{:?}", ghosts(&untold));
+    assert!(!ghosts(&untold).is_empty(), "it has signed while its agent was away");
+}
+
+/// Promises about the calls of a plan in which nothing else goes wrong: a breaker opens by its callers' word only once three of them had failed
+/// calls, no more than six trials are lent in any five seconds, and a result from before the breaker turned counts for nothing.
+fn calls(lines: &[Value]) -> Vec<String> {
+    let (mut failed, mut lent, mut complaints) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for line in lines {
+        let (now, event, outcome) = (line["t_ns"].as_u64().unwrap(), &line["event"], &line["outcome"]);
+        let opens = event["type"] == "breaker" && event["state"] == "open" && event["cause"] == "callers_answered";
+        if opens && failed.len() < 3 {
+            complaints.push(format!("the breaker opens at {now} when {} callers had failed calls", failed.len()));
+        }
+        if line["kind"] == "call" && outcome.is_null() && line["trial"] == true {
+            lent.push(now);
+            if lent.iter().filter(|at| now - **at <= 5_000_000_000).count() > 6 {
+                complaints.push(format!("too many trials by {now}"));
+            }
+        }
+        if outcome["failed"] == true {
+            failed.insert(text(line, "agent"));
+        }
+        if outcome["counted"] == true && outcome["stale"] == true {
+            complaints.push(format!("a late result counts at {now}"));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn a_stranger_can_check_the_calls() {
+    let good = lines("calls-dead", &[]);
+    assert_eq!(calls(&good), Vec::<String>::new());
+    let began: BTreeSet<(String, u64)> = good
+        .iter()
+        .filter(|line| line["kind"] == "call" && line["admitted"] == true && line["outcome"].is_null())
+        .map(|line| (text(line, "agent"), line["t_ns"].as_u64().unwrap()))
+        .collect();
+    let ended: Vec<&Value> = good.iter().filter(|line| line["outcome"].is_object()).collect();
+    assert!(ended.len() > 500, "{}", ended.len());
+    let known = |line: &&Value| began.contains(&(text(line, "agent"), line["began_ns"].as_u64().unwrap()));
+    assert!(ended.iter().all(known), "what ends has begun");
+    assert!(good.iter().any(|line| line["admitted"] == false) && good.iter().any(|line| line["trial"] == true));
+    let silent: Vec<Value> = good.iter().filter(|line| line["kind"] != "call").cloned().collect();
+    assert!(!calls(&silent).is_empty(), "a breaker that opens without failures is noticed");
+    let mut eager = good.clone();
+    eager.iter_mut().filter(|line| line["kind"] == "call").for_each(|line| line["trial"] = true.into());
+    assert!(!calls(&eager).is_empty(), "too many trials are noticed");
+}
+
+#[test]
+fn a_host_of_which_nothing_was_decided_divides_nobody() {
+    let lines = lines("split-3-2", &[]);
+    let healed = lines[0]["last_fault_ns"].as_u64().unwrap() + 1_000_000_000;
+    let after = |line: &&Value| line["kind"] == "survey" && line["t_ns"].as_u64() >= Some(healed);
+    let found: BTreeSet<(u64, u64)> = (lines.iter().filter(after))
+        .map(|line| (line["agreeing"].as_u64().unwrap(), line["pictures"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(found, BTreeSet::from([(5, 1)]));
 }

@@ -1,6 +1,6 @@
 //! What instances show to whoever probes them.
 
-use super::Truth;
+use super::{Probed, Truth};
 use crate::plan::TargetMode;
 use crate::time::{SimTime, nanos};
 use std::time::Duration;
@@ -63,6 +63,13 @@ impl Truth {
         let dark = |crash: &&crate::scenario::Crash| crash.agent == home && !crash.targets_survive;
         !self.scenario.crashes.iter().filter(dark).any(|crash| crash.when.meets(from, to))
             && !self.scenario.targets.iter().any(|f| f.instance == instance && f.when.meets(from, to))
+    }
+
+    /// The same, and did no probe of it fail either? One may on a path that is slower than the check allows.
+    pub fn seen_well_throughout(&self, instance: usize, from: SimTime, to: SimTime) -> bool {
+        let failed = |p: Probed| !p.passed && p.finished >= from && p.finished <= to;
+        self.well_throughout(instance, from, to)
+            && !(0..self.agents()).any(|observer| self.probes(observer, instance).any(failed))
     }
 
     /// Could `observer` reach a well `instance` all the time, and did none of its probes fail?

@@ -255,7 +255,7 @@ fn between(plan: &Plan, from_s: u64, to_s: u64) -> anyhow::Result<(f64, u64, Dur
 fn mesh_plan(agents: usize, seconds: u64, start: &str, half: bool) -> anyhow::Result<Plan> {
     let homes: Vec<usize> = (0..agents.min(20)).collect();
     let (one, other): (Vec<usize>, Vec<usize>) = (0..agents).partition(|agent| *agent < agents / 2);
-    let fault = if half {
+    let fault = if half && agents > 1 {
         let to = seconds / 2;
         format!(
             "[[faults]]\nkind = \"partition\"\ngroups = [{one:?}, {other:?}]\nfrom = \"5s\"\nto = \"{}s\"\n",
