@@ -308,6 +308,12 @@ impl OwnLog {
         }
     }
 
+    /// All that is written or about to be.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let written = self.copy.records().filter(|record| !self.pending.contains_key(&record.key()));
+        written.chain(self.pending.values().filter(|record| !record.is_tombstone()))
+    }
+
     /// Notes a record to be written with the next flush.
     pub fn write(&mut self, record: Record) {
         let key = record.key();

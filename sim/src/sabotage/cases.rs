@@ -49,7 +49,7 @@ pub const CASES: &[Case] = &[
     case(Defect::NaiveMerge, CONVERGENCE, Ground::Library("split-3-2"), 3, &["identity"]),
     case(Defect::BootForgotten, CONVERGENCE, Ground::Library("restart-empty"), 3, &["convergence"]),
     case(Defect::NoHoldDown, COST, Ground::Library("flapping-instance"), 3, &["hold-down"]),
-    case(Defect::LowerTermTaken, ORDER, own!("storm"), 6, &["order of terms"]),
+    case(Defect::LowerTermTaken, ORDER, Ground::Library("faulty-replayer"), 6, &["order of terms"]),
     case(Defect::AcceptorForgets, MINORITY, own!("duel"), 24, &["one roster per epoch", "one side"]),
     case(Defect::NoRepair, CONVERGENCE, own!("overheard"), 3, &["convergence"]),
     case(Defect::SignsTwice, CONVERGENCE, Ground::Library("killed-instance"), 3, &["nothing without a cause"]),

@@ -206,12 +206,14 @@ impl fmt::Display for CheckError {
 }
 
 impl Check {
-    /// The longest it takes one observer to vote `fail` once probes fail, each after at most `timeout`, when it hears nothing from others.
+    /// The longest it takes one observer to vote `fail` once probes fail, each after at most `timeout`, when it hears nothing from others. Where one failure is
+    /// enough, silence is looked at once more at once.
     #[must_use]
     pub fn detection_span(&self) -> Duration {
         let further = self.failure_threshold.saturating_sub(1);
         let pace = self.fast_interval.map_or(self.period, |fast| fast.max(self.timeout));
-        self.period + pace.min(self.period).saturating_mul(further) + self.timeout
+        let again = if further == 0 { self.timeout } else { Duration::ZERO };
+        self.period + pace.min(self.period).saturating_mul(further) + again + self.timeout
     }
 
     /// The longest it takes one observer to vote `pass` again once probes of an instance that is down succeed.

@@ -23,8 +23,8 @@ const MAX_CONTESTED: usize = 16;
 /// Changes remembered for the flap flag.
 const MAX_CHANGES: usize = 64;
 /// Membership finds out later than a quorum that an agent is lost, above all where this agent was cut off as well. For so long after its host was
-/// found down, it is not heard. After that, an agent held alive does live: its host may be down for flapping.
-const LOST_LIFE: Duration = Duration::from_secs(6);
+/// found down, two comparisons with others and a suspicion, it is not heard. After that, an agent held alive does live: its host may be down for flapping.
+const LOST_LIFE: Duration = Duration::from_secs(15);
 
 /// Where a certificate comes from, which says how far it still has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,7 +253,9 @@ impl Engine {
         self.ripening.insert((instance.ripe_at, id.clone()));
         // Before it was doubted, membership spoke for the host.
         let from_the_first = from != Verdict::Starting || (instance.is_host() && to == Verdict::Down);
-        if matches!(from, Verdict::Down | Verdict::Partial) && matches!(to, Verdict::Up | Verdict::Degraded) {
+        let between = replaced.as_ref().is_some_and(|old| old.decision.term + 1 < certificate.decision.term);
+        let condemned = between || matches!(from, Verdict::Down | Verdict::Partial);
+        if condemned && matches!(to, Verdict::Up | Verdict::Degraded) {
             instance.overruled = now;
         }
         if from != to && from_the_first {

@@ -8,7 +8,7 @@ use crate::sabotage::Defect;
 use quorate_core::opinion::opinion;
 use quorate_core::signing::{Refusal, SIGNATURE_LIFE, TERM_LEAD};
 use quorate_core::verdict::{Certificate, Decision, Endorsement, supports};
-use quorate_core::{AgentId, InstanceId, Mono, Verdict, Vote};
+use quorate_core::{AgentId, Check, InstanceId, Mono, Verdict, Vote};
 use quorate_wire::{Answer, Packet, Reply, signing_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ const ROUND_LIFE: Duration = Duration::from_secs(2);
 const ASKED_AT_FULL_PACE: u32 = 2;
 /// So long, in multiples of the interval, it waits at most.
 const MAX_PATIENCE: u32 = 16;
-/// It asks twice each time, so far apart: whoever had to call the roll first, and so could not sign, can by then; and a roll call holds for less time than
-/// the long wait takes.
+/// The wait before the second of a pair of askings: whoever had to call the roll first, and so could not sign, can by then. A roll call holds for less time
+/// than the long wait takes, so it must not end before, either.
 const SECOND_ASKING: u32 = 2;
 /// A flapping instance must first have been well for so long, with each further change for twice as long.
 const FLAP_HOLD: Duration = Duration::from_secs(30);
@@ -150,7 +150,11 @@ impl Engine {
             self.proposals_due.pop_first();
             if let Some(proposal) = self.instances.get_mut(&id).and_then(|instance| instance.proposal.as_mut()) {
                 proposal.asked = proposal.asked.saturating_add(1);
-                let wait = self.config.timing.propose_interval.saturating_mul(patience(proposal.asked));
+                let (interval, half) = (self.config.timing.propose_interval, self.config.timing.roll_call_life / 2);
+                let wait = match patience(proposal.asked) {
+                    SECOND_ASKING => (interval * SECOND_ASKING).min(half).max(interval),
+                    times => interval.saturating_mul(times),
+                };
                 proposal.due = self.now.mono + wait;
                 self.proposals_due.insert((proposal.due, id.clone()));
                 self.propose(&id);
@@ -295,6 +299,22 @@ impl Engine {
             }
         }
         self.sign(decision, vote)
+    }
+
+    /// Is this agent's own vote still of this moment?
+    fn vote_is_fresh(&self, instance: &Instance) -> bool {
+        let Some(watch) = &instance.watch else { return false };
+        let timing = &self.config.timing;
+        let span = |check: &Check| check.period + check.timeout;
+        let life =
+            instance.registration.as_ref().map_or(timing.swim_period + timing.host_ping_timeout, |r| span(&r.check));
+        let slack = Duration::from_secs(1);
+        watch.last.is_some_and(|(at, reached)| {
+            self.lease_clock().since(at) <= life + slack
+                && reached == watch.vote.reaches()
+                && self.stalled_at.is_none_or(|stalled| at >= stalled)
+                && !(watch.vote.fails() && watch.looked < instance.overruled.max(self.roll.regained_at))
+        })
     }
 
     /// Is this the verdict that holds already, with signatures enough for today's roster? Then there is nothing to sign; unless the proposer

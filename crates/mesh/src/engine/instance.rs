@@ -276,13 +276,12 @@ impl Instance {
 }
 
 impl Engine {
-    /// Makes the instance known, or renews it when its incarnation grew.
+    /// Makes the instance known, or renews it when its incarnation is another: which of its home's words is the latest, their numbers tell.
     pub(super) fn adopt(&mut self, registration: Arc<Registration>, home: AgentId, incarnation: u64) {
         let id = registration.instance.clone();
         match self.instances.get(&id) {
             // Two agents claim one name: the lower identity keeps it while it stays.
             Some(known) if known.home < home => return,
-            Some(known) if known.home == home && known.incarnation > incarnation => return,
             Some(known) if known.home == home && known.incarnation == incarnation => {
                 let same = known.registration.as_ref() == Some(&registration);
                 if !same {
@@ -310,6 +309,7 @@ impl Engine {
     }
 
     fn replace_registration(&mut self, id: &InstanceId, registration: Arc<Registration>) {
+        self.change_service(id, &registration.service);
         if let Some(instance) = self.instances.get_mut(id) {
             let known = instance.registration.replace(Arc::clone(&registration));
             let observed_alike =
@@ -321,9 +321,35 @@ impl Engine {
             instance.check = Some(Arc::clone(&registration.check));
             instance.order = None;
         }
-        // Another period, or a check switched on or off: observation begins anew.
+        // Another period, or a check switched on or off: observation begins anew, and what comes back of the former says nothing.
         self.set_watching(id, false);
+        self.probes.retain(|_, running| running.instance != *id);
         self.unassigned.insert(id.clone());
+    }
+
+    fn change_service(&mut self, id: &InstanceId, service: &ServiceName) {
+        let Some(instance) = self.instances.get(id).filter(|instance| instance.service != *service) else { return };
+        let down = instance.decided() == Verdict::Down;
+        // Breakers of the former name are told, too.
+        self.touch(id);
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let former = std::mem::replace(&mut instance.service, service.clone());
+        self.count_out(&former, down);
+        let count = self.services.entry(service.clone()).or_default();
+        count.total += 1;
+        count.down += usize::from(down);
+        self.touch(id);
+    }
+
+    /// A service has one instance less.
+    fn count_out(&mut self, service: &ServiceName, down: bool) {
+        if let Some(count) = self.services.get_mut(service) {
+            count.total -= 1;
+            count.down -= usize::from(down);
+            if count.total == 0 {
+                self.services.remove(service);
+            }
+        }
     }
 
     pub(super) fn insert_instance(&mut self, mut instance: Instance) {
@@ -340,13 +366,7 @@ impl Engine {
     pub(super) fn forget_instance(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.remove(id) else { return };
         self.exchange_certificates(instance.certificate.as_deref(), None);
-        if let Some(count) = self.services.get_mut(&instance.service) {
-            count.total -= 1;
-            count.down -= usize::from(instance.decided() == Verdict::Down);
-            if count.total == 0 {
-                self.services.remove(&instance.service);
-            }
-        }
+        self.count_out(&instance.service, instance.decided() == Verdict::Down);
         if let Some(watch) = &instance.watch {
             self.schedule.remove(&(watch.due, id.clone()));
             self.log.write(quorate_wire::Record::ObservedGone(id.clone()));

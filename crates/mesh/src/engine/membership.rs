@@ -286,11 +286,6 @@ impl Engine {
     pub(super) fn forget_agent(&mut self, agent: AgentId) {
         self.swim.dismiss(self.now.mono, agent, &self.links);
         self.give_up_host(&InstanceId::host(agent));
-        let homes: Vec<_> = self.instances.values().filter(|i| i.home == agent).map(|i| i.id.clone()).collect();
-        for id in homes {
-            self.forget_instance(&id);
-            self.event(EventKind::Withdrawn { instance: id });
-        }
         self.forget_speaker(agent);
         let boot = self.drop_namespace(agent);
         for id in self
@@ -314,6 +309,10 @@ impl Engine {
             Some(_) => self.stats.limits_hit += 1,
             // A member whose profile never came: there is nothing of it that could be verified.
             None => {}
+        }
+        let homes: Vec<_> = self.instances.values().filter(|i| i.home == agent).map(|i| i.id.clone()).collect();
+        for id in homes {
+            self.withdraw(&id, agent);
         }
         self.membership_changed(agent);
     }
@@ -398,7 +397,7 @@ impl Engine {
         for id in ids {
             self.set_watching(&id, false);
         }
-        let gone: Vec<_> = self.log.copy().records().map(Record::key).collect();
+        let gone: Vec<_> = self.log.records().map(Record::key).collect();
         for key in gone {
             match key {
                 RecordKey::Profile => {}

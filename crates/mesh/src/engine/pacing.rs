@@ -90,7 +90,7 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let Some((check, watch)) = instance.check.as_ref().zip(instance.watch.as_mut()) else { return };
         if watch.running {
-            watch.overdue = true;
+            watch.overdue |= watch.regular <= now;
             watch.regular = next_on_grid(watch.regular, check.period, now);
             watch.due = watch.regular;
             self.schedule.insert((watch.due, id.clone()));

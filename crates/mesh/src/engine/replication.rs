@@ -4,7 +4,7 @@ use super::certificates::Origin;
 use super::{Engine, limits};
 use crate::api::EventKind;
 use crate::gossip::{News, Parcel};
-use crate::namespace::{Namespace, Taken};
+use crate::namespace::Taken;
 use crate::sabotage::Defect;
 use crate::swim::HeldFailed;
 use quorate_core::outcome::ProbeFailure;
@@ -292,14 +292,7 @@ impl Engine {
                     }
                     self.persist_soon();
                 }
-                (RecordKey::Instance(id), _) => {
-                    if self.instances.get(&id).is_some_and(|instance| instance.home == owner) {
-                        self.forget_instance(&id);
-                        self.event(EventKind::Withdrawn { instance: id.clone() });
-                        self.adopt_other_claim(&id);
-                        self.persist_soon();
-                    }
-                }
+                (RecordKey::Instance(id), _) => self.withdraw(&id, owner),
                 (RecordKey::Observed(id), record) => self.apply_observation(owner, &id, record),
                 (RecordKey::Breaker(key), _) => self.apply_breaker(owner, key, fresh),
                 (RecordKey::Override(_), Some(Record::Override(word))) => self.hear_word(&word),
@@ -310,16 +303,27 @@ impl Engine {
         }
     }
 
-    /// The name is free again: whoever else registers an instance under it has it now.
-    fn adopt_other_claim(&mut self, id: &quorate_core::InstanceId) {
+    /// An agent registers an instance no more. If it was home to it, the name is free again: whoever else registers an instance under it has it now.
+    pub(super) fn withdraw(&mut self, id: &InstanceId, home: AgentId) {
+        if self.instances.get(id).is_some_and(|instance| instance.home == home) {
+            self.forget_instance(id);
+            self.event(EventKind::Withdrawn { instance: id.clone() });
+            self.adopt_other_claim(id);
+            self.persist_soon();
+        }
+    }
+
+    fn adopt_other_claim(&mut self, id: &InstanceId) {
         let key = RecordKey::Instance(id.clone());
-        let claim = |(owner, namespace): (AgentId, &Namespace)| match namespace.record(&key) {
+        let claim = |(owner, record): (AgentId, Option<&Record>)| match record {
             Some(Record::Instance { registration, incarnation }) if registration.validate().is_empty() => {
                 Some((owner, Arc::clone(registration), *incarnation))
             }
             _ => None,
         };
-        let claims: Vec<_> = self.all_namespaces().filter_map(claim).collect();
+        let own = std::iter::once((self.me(), self.log.record(&key)));
+        let others = self.namespaces.iter().map(|(owner, namespace)| (*owner, namespace.record(&key)));
+        let claims: Vec<_> = others.chain(own).filter_map(claim).collect();
         for (owner, registration, incarnation) in claims {
             self.adopt(registration, owner, incarnation);
         }

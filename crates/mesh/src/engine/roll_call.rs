@@ -53,6 +53,8 @@ pub(crate) struct Roll {
     scouted_at: Mono,
     /// When it asked those who answered, the last time that it had asked in vain before: until then it may have been cut off.
     reached_again: Option<Mono>,
+    /// When enough were within reach again, the last time that they had not been: a look that began before that accuses nobody.
+    pub(super) regained_at: Mono,
     /// When whoever missed the last roll call is given the benefit of the doubt again.
     fades: Option<Mono>,
     /// When those are whose hosts were found down a moment ago.

@@ -261,7 +261,10 @@ impl Engine {
 
     /// Replaces the set of instances this agent is home to.
     pub(super) fn register(&mut self, registrations: Vec<Registration>) {
-        self.register_with(registrations, &BTreeMap::new());
+        // Who leaves has withdrawn all it had.
+        if !self.gives_up() {
+            self.register_with(registrations, &BTreeMap::new());
+        }
     }
 
     fn register_with(
@@ -271,12 +274,14 @@ impl Engine {
     ) {
         let me = self.me();
         let wanted: BTreeSet<_> = registrations.iter().map(|registration| registration.instance.clone()).collect();
-        let mine: Vec<_> =
-            self.instances.values().filter(|i| i.home == me && !i.is_host()).map(|i| i.id.clone()).collect();
-        for id in mine.into_iter().filter(|id| !wanted.contains(id)) {
+        let mine = self.log.records().filter_map(|record| match record {
+            Record::Instance { registration, .. } => Some(&registration.instance),
+            _ => None,
+        });
+        let withdrawn: Vec<_> = mine.filter(|id| !wanted.contains(*id)).cloned().collect();
+        for id in withdrawn {
             self.log.write(Record::InstanceGone(id.clone()));
-            self.forget_instance(&id);
-            self.event(EventKind::Withdrawn { instance: id });
+            self.withdraw(&id, me);
         }
         for registration in registrations {
             if !registration.validate().is_empty() || wanted.len() > limits::MAX_INSTANCES_PER_HOME {
@@ -320,8 +325,8 @@ impl Engine {
         (started | clock).max(highest.saturating_add(1))
     }
 
-    /// What was registered at a time that this agent has forgotten may have had higher incarnations, which nobody would let go of: each
-    /// instance is another copy from now on.
+    /// What was registered at a time that this agent has forgotten may have been other copies, of which verdicts are known: each instance is another
+    /// copy from now on.
     fn renew_copies(&mut self) {
         let me = self.me();
         let own = self.instances.values().filter(|i| i.home == me);

@@ -160,6 +160,7 @@ impl Engine {
         self.evaluate_all = true;
         if quorate {
             self.settle_until = self.settle_until.max(self.now.mono + self.config.timing.settle);
+            self.roll.regained_at = self.now.mono;
             self.doubt_own_failures();
         }
         self.epochs.dirty = true;

@@ -6,8 +6,7 @@ use super::{Engine, limits};
 use crate::api::{EventKind, Output, ProbeId, ProbeRequest};
 use quorate_core::evidence::{Cause, Evidence, Phase};
 use quorate_core::{
-    AbstainReason, AgentId, Check, InstanceId, Mono, Observation, Outcome, ProbeFailure, ProbeResult, Verdict, Vote,
-    hash,
+    AbstainReason, AgentId, InstanceId, Mono, Observation, Outcome, ProbeFailure, ProbeResult, Verdict, Vote, hash,
 };
 use quorate_wire::{Packet, Record};
 use std::time::Duration;
@@ -21,9 +20,11 @@ const DOUBT_CLEARED: u32 = 3;
 /// A probe on its way.
 #[derive(Debug)]
 pub(crate) struct Running {
-    instance: InstanceId,
+    pub(super) instance: InstanceId,
     incarnation: u64,
     started: Mono,
+    /// Was a roll call to vouch for its moment?
+    called: bool,
 }
 
 /// What an outcome says, whatever the protocol.
@@ -106,7 +107,8 @@ impl Engine {
     fn start_probe(&mut self, id: &InstanceId, due: Mono) {
         let now = self.now.mono;
         let Some(instance) = self.instances.get_mut(id) else { return };
-        let decided_down = instance.decided() == Verdict::Down;
+        let decided = instance.decided();
+        let decided_down = decided == Verdict::Down;
         let registration = instance.registration.clone();
         let check = instance.check.clone();
         let home = instance.home;
@@ -139,18 +141,19 @@ impl Engine {
         }
         // Pings overlap: those on their way may turn out to have failed.
         let failed = if registration.is_none() { watch.unanswered } else { watch.failures };
-        // Of a well instance every look would be, where one failure is enough: what fails then waits for the call.
-        let last_needed = failed > 0 && failed + 1 >= threshold && !watch.vote.fails();
-        let unheeded = registration.is_none() && watch.vote.fails() && !decided_down;
-        // An accusation that was not heeded, and that the last look contradicts, is not to be renewed by any short cut.
-        let renews = registration.is_some() && watch.vote.fails() && watch.successes > 0 && !decided_down;
+        // Of a well instance every look would be, where one failure is enough: there silence is looked at once more, beside a call.
+        let doubted = failed > 0 || watch.set_aside;
+        let last_needed = doubted && failed + 1 >= threshold && !watch.vote.fails();
+        // An accusation that is not heeded is not to be renewed by any short cut. `Partial` heeds it.
+        let unheeded = watch.vote.fails() && !decided_down && decided != Verdict::Partial;
+        let called = last_needed || unheeded;
         let retry = watch.failures > 0;
         self.plan_next(id);
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
         let busy = std::mem::replace(&mut watch.running, true);
         watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
-        if (last_needed || unheeded || renews) && self.vantage() != Vantage::Isolated {
+        if called && self.vantage() != Vantage::Isolated {
             self.call_roll();
         }
         match registration.zip(check) {
@@ -158,7 +161,7 @@ impl Engine {
             Some((registration, check)) => {
                 self.stats.probes += 1;
                 let probe = ProbeId(self.stats.probes);
-                self.probes.insert(probe, Running { instance: id.clone(), incarnation, started: now });
+                self.probes.insert(probe, Running { instance: id.clone(), incarnation, started: now, called });
                 self.out.push_back(Output::Probe(ProbeRequest {
                     id: probe,
                     instance: id.clone(),
@@ -249,6 +252,7 @@ impl Engine {
         let Some(running) = self.probes.remove(&probe) else { return };
         let id = running.instance;
         let held_up = self.stalled_at.is_some_and(|at| running.started <= at);
+        let vouched = self.vouched_for(running.started);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let same = instance.incarnation == running.incarnation;
         let decided_down = instance.decided() == Verdict::Down;
@@ -264,13 +268,16 @@ impl Engine {
         let accuses = silent
             && remote
             && match watch.vote.fails() {
-                true => !decided_down && watch.successes > 0,
+                true => !decided_down,
                 false => watch.failures + 1 >= threshold,
             };
-        let cut_off = accuses && self.roll.may_have_been_cut_off(running.started) && watch.may_set_aside();
+        let uncalled = !watch.vote.fails() && !running.called && !vouched;
+        let cut_off =
+            accuses && (uncalled || self.roll.may_have_been_cut_off(running.started)) && watch.may_set_aside();
         if held_up || cut_off || !same {
             self.stats.probes_inconclusive += 1;
             if cut_off {
+                watch.overdue |= uncalled;
                 self.replan(&id);
             } else {
                 watch.set_aside = false;
@@ -379,6 +386,7 @@ impl Engine {
     /// A roll call has told whether this agent may accuse.
     pub(super) fn roll_known(&mut self, quorate: bool) {
         let regained = quorate && !self.was_quorate;
+        let impaired = quorate && self.impaired();
         for id in std::mem::take(&mut self.awaiting_roll) {
             let Some(instance) = self.instances.get_mut(&id) else { continue };
             let remote = instance.home != self.config.agent;
@@ -388,7 +396,11 @@ impl Engine {
             if quorate && remote && may_be_ours(vote) && cut_off && watch.may_set_aside() {
                 continue;
             }
-            let vote = if quorate { vote } else { Vote::Abstain(AbstainReason::Isolated) };
+            let vote = match quorate {
+                true if impaired && may_be_ours(vote) => Vote::Abstain(AbstainReason::Impaired),
+                true => vote,
+                false => Vote::Abstain(AbstainReason::Isolated),
+            };
             self.set_vote(&id, vote, detail);
         }
     }
@@ -458,22 +470,6 @@ impl Engine {
         }
         self.log.write(record);
         self.event(EventKind::Vote { instance: id.clone(), observation });
-    }
-
-    /// Is this agent's own vote still of this moment?
-    pub(super) fn vote_is_fresh(&self, instance: &Instance) -> bool {
-        let Some(watch) = &instance.watch else { return false };
-        let timing = &self.config.timing;
-        let span = |check: &Check| check.period + check.timeout;
-        let life =
-            instance.registration.as_ref().map_or(timing.swim_period + timing.host_ping_timeout, |r| span(&r.check));
-        let slack = Duration::from_secs(1);
-        watch.last.is_some_and(|(at, reached)| {
-            self.lease_clock().since(at) <= life + slack
-                && reached == watch.vote.reaches()
-                && self.stalled_at.is_none_or(|stalled| at >= stalled)
-                && !(watch.vote.fails() && watch.looked < instance.overruled)
-        })
     }
 }
 

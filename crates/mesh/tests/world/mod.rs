@@ -160,6 +160,15 @@ impl World {
         self.boot(agent);
     }
 
+    /// Makes these all that `agent` is home to, now and after its next starts.
+    pub fn register(&mut self, agent: u64, registrations: &[Registration]) {
+        for registration in registrations {
+            self.targets.entry(registration.instance.clone()).or_insert((agent, Target::Up)).0 = agent;
+        }
+        self.registrations.insert(agent, registrations.to_vec());
+        self.input(agent, Input::Command(Command::Register(registrations.to_vec())));
+    }
+
     pub fn boot(&mut self, agent: u64) {
         let config = EngineConfig {
             agent: AgentId(agent),
