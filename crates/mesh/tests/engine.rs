@@ -411,6 +411,28 @@ fn nobody_calls_the_roll_for_what_is_well_however_soon_it_would_fail() {
     }
 }
 
+/// One agent alone reaches nothing of the others': nobody heeds it, and it does not ask everybody beside each of its looks.
+#[test]
+fn who_accuses_many_in_vain_calls_the_roll_twice_a_second_at_most() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..60).map(|number| format!("frail@{number}")).collect();
+    world.start(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    for agent in 2..=5 {
+        world.start(agent, &[]);
+        world.contact(agent, 1);
+    }
+    world.until(20_000, |w| w.all(&[1, 2, 3, 4, 5], "frail@59", Verdict::Up));
+    world.run(3_000);
+    world.blind.insert((2, 1));
+    world.run(5_000);
+    assert!(vote(&mut world, 1, "frail@7", 2).is_some_and(Vote::fails), "{}", world.picture());
+    let before = world.view(2).stats.roll_calls;
+    world.run(10_000);
+    let calls = world.view(2).stats.roll_calls - before;
+    assert!((1..=25).contains(&calls), "{calls} roll calls in ten seconds");
+    assert!(world.all(&[1, 2, 3, 4, 5], "frail@7", Verdict::Up));
+}
+
 /// A look at what hangs may take as long as there is between two.
 #[test]
 fn a_check_that_may_take_its_whole_period_is_made_in_each() {

@@ -101,6 +101,11 @@ impl Roll {
         self.hope |= counts && self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
     }
 
+    /// Did the last roll call begin so short a time ago?
+    pub fn began_within(&self, span: Duration, now: Mono) -> bool {
+        self.last.as_ref().is_some_and(|last| now.since(last.started) < span)
+    }
+
     /// Notes that an agent whose host was found down is not heard until then.
     pub fn lose(&mut self, until: Mono) {
         self.losses_fade = self.losses_fade.max(Some(until));

@@ -147,13 +147,15 @@ impl Engine {
         // An accusation that is not heeded is not to be renewed by any short cut. `Partial` heeds it.
         let unheeded = watch.vote.fails() && !decided_down && decided != Verdict::Partial;
         let called = last_needed || unheeded;
+        // Of hundreds that it alone does not reach each look would else ask everybody.
+        let covered = registration.is_some() && self.roll.began_within(self.config.timing.roll_call_life / 2, now);
         let retry = watch.failures > 0;
         self.plan_next(id);
         let Some(watch) = self.instances.get_mut(id).and_then(|instance| instance.watch.as_mut()) else { return };
         let busy = std::mem::replace(&mut watch.running, true);
         watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
-        if called && self.vantage() != Vantage::Isolated {
+        if (last_needed || unheeded && !covered) && self.vantage() != Vantage::Isolated {
             self.call_roll();
         }
         match registration.zip(check) {
@@ -386,7 +388,7 @@ impl Engine {
     /// A roll call has told whether this agent may accuse.
     pub(super) fn roll_known(&mut self, quorate: bool) {
         let regained = quorate && !self.was_quorate;
-        let impaired = quorate && self.impaired();
+        let impaired = quorate && !self.awaiting_roll.is_empty() && self.impaired();
         for id in std::mem::take(&mut self.awaiting_roll) {
             let Some(instance) = self.instances.get_mut(&id) else { continue };
             let remote = instance.home != self.config.agent;

@@ -57,6 +57,8 @@ pub struct World {
     looks: BTreeMap<(u64, InstanceId), u64>,
     /// When probes of instances of the service `slow` began.
     pub slow_probes: Vec<u64>,
+    /// Who cannot probe what runs on whose host, although they hear each other.
+    pub blind: BTreeSet<(u64, u64)>,
     /// Agents that look up no name.
     pub nameless: BTreeSet<u64>,
     /// An agent whose roll calls are heard when they ask for the second time only.
@@ -117,6 +119,7 @@ impl World {
             targets: BTreeMap::new(),
             looks: BTreeMap::new(),
             slow_probes: Vec::new(),
+            blind: BTreeSet::new(),
             nameless: BTreeSet::new(),
             asks_in_vain: None,
             asked_at: 0,
@@ -293,6 +296,7 @@ impl World {
                     }
                     let (home, target) = self.targets[&request.instance];
                     let cut = self.cuts.contains(&(agent, home)) || self.cuts.contains(&(home, agent));
+                    let cut = cut || self.blind.contains(&(agent, home));
                     let target = if cut || self.hosts[&home].engine.is_none() { Target::Hung } else { target };
                     let nameless = self.nameless.contains(&agent);
                     let (after, outcome) = match target {
