@@ -254,17 +254,17 @@ impl Engine {
         let Some(running) = self.probes.remove(&probe) else { return };
         let id = running.instance;
         let held_up = self.stalled_at.is_some_and(|at| running.started <= at);
-        let vouched = self.vouched_for(running.started);
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        let same = instance.incarnation == running.incarnation;
-        let decided_down = instance.decided() == Verdict::Down;
-        let Some(watch) = &mut instance.watch else { return };
-        watch.running = false;
         // Silence of a moment at which this agent may have been cut off accuses nobody.
         let by_path = |failure: &ProbeFailure| {
             !failure.is_own() && may_be_ours(Vote::Fail { phase: failure.phase, cause: failure.cause })
         };
         let silent = matches!(&outcome.result, ProbeResult::Fail(failure) if by_path(failure));
+        let vouched = silent && self.vouched_for(running.started);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let same = instance.incarnation == running.incarnation;
+        let decided_down = instance.decided() == Verdict::Down;
+        let Some(watch) = &mut instance.watch else { return };
+        watch.running = false;
         let remote = instance.home != self.config.agent;
         let threshold = instance.registration.as_ref().map_or(1, |registration| registration.check.failure_threshold);
         let accuses = silent
