@@ -177,12 +177,7 @@ impl Host {
             // An agent that has lost its disk has run before: its mesh is still there.
             founder: role == 0 && (self.run == 1 || self.disk.is_some()),
             boot_floor: 0,
-            registrations: scenario
-                .instances
-                .iter()
-                .filter(|instance| instance.home == role)
-                .map(|instance| instance.registration.clone())
-                .collect(),
+            registrations: scenario.registrations(role, at),
             seed: scenario.draws.bits(Purpose::Engine, agent as u64, self.run, 0),
             timing: scenario.timing.clone(),
         };

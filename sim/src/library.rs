@@ -51,6 +51,7 @@ plans!(
     "broken-links",
     "regions",
     "slow-process",
+    "withdrawn-while-split",
     "wrong-clocks",
     "cloned-identity",
     "rolling-restart",

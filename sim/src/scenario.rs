@@ -4,6 +4,7 @@ mod network;
 mod numbers;
 mod paths;
 mod processes;
+mod registrations;
 mod windows;
 
 pub use paths::{Cut, Effect, Harm, Reset, Throttle};
@@ -18,7 +19,7 @@ use crate::latency::Latency;
 use crate::plan::{Bounds, Disk, Fault, NetworkPlan, Plan, Start, TargetMode, WakeOrder};
 use crate::time::{SimTime, Span};
 use numbers::Numbers;
-use quorate_core::{AgentId, InstanceId, Registration, Zone};
+use quorate_core::{AgentId, InstanceId, IntentKind, Registration, Zone};
 use quorate_mesh::Timing;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -112,6 +113,8 @@ pub enum Action {
     Leave(usize),
     /// An agent asks to be let in.
     Join(usize),
+    /// An agent registers other instances than before.
+    Register(usize),
     /// Something about the network begins or ends.
     Network,
     /// Links break.
@@ -178,6 +181,10 @@ pub struct Scenario {
     pub crashes: Vec<Crash>,
     /// Standing processes, by agent.
     pub pauses: Vec<(usize, Interval)>,
+    /// Instances whose registrations are taken back, and when.
+    pub withdrawals: Vec<(usize, Interval)>,
+    /// Operators' wishes: for which instance, when, what.
+    pub intents: Vec<(usize, Interval, IntentKind)>,
     /// Faulty members: who, when, how.
     pub faulty: Vec<(usize, Interval, Behaviour)>,
     /// Slow processes.
@@ -246,6 +253,8 @@ impl Scenario {
             targets: Vec::new(),
             crashes: Vec::new(),
             pauses: Vec::new(),
+            withdrawals: Vec::new(),
+            intents: Vec::new(),
             faulty: Vec::new(),
             loads: Vec::new(),
             doubles: Vec::new(),
@@ -258,7 +267,7 @@ impl Scenario {
             duration: plan.duration.moment(),
             first_fault: SimTime::NEVER,
             last_fault: SimTime::START,
-            smooth: smooth(plan),
+            smooth: network::smooth(plan),
         };
         let faults: Vec<Fault> = plan.faults.iter().flat_map(|fault| parts(fault, plan.mesh.agents)).collect();
         scenario.start_agents(plan, &faults);
@@ -427,6 +436,7 @@ impl Scenario {
             Fault::Slow { .. } | Fault::Drift { .. } | Fault::ClockStep { .. } | Fault::Clone { .. } => {
                 self.add_to_processes(fault);
             }
+            Fault::Withdraw { .. } | Fault::Intent { .. } => self.add_to_registrations(fault),
             // Taken apart before.
             Fault::RollingRestart { .. }
             | Fault::Replace { .. }
@@ -434,15 +444,6 @@ impl Scenario {
             | Fault::MassLeave { .. } => {}
         }
     }
-}
-
-/// Does nothing in the plan disturb a link or a process that goes on?
-fn smooth(plan: &Plan) -> bool {
-    let plain = NetworkPlan { latency_us: plan.network.latency_us, ..NetworkPlan::default() };
-    let gentle = |fault: &Fault| {
-        matches!(fault, Fault::Target { .. } | Fault::Crash { .. } | Fault::Abandon { alive: false, .. })
-    };
-    plan.network == plain && plan.faults.iter().all(gentle)
 }
 
 /// 2025-01-01, in milliseconds since 1970: what the simulated calendars show at the start.
@@ -472,19 +473,6 @@ fn agents(plan: &Plan, draws: Draws) -> anyhow::Result<Vec<Agent>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_partition_cuts_both_ways_unless_told_otherwise() {
-        let text =
-            "summary = \"t\"\n[[faults]]\nkind = \"partition\"\ngroups = [[0, 1], [2]]\nfrom = \"1s\"\nto = \"2s\"\n";
-        let stops = |text: &str, from, to| {
-            let scenario = Scenario::new("t", &Plan::parse(text).unwrap(), 1).unwrap();
-            scenario.cuts.iter().any(|cut| cut.stops(from, to))
-        };
-        assert!(stops(text, 0, 2) && stops(text, 2, 1) && !stops(text, 0, 1) && !stops(text, 3, 0));
-        let one_way = format!("{text}symmetric = false\n");
-        assert!(stops(&one_way, 0, 2) && !stops(&one_way, 2, 0));
-    }
 
     #[test]
     fn an_agent_that_joins_later_does_not_start_at_once() {

@@ -246,6 +246,8 @@ mod tests {
             "target",
             "join",
             "leave",
+            "withdraw",
+            "intent",
         ];
         let missing: Vec<&str> = all.into_iter().filter(|kind| !drawn.contains(&format!("{kind:?}"))).collect();
         assert!(missing.is_empty(), "{missing:?} in {drawn:?}");

@@ -1,5 +1,5 @@
-//! What a drawn plan rarely has beside its other faults: members that are faulty, agents that are lost for good when the rest heals, and
-//! checks that probe faster when something has failed.
+//! What a drawn plan rarely has beside its other faults: members that are faulty, agents that are lost for good when the rest heals,
+//! instances that are withdrawn and registered again, and checks that differ from most.
 //!
 //! Drawn apart from everything else, so that the rest of a seed's plan does not depend on it.
 
@@ -7,6 +7,7 @@ use crate::draw::{Draws, Purpose};
 use crate::faulty::Behaviour;
 use crate::plan::{Fault, Plan};
 use crate::time::Span;
+use quorate_core::IntentKind;
 use std::time::Duration;
 
 /// Of a hundred plans so many have faulty members.
@@ -17,6 +18,10 @@ const ABANDON_PERCENT: u64 = 15;
 const CHECKED_PERCENT: u64 = 30;
 /// Of a hundred plans so many probe at other paces while a vote may change and while an instance is down.
 const PACED_PERCENT: u64 = 30;
+/// Of a hundred plans in so many the registrations of some instances change.
+const REGISTERING_PERCENT: u64 = 25;
+/// The longest that a registration is withdrawn for, if not for good, in milliseconds.
+const LONGEST_WITHDRAWAL_MS: u64 = 20_000;
 /// The mesh has formed by then.
 const FORMED: Span = Span::secs(15);
 /// After this long nothing else goes wrong any more.
@@ -47,7 +52,29 @@ pub fn add(mut plan: Plan, draws: Draws) -> Plan {
             service.down_interval = (throw(61, 2) == 0).then_some(Span::secs(3));
         }
     }
+    if throw(120, 100) < REGISTERING_PERCENT {
+        add_registrations(&mut plan, &throw);
+    }
     plan
+}
+
+/// One to four changes of what is registered: withdrawn for good or for a while, or an operator's wish.
+fn add_registrations(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
+    let names: Vec<String> = plan.instances().collect();
+    let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(0);
+    let (formed, end) = (ms(FORMED), ms(plan.duration));
+    for n in 0..=throw(121, 4) {
+        let Some(instance) = names.get(index(throw(130 + n, names.len() as u64))).cloned() else { continue };
+        let from = formed + throw(140 + n, end.saturating_sub(formed).max(1));
+        let to = (from + 1 + throw(150 + n, LONGEST_WITHDRAWAL_MS)).min(end.max(from + 1));
+        let to = (throw(160 + n, 4) > 0).then_some(Span::ms(to));
+        let from = Span::ms(from);
+        plan.faults.push(match throw(170 + n, 4) {
+            0 => Fault::Intent { instance, intent: IntentKind::Draining, from, to },
+            1 => Fault::Intent { instance, intent: IntentKind::Maintenance, from, to },
+            _ => Fault::Withdraw { instance, from, to },
+        });
+    }
 }
 
 fn index(number: u64) -> usize {
@@ -110,6 +137,17 @@ mod tests {
         let abandoned = with(|fault| matches!(fault, Fault::Abandon { .. }));
         assert!((20..60).contains(&faulty) && (20..80).contains(&abandoned), "{faulty} {abandoned}");
         plans.iter().for_each(|plan| plan.check().unwrap());
+    }
+
+    #[test]
+    fn in_some_plans_registrations_change() {
+        let plans = (0..400).map(|seed| plan(Profile::Swarm, seed, None));
+        let faults: Vec<Fault> = plans.flat_map(|plan| plan.faults).collect();
+        let count = |wanted: fn(&Fault) -> bool| faults.iter().filter(|fault| wanted(fault)).count();
+        let back = count(|fault| matches!(fault, Fault::Withdraw { to: Some(_), .. }));
+        let for_good = count(|fault| matches!(fault, Fault::Withdraw { to: None, .. }));
+        let wished = count(|fault| matches!(fault, Fault::Intent { .. }));
+        assert!(back > 40 && for_good > 10 && wished > 40, "{back} {for_good} {wished}");
     }
 
     #[test]

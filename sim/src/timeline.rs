@@ -117,7 +117,9 @@ impl Timeline {
 /// The faults of the plan that make a subject fail for everybody.
 pub fn trials(truth: &Truth) -> Vec<Trial> {
     let scenario = &truth.scenario;
-    let targets = scenario.targets.iter().filter(|fault| fault.kills());
+    // What is not registered all the while is not watched all the while.
+    let registered = |index: usize, when: Interval| scenario.registered_throughout(index, when.from, when.to);
+    let targets = scenario.targets.iter().filter(|fault| fault.kills() && registered(fault.instance, fault.when));
     let mut trials: Vec<Trial> = targets
         .map(|fault| Trial { subject: Subject::Instance(fault.instance), when: fault.when, dark: None })
         .collect();
@@ -125,7 +127,7 @@ pub fn trials(truth: &Truth) -> Vec<Trial> {
         let dark = Some(crash.agent);
         trials.push(Trial { subject: Subject::Host(crash.agent), when: crash.when, dark });
         let homed = scenario.instances.iter().enumerate().filter(|(_, instance)| instance.home == crash.agent);
-        let homed = homed.filter(|_| !crash.targets_survive);
+        let homed = homed.filter(|(index, _)| !crash.targets_survive && registered(*index, crash.when));
         trials.extend(homed.map(|(index, _)| Trial { subject: Subject::Instance(index), when: crash.when, dark }));
     }
     trials
@@ -149,10 +151,15 @@ impl Trial {
             Subject::Instance(index) => scenario.instances[index].home,
         };
         let earlier = |when: Interval| when.from < self.when.from;
+        let registered = match self.subject {
+            Subject::Host(_) => true,
+            Subject::Instance(index) => scenario.registered_throughout(index, before, to),
+        };
         let same = |fault: &&crate::scenario::TargetFault| self.subject == Subject::Instance(fault.instance);
         // Who has left has taken its instances along.
         self.when.from >= scenario.formed_by
             && truth.member(home, from)
+            && registered
             && !scenario.lossy(before, to)
             && !scenario.cuts.iter().any(|cut| cut.when.meets(before, to))
             && !scenario.pauses.iter().any(|(_, when)| meets(*when))

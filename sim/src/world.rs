@@ -316,6 +316,10 @@ impl World {
                 self.start(process, Disk::Keep);
             }
             Action::EndClone(number) => self.stop(self.truth.agents() + number),
+            Action::Register(agent) => {
+                let registrations = self.truth.scenario.registrations(agent, now);
+                self.deliver(agent, Input::Command(Command::Register(registrations)), 0);
+            }
             Action::Reset(number) => {
                 self.network.reset(now, &self.truth.scenario.resets[number]);
                 self.after_network();

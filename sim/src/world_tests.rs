@@ -80,6 +80,7 @@ clean_plans! {
     broken_links: "broken-links", [1, 2];
     regions: "regions", [1, 2];
     slow_process: "slow-process", [1, 2];
+    withdrawn_while_split: "withdrawn-while-split", [1, 2];
     wrong_clocks: "wrong-clocks", [1, 2];
     cloned_identity: "cloned-identity", [1, 2];
     rolling_restart: "rolling-restart", [1, 2];

@@ -343,28 +343,43 @@ fn one_may_save(truth: &Truth, view: &Glance, told: &InstanceView) -> bool {
     strained && (0..truth.agents()).any(|agent| truth.scenario.suspect(agent, truth.now))
 }
 
+/// Must all know the instance, or nobody? Nobody can tell where its home may not have told the others what it registers by now.
+fn expected_known(truth: &Truth, core: &[bool], index: usize) -> Option<bool> {
+    let scenario = &truth.scenario;
+    let home = scenario.instances[index].home;
+    let always = scenario.registered_throughout(index, SimTime::START, truth.now);
+    let tells = || core[home] && truth.awake(home, truth.now) && !scenario.suspect(home, truth.now);
+    (always || tells()).then(|| scenario.registered(index, truth.now))
+}
+
 fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize) -> Option<String> {
     let from = truth.now.minus(plain(truth, index));
     let view = views.first()?;
     let instance = &truth.scenario.instances[index];
-    let Some(told) = view.instances.get(&instance.id) else { return Some(format!("{} is not known", instance.id)) };
+    let Some(told) = view.instances.get(&instance.id) else {
+        return expected_known(truth, core, index).unwrap_or(false).then(|| format!("{} is not known", instance.id));
+    };
+    if expected_known(truth, core, index) == Some(false) {
+        return Some(format!("{} is withdrawn, but decided {}", instance.id, told.decided));
+    }
     let held_down = || held_down(views, &instance.id, HELD_DOWN_CHANGES);
     let alive = core.iter().filter(|inside| **inside).count();
     if !enough_honest(truth, Subject::Instance(index), alive, view.roster) {
         return None;
     }
-    let home_long = truth.settled_member(instance.home, from);
+    let registered = truth.scenario.registered_throughout(index, from, truth.now);
+    let home_long = truth.settled_member(instance.home, from) && registered;
     let well = || truth.seen_well_throughout(index, from, truth.now) && paths(truth, core, instance.home, from, true);
     if told.decided != Verdict::Up && home_long && well() && !held_down() {
         return Some(format!("{} is well, but decided {}", instance.id, told.decided));
     }
     if instance.registration.check.kind.home_only() && !core[instance.home] {
         // Nobody can say anything of it any more, and it is shown so.
-        let unknown = told.verdict == Verdict::Unknown;
+        let unknown = matches!(told.verdict, Verdict::Unknown | Verdict::Maintenance);
         return (!unknown).then(|| format!("{} cannot be seen by anyone, but is {}", instance.id, told.verdict));
     }
     let lost = || dead_for_good(truth, index, from) || paths(truth, core, instance.home, from, false);
-    (told.decided != Verdict::Down && lost() && !one_may_save(truth, view, told))
+    (told.decided != Verdict::Down && registered && lost() && !one_may_save(truth, view, told))
         .then(|| format!("{} is dead, but decided {}", instance.id, told.decided))
 }
 
@@ -420,6 +435,24 @@ mod tests {
     fn agreement_in_time_passes_and_agreement_too_late_is_found() {
         assert!(end(|bench, _| bench.at(69)).is_empty());
         assert_eq!(end(|bench, _| bench.at(71)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_withdrawn_must_be_known_to_nobody_and_what_is_back_to_all() {
+        let found = |times: &str, known: &[&str]| {
+            let withdraw = format!("[[faults]]\nkind = \"withdraw\"\ninstance = \"web@4\"\n{times}\n");
+            let mut bench = Bench::new(&format!("{SPLIT}{withdraw}"));
+            bench.at(71);
+            let all: Vec<_> = known.iter().map(|name| bench.instance_view(name, Verdict::Up, 1, None)).collect();
+            let views: Vec<Glance> = (0..5).map(|agent| bench.mesh_view(agent, true, &all)).collect();
+            let views: Vec<Option<&Glance>> = views.iter().map(Some).collect();
+            disagreement(&bench.truth, &views, &mut Seen::default()).map_or(String::new(), |finding| finding.detail)
+        };
+        let (gone, back) = ("from = \"30s\"", "from = \"30s\"\nto = \"35s\"");
+        assert_eq!(found(gone, &["web@0"]), "");
+        assert!(found(gone, &["web@0", "web@4"]).contains("web@4 is withdrawn"));
+        assert_eq!(found(back, &["web@0", "web@4"]), "");
+        assert!(found(back, &["web@0"]).contains("web@4 is not known"));
     }
 
     #[test]

@@ -20,8 +20,8 @@ const BRIEF: Duration = Duration::from_millis(300);
 /// The invariant.
 #[derive(Default)]
 pub struct Flapping {
-    /// The verdict held, and the changes that led to it.
-    histories: BTreeMap<InstanceId, (Verdict, Vec<SimTime>)>,
+    /// By instance and incarnation: the verdict held, and the changes that led to it.
+    histories: BTreeMap<(InstanceId, u64), (Verdict, Vec<SimTime>)>,
 }
 
 impl Invariant for Flapping {
@@ -34,10 +34,11 @@ impl Invariant for Flapping {
         let (id, verdict) = (&certificate.decision.instance, certificate.decision.verdict);
         let at = decided(truth, certificate);
         let host = id.host_of().is_some();
-        let Some((held, changes)) = self.histories.get_mut(id) else {
+        let copy = (id.clone(), certificate.decision.incarnation);
+        let Some((held, changes)) = self.histories.get_mut(&copy) else {
             // Before it is doubted, membership speaks for a host.
             let first = if host && verdict == Verdict::Down { vec![at] } else { Vec::new() };
-            self.histories.insert(id.clone(), (verdict, first));
+            self.histories.insert(copy, (verdict, first));
             return;
         };
         if std::mem::replace(held, verdict) == verdict {

@@ -3,6 +3,7 @@
 use crate::report::Report;
 use crate::trace::line::{Line, ProcessState, Signer, Stamped, TargetState};
 use quorate_core::{Verdict, Vote};
+use quorate_mesh::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that held from one moment to another, in seconds.
@@ -136,6 +137,9 @@ impl Reader {
                     states[*observer] = *state;
                 }
             }
+            Line::Event { agent, event: EventKind::Withdrawn { instance } } => {
+                self.forget(at, agent, instance.as_str())
+            }
             Line::Vote { agent, instance, vote, .. } => {
                 let votes = &mut self.story.instances.entry(instance.clone()).or_default().votes;
                 turn(votes.entry(agent.clone()).or_default(), at, Some(*vote));
@@ -163,16 +167,21 @@ impl Reader {
         }
         if !matches!(state, ProcessState::Up | ProcessState::Paused) {
             // Its votes and statements end with its process.
-            for (name, instance) in &mut self.story.instances {
-                if let Some(votes) = instance.votes.get_mut(agent) {
-                    turn(votes, at, None);
-                }
-                if let (Some(number), Some(stated)) = (number, self.stated.get_mut(name))
-                    && stated.remove(number).is_some()
-                {
-                    instance.stated.push((at, count(stated)));
-                }
-            }
+            let names: Vec<String> = self.story.instances.keys().cloned().collect();
+            names.iter().for_each(|name| self.forget(at, agent, name));
+        }
+    }
+
+    /// An agent neither votes on an instance any more nor states anything of it.
+    fn forget(&mut self, at: f64, agent: &str, name: &str) {
+        let Some(instance) = self.story.instances.get_mut(name) else { return };
+        if let Some(votes) = instance.votes.get_mut(agent) {
+            turn(votes, at, None);
+        }
+        if let (Some(number), Some(stated)) = (self.numbers.get(agent), self.stated.get_mut(name))
+            && stated.remove(number).is_some()
+        {
+            instance.stated.push((at, count(stated)));
         }
     }
 

@@ -73,6 +73,13 @@ impl Cast<'_> {
         agent_exists(agent, self.agents)
     }
 
+    pub fn instance(&self, name: &str) -> anyhow::Result<()> {
+        if !self.instances.contains(name) {
+            bail!("there is no instance {name:?}; they are named SERVICE@HOME, such as web@0");
+        }
+        Ok(())
+    }
+
     pub fn all(&self, list: &[usize]) -> anyhow::Result<()> {
         list.iter().try_for_each(|agent| self.agent(*agent))
     }
@@ -313,13 +320,15 @@ impl Fault {
                 if probes_per_s.is_some() != (*mode == TargetMode::Overloaded) {
                     bail!("probes_per_s: belongs to the mode overloaded");
                 }
-                if !cast.instances.contains(instance) {
-                    bail!("there is no instance {instance:?}; they are named SERVICE@HOME, such as web@0");
-                }
+                cast.instance(instance)?;
                 if flap_period.0 < SHORTEST_TURN {
                     bail!("flap_period: must last {SHORTEST_TURN:?} at least");
                 }
                 cast.some("seen_by", seen_by.as_ref())?;
+                to.map_or(Ok(()), |to| in_order(*from, to))
+            }
+            Self::Withdraw { instance, from, to } | Self::Intent { instance, from, to, .. } => {
+                cast.instance(instance)?;
                 to.map_or(Ok(()), |to| in_order(*from, to))
             }
             Self::Faulty { agent, from, to, .. } => {

@@ -3,6 +3,7 @@
 use super::defaults;
 use crate::faulty::Behaviour;
 use crate::time::Span;
+use quorate_core::IntentKind;
 use serde::{Deserialize, Serialize};
 
 /// Something that goes wrong, or a planned change.
@@ -318,6 +319,28 @@ pub enum Fault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen_by: Option<Vec<usize>>,
     },
+    /// An instance's home takes its registration back.
+    Withdraw {
+        /// Which, as `NAME@HOME`.
+        instance: String,
+        /// When.
+        from: Span,
+        /// When it is registered again, as another copy; never when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Span>,
+    },
+    /// An operator wishes something for an instance.
+    Intent {
+        /// Which, as `NAME@HOME`.
+        instance: String,
+        /// What.
+        intent: IntentKind,
+        /// Begin.
+        from: Span,
+        /// End; never when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Span>,
+    },
     /// A member is faulty: it says what is not so.
     Faulty {
         /// Which.
@@ -354,46 +377,6 @@ pub enum Fault {
         /// When.
         at: Span,
     },
-}
-
-impl Fault {
-    /// Does it stop, remove, return or copy `wanted`?
-    pub fn moves(&self, wanted: usize) -> bool {
-        match self {
-            Self::Crash { agent, .. }
-            | Self::Leave { agent, .. }
-            | Self::Join { agent, .. }
-            | Self::Clone { agent, .. } => *agent == wanted,
-            Self::RollingRestart { agents, .. } => agents.as_ref().is_none_or(|agents| agents.contains(&wanted)),
-            Self::Replace { agents, by, .. } => agents.contains(&wanted) || by.contains(&wanted),
-            Self::JoinStorm { agents, .. } | Self::MassLeave { agents, .. } => agents.contains(&wanted),
-            _ => false,
-        }
-    }
-
-    /// Do several agents come back by it with other disks than they had?
-    pub fn forgets_together(&self) -> bool {
-        matches!(self, Self::RollingRestart { disk, .. } if *disk != Disk::Keep)
-    }
-
-    /// If so, they come back with those that they had.
-    pub fn keep_disks(&mut self) {
-        if let Self::RollingRestart { disk, .. } = self {
-            *disk = Disk::Keep;
-        }
-    }
-
-    /// Do agents join or leave by it?
-    pub fn changes_roster(&self) -> bool {
-        matches!(
-            self,
-            Self::Leave { .. }
-                | Self::Join { .. }
-                | Self::Replace { .. }
-                | Self::JoinStorm { .. }
-                | Self::MassLeave { .. }
-        )
-    }
 }
 
 /// On for a while, off for a while, and again.

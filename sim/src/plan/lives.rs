@@ -1,6 +1,6 @@
 //! What a plan says of one agent must go together: when it is there, when its host is dark, when it joins and leaves.
 
-use super::{Fault, Plan};
+use super::{Disk, Fault, Plan};
 use crate::scenario::parts;
 use crate::time::{LONGEST, Span};
 use anyhow::{anyhow, bail};
@@ -120,6 +120,46 @@ fn mesh_begins(plan: &Plan, deeds: &[Deed]) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+impl Fault {
+    /// Does it stop, remove, return or copy `wanted`?
+    pub fn moves(&self, wanted: usize) -> bool {
+        match self {
+            Self::Crash { agent, .. }
+            | Self::Leave { agent, .. }
+            | Self::Join { agent, .. }
+            | Self::Clone { agent, .. } => *agent == wanted,
+            Self::RollingRestart { agents, .. } => agents.as_ref().is_none_or(|agents| agents.contains(&wanted)),
+            Self::Replace { agents, by, .. } => agents.contains(&wanted) || by.contains(&wanted),
+            Self::JoinStorm { agents, .. } | Self::MassLeave { agents, .. } => agents.contains(&wanted),
+            _ => false,
+        }
+    }
+
+    /// Do several agents come back by it with other disks than they had?
+    pub fn forgets_together(&self) -> bool {
+        matches!(self, Self::RollingRestart { disk, .. } if *disk != Disk::Keep)
+    }
+
+    /// If so, they come back with those that they had.
+    pub fn keep_disks(&mut self) {
+        if let Self::RollingRestart { disk, .. } = self {
+            *disk = Disk::Keep;
+        }
+    }
+
+    /// Do agents join or leave by it?
+    pub fn changes_roster(&self) -> bool {
+        matches!(
+            self,
+            Self::Leave { .. }
+                | Self::Join { .. }
+                | Self::Replace { .. }
+                | Self::JoinStorm { .. }
+                | Self::MassLeave { .. }
+        )
+    }
 }
 
 /// Can everything be that happens to one agent?

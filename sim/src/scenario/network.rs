@@ -2,7 +2,7 @@
 
 use super::paths::Set;
 use super::{Action, Cut, Effect, Harm, Reset, Scenario, Throttle, Windows};
-use crate::plan::Fault;
+use crate::plan::{Fault, NetworkPlan, Plan};
 use crate::time::{SimTime, nanos};
 
 impl Scenario {
@@ -130,5 +130,32 @@ impl Scenario {
             }
             _ => {}
         }
+    }
+}
+
+/// Does nothing in the plan disturb a link or a process that goes on?
+pub(super) fn smooth(plan: &Plan) -> bool {
+    let plain = NetworkPlan { latency_us: plan.network.latency_us, ..NetworkPlan::default() };
+    let gentle = |fault: &Fault| {
+        matches!(fault, Fault::Target { .. } | Fault::Crash { .. } | Fault::Abandon { alive: false, .. })
+    };
+    plan.network == plain && plan.faults.iter().all(gentle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_cuts_both_ways_unless_told_otherwise() {
+        let text =
+            "summary = \"t\"\n[[faults]]\nkind = \"partition\"\ngroups = [[0, 1], [2]]\nfrom = \"1s\"\nto = \"2s\"\n";
+        let stops = |text: &str, from, to| {
+            let scenario = Scenario::new("t", &Plan::parse(text).unwrap(), 1).unwrap();
+            scenario.cuts.iter().any(|cut| cut.stops(from, to))
+        };
+        assert!(stops(text, 0, 2) && stops(text, 2, 1) && !stops(text, 0, 1) && !stops(text, 3, 0));
+        let one_way = format!("{text}symmetric = false\n");
+        assert!(stops(&one_way, 0, 2) && !stops(&one_way, 2, 0));
     }
 }

@@ -5,6 +5,7 @@ use crate::plan::TargetMode;
 use crate::scenario::Scenario;
 use crate::time::{SimTime, nanos};
 use crate::truth::{Appearance, Truth};
+use quorate_core::IntentKind;
 use std::collections::BTreeMap;
 
 /// The last state told, and when the plan next changes it.
@@ -23,6 +24,8 @@ pub struct Ground {
     open: Vec<Vec<bool>>,
     /// By instance, then observer.
     targets: Vec<Vec<TargetState>>,
+    /// By instance.
+    registrations: Vec<(bool, Option<IntentKind>)>,
 }
 
 impl Ground {
@@ -39,6 +42,7 @@ impl Ground {
             suspects: vec![false; agents],
             open: vec![vec![true; agents]; agents],
             targets: vec![vec![TargetState::Healthy; agents]; scenario.instances.len()],
+            registrations: vec![(true, None); scenario.instances.len()],
         }
     }
 
@@ -62,6 +66,7 @@ impl Ground {
             self.paths(truth, from, at, &mut lines);
         }
         for instance in 0..truth.scenario.instances.len() {
+            self.registration(&truth.scenario, instance, at, &mut lines);
             self.target(truth, instance, at, &mut lines);
         }
         lines
@@ -116,6 +121,14 @@ impl Ground {
         }
         let from = truth.scenario.agent_name(from);
         lines.extend(changed.into_iter().map(|(open, to)| Line::Path { from: from.to_owned(), to, open }));
+    }
+
+    fn registration(&mut self, scenario: &Scenario, instance: usize, at: SimTime, lines: &mut Vec<Line>) {
+        let state = (scenario.registered(instance, at), scenario.intent(instance, at));
+        if std::mem::replace(&mut self.registrations[instance], state) != state {
+            let instance = scenario.instances[instance].id.as_str().to_owned();
+            lines.push(Line::Registration { instance, registered: state.0, intent: state.1 });
+        }
     }
 
     fn target(&mut self, truth: &Truth, instance: usize, at: SimTime, lines: &mut Vec<Line>) {

@@ -1,6 +1,6 @@
 //! The lines of a trace. Every kind and field is described in `docs/trace-format.md`.
 
-use quorate_core::{AgentId, ProbeResult, Verdict, Vote, Zone};
+use quorate_core::{AgentId, IntentKind, ProbeResult, Verdict, Vote, Zone};
 use quorate_mesh::EventKind;
 use serde::Serialize;
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub enum Line {
     Path { from: String, to: Vec<String>, open: bool },
     /// Truth: what some agents would find from now on if they probed an instance.
     Target { instance: String, state: TargetState, observers: Vec<String> },
+    /// Truth: what the home of an instance registers from now on, and an operator's wish with it.
+    Registration { instance: String, registered: bool, intent: Option<IntentKind> },
     /// A probe's outcome reaches its agent.
     Probe { agent: String, instance: String, started_ns: u64, passed: bool, result: ProbeResult },
     /// A call is let through or rejected, or its result comes.

@@ -62,12 +62,13 @@ fn described() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_kind_of_line_and_every_field_is_described_and_occurs() {
     let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let plans: [(&str, &[&str]); 5] = [
+    let plans: [(&str, &[&str]); 6] = [
         ("killed-instance", &[]),
         ("split-3-2", &["bounds.quorate=100ms"]),
         ("leave-and-return", &[]),
         ("faulty-replayer", &[]),
         ("calls-liar", &[]),
+        ("withdrawn-while-split", &[]),
     ];
     for (plan, changes) in plans {
         for line in lines(plan, changes) {
