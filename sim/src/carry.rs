@@ -26,7 +26,8 @@ impl World {
     pub(crate) fn carry_out(&mut self, agent: usize, output: Output) {
         let now = self.truth.now;
         // Of a disk that nobody will ever read it is enough to know that it was written.
-        let state = (matches!(output, Output::Persist) && self.hosts[agent].returns).then(|| self.hosts[agent].state());
+        let state =
+            (matches!(output, Output::Persist { .. }) && self.hosts[agent].returns).then(|| self.hosts[agent].state());
         let digest = match (&output, &state) {
             (Output::Datagram { bytes, .. } | Output::Message { bytes, .. }, _) | (_, Some(bytes)) => {
                 digest::keyed(0, bytes)
@@ -44,7 +45,7 @@ impl World {
                 }
             }
             Output::Probe(request) => self.start_probe(agent, &request),
-            Output::Persist => {
+            Output::Persist { .. } => {
                 // A founder's disk from before it met anybody is that of a new mesh: nobody could tell that it is old.
                 let alone = || self.truth.rosters.at(now).is_some_and(|roster| roster.len() == 1);
                 let first = agent == 0 && (now < self.truth.scenario.formed_by || alone());

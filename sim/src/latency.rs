@@ -36,6 +36,16 @@ impl Latency {
         Self { low_us, high_us, log_ratio, between: plan.between_zones_us.clone(), zones }
     }
 
+    /// The most microseconds that one travel takes, but for one in two thousand where they are lognormal.
+    pub fn longest_us(&self, from: usize, to: usize) -> u64 {
+        let base = self.log_ratio.map_or(self.high_us, |ratio| scale(self.low_us, ratio * TAIL[TAIL.len() - 1] / P99));
+        base + self.between_us(from, to)
+    }
+
+    fn between_us(&self, from: usize, to: usize) -> u64 {
+        self.between.get(from % self.zones).and_then(|row| row.get(to % self.zones)).copied().unwrap_or(0)
+    }
+
     /// Microseconds of one travel.
     pub fn travel_us(&self, draws: Draws, purpose: Purpose, from: usize, to: usize, n: u64) -> u64 {
         let (src, dst) = (from as u64, to as u64);
@@ -43,7 +53,7 @@ impl Latency {
             None => draws.within((self.low_us, self.high_us), purpose, src, dst, n),
             Some(log_ratio) => lognormal(self.low_us, log_ratio, draws.bits(purpose, src, dst, n)),
         };
-        base + self.between.get(from % self.zones).and_then(|row| row.get(to % self.zones)).copied().unwrap_or(0)
+        base + self.between_us(from, to)
     }
 }
 

@@ -1,17 +1,20 @@
 //! A breaker that is told of: what its calls came to since somebody last asked, for an engine that shares it with other callers.
 
 use crate::breaker::{Breaker, Transition};
-use crate::machine::{Event, State};
+use crate::machine::{Event, Phase, State, Status};
 use crate::permit::{Fault, Outcome, Permit, Rejected};
 use crate::settings::Policy;
 use crate::window::Counts;
 use quorate_core::Mono;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// A breaker that rejects all calls tells at most this often that it is still asked.
+const ASKED_EVERY: Duration = Duration::from_secs(60);
+
 /// A [`Breaker`] beside counters that [`take`](Self::take) empties. Counting takes no lock; beside a plain breaker a call that is counted costs one
-/// addition more, and a rejected one nothing.
+/// addition more, and a rejected one a look at a flag.
 pub struct ToldBreaker {
     breaker: Breaker,
     served: AtomicU32,
@@ -23,6 +26,10 @@ pub struct ToldBreaker {
     trial: AtomicU8,
     state: AtomicU8,
     urgent: AtomicBool,
+    /// Has a call been rejected since something was last told?
+    asked: AtomicBool,
+    /// When something was last told.
+    told_at: AtomicU64,
 }
 
 /// What a breaker has to tell.
@@ -34,7 +41,7 @@ pub struct Told {
     pub failures_in_row: u32,
     /// Its state now.
     pub state: State,
-    /// What a lent trial came to, if one ended.
+    /// What a lent trial came to, if one ended: within its window or later, as long as no other was lent since.
     pub trial: Option<bool>,
 }
 
@@ -55,6 +62,8 @@ impl ToldBreaker {
             trial: AtomicU8::new(0),
             state: AtomicU8::new(UNTOLD),
             urgent: AtomicBool::new(true),
+            asked: AtomicBool::new(false),
+            told_at: AtomicU64::new(0),
         }
     }
 
@@ -69,19 +78,37 @@ impl ToldBreaker {
     /// # Errors
     /// When the call should not be made.
     pub fn admit(&self, now: Mono) -> Result<Permit, Rejected> {
-        self.breaker.admit(now)
+        let answer = self.breaker.admit(now);
+        if answer.is_err() && !self.asked.load(Ordering::Relaxed) {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// Hands back a permit with what the call came to; `took` feeds the slow-call rate. False when that no longer says anything: then it is not
-    /// told of either.
+    /// told of either, but for a lent trial whose place was withdrawn meanwhile. The mesh may still be waiting for that.
     pub fn record(&self, permit: Permit, outcome: Outcome, took: Option<Duration>, now: Mono) -> bool {
-        let trial = permit.is_trial();
+        let (trial, generation) = (permit.is_trial(), permit.generation());
         let slow = took.is_some_and(|took| took > self.breaker.policy().settings().slow_after);
         let counted = self.breaker.record_timed(permit, outcome, took.unwrap_or_default(), now);
         if counted {
             self.count(outcome, trial, slow);
+        } else if trial && outcome != Outcome::Neutral && self.only_withdrawn_since(generation) {
+            self.tell_trial(outcome);
         }
         counted
+    }
+
+    /// Has nothing happened since a trial was admitted but that its place was withdrawn?
+    fn only_withdrawn_since(&self, generation: u32) -> bool {
+        let status = self.breaker.status();
+        let next = (generation + 1) & ((1 << Status::GENERATION_BITS) - 1);
+        status.generation == next && status.phase == Phase::Open && status.is_shared()
+    }
+
+    fn tell_trial(&self, outcome: Outcome) {
+        self.trial.store(1 + u8::from(outcome == Outcome::Success), Ordering::Relaxed);
+        self.urgent.store(true, Ordering::Release);
     }
 
     fn count(&self, outcome: Outcome, trial: bool, slow: bool) {
@@ -105,8 +132,7 @@ impl ToldBreaker {
             }
         }
         if trial {
-            self.trial.store(1 + u8::from(outcome == Outcome::Success), Ordering::Relaxed);
-            self.urgent.store(true, Ordering::Release);
+            self.tell_trial(outcome);
         }
     }
 
@@ -121,7 +147,8 @@ impl ToldBreaker {
         self.urgent.load(Ordering::Acquire)
     }
 
-    /// What it has to tell at `now`; `None` when nothing has happened since it was last asked.
+    /// What it has to tell at `now`; `None` when nothing has happened since it was last asked. Calls that are rejected are told of once in a
+    /// while, by a word that has nothing else to say: somebody still uses it.
     pub fn take(&self, now: Mono) -> Option<Told> {
         self.urgent.store(false, Ordering::Release);
         let emptied = |counter: &AtomicU32| counter.swap(0, Ordering::Relaxed);
@@ -136,6 +163,12 @@ impl ToldBreaker {
         let before = self.state.swap(state as u8, Ordering::Relaxed);
         let news = calls > 0 || trial.is_some() || before != state as u8;
         let failures_in_row = self.in_row.load(Ordering::Relaxed);
+        let quiet = now.since(Mono(self.told_at.load(Ordering::Relaxed)));
+        let news = news || (quiet >= ASKED_EVERY && self.asked.load(Ordering::Relaxed));
+        if news {
+            self.told_at.store(now.0, Ordering::Relaxed);
+            self.asked.store(false, Ordering::Relaxed);
+        }
         news.then_some(Told { counts, failures_in_row, state, trial })
     }
 }
@@ -189,5 +222,38 @@ mod tests {
         assert!(call(&breaker, Outcome::Success) && breaker.is_urgent());
         let told = breaker.take(AT).unwrap();
         assert_eq!((told.trial, told.state), (Some(true), State::Open), "the mesh weighs it with others");
+    }
+
+    #[test]
+    fn a_lent_trial_that_ends_after_its_window_is_told_until_another_is_lent() {
+        let late = |between: &[Event]| {
+            let breaker = breaker();
+            breaker.apply(Event::PeersOpened, AT).unwrap();
+            breaker.apply(Event::TrialGranted, AT).unwrap();
+            let permit = breaker.admit(AT).unwrap();
+            for event in between {
+                breaker.apply(*event, AT);
+            }
+            breaker.take(AT);
+            let counted = breaker.record(permit, Outcome::Success, None, AT);
+            (counted, breaker.take(AT).and_then(|told| told.trial))
+        };
+        assert_eq!(late(&[Event::TrialWithdrawn]), (false, Some(true)), "it moves nothing here");
+        assert_eq!(late(&[Event::TrialWithdrawn, Event::TrialGranted]), (false, None));
+        assert_eq!(late(&[Event::PeersRecovered]), (false, None));
+        assert_eq!(late(&[Event::TrialGranted]), (true, Some(true)), "whoever keeps its place is not disturbed");
+    }
+
+    #[test]
+    fn that_calls_are_rejected_is_told_now_and_then() {
+        let breaker = breaker();
+        breaker.apply(Event::PeersOpened, AT).unwrap();
+        breaker.take(AT);
+        assert!(breaker.admit(AT).is_err());
+        assert_eq!(breaker.take(AT), None);
+        let later = AT + ASKED_EVERY;
+        let told = breaker.take(later).unwrap();
+        assert_eq!((told.counts.calls, told.trial, told.state), (0, None, State::Open));
+        assert_eq!(breaker.take(later + ASKED_EVERY), None, "nobody has asked since");
     }
 }

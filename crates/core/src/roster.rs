@@ -176,6 +176,12 @@ impl Acceptor {
         Ballot { round: self.promised.round.saturating_add(FORGOTTEN_ROUNDS), proposer: member }
     }
 
+    /// What a member tells in place of what it has accepted while it may have forgotten that: no change at all, which nobody can accept.
+    #[must_use]
+    pub fn forgotten() -> (Ballot, Change) {
+        (Ballot::default(), Change::default())
+    }
+
     /// Takes over what another member has promised and accepted: what an agent does that may have forgotten its own.
     pub fn learn(&mut self, other: &Self) {
         self.promised = self.promised.max(other.promised);

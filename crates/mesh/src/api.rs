@@ -165,9 +165,11 @@ pub enum Output {
         /// What happened to it.
         event: quorate_breaker::Event,
     },
-    /// Replace the agent's stored state by what [`crate::Engine::state`] returns now, durably, before the outputs that follow are carried
-    /// out.
-    Persist,
+    /// Replace the agent's stored state by what [`crate::Engine::state`] returns now or later, durably.
+    Persist {
+        /// Before the outputs that follow are carried out, which rely on it? Otherwise it may take its time.
+        before_more: bool,
+    },
     /// Something worth telling.
     Event(Event),
     /// The answer to [`Command::CallRoll`].

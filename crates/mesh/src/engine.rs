@@ -53,6 +53,8 @@ pub(crate) mod limits {
     pub const MAX_INSTANCES_PER_HOME: usize = 10_000;
     /// Highest incarnation and term believed: far beyond any honest one, far below what overflows.
     pub const MAX_INCARNATION: u64 = 1 << 60;
+    /// Furthest that a certificate of too few signers may carry the terms ahead: a single member can sign one.
+    pub const MAX_TERM_LEAP: u64 = 1 << 32;
     /// Bytes of a certificate.
     pub const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
     /// Certificates of instances not yet known.
@@ -187,6 +189,8 @@ pub struct Engine {
     stalled_at: Option<Mono>,
     settle_until: Mono,
     synced: bool,
+    /// Since when it has compared notes, before that sufficed.
+    compared_since: Option<Mono>,
     /// Whom it has compared notes with since its start, until it has caught up.
     compared_with: BTreeSet<AgentId>,
     /// How many agents the stored roster held.

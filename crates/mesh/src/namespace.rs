@@ -251,7 +251,8 @@ impl Namespace {
         }
         let mut changed = self.point_to(batch.seq, fresh);
         self.keep(batch);
-        if self.missing().next().is_none() {
+        // A start writes all anew, in several batches when that is much, and the profile comes with the last of them: what is not in the first is not gone.
+        if self.missing().next().is_none() && self.find(&RecordKey::Profile).is_ok() {
             changed.extend(self.complete());
         }
         Taken::News(changed.into_iter().collect())
@@ -337,7 +338,9 @@ impl OwnLog {
         if self.has_pending() {
             self.clean();
         }
-        while !self.pending.is_empty() {
+        let begins = self.copy.head == 0;
+        let mut profile = begins.then(|| self.pending.remove(&RecordKey::Profile)).flatten();
+        while !self.pending.is_empty() || profile.is_some() {
             let mut records = Vec::new();
             let mut bytes = 0;
             while let Some(entry) = self.pending.first_entry() {
@@ -346,6 +349,9 @@ impl OwnLog {
                     break;
                 }
                 records.push(entry.remove());
+            }
+            if self.pending.is_empty() {
+                records.extend(profile.take());
             }
             records.shrink_to_fit();
             written.push(self.append(records, &sign));

@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use quorate_core::{InstanceId, Observation, UnixMs, Vote};
+use quorate_core::{InstanceId, Observation, UnixMs, Vote, Zone};
+use quorate_wire::Profile;
 
 fn observed(instance: u8, n: u64) -> Record {
     let instance = InstanceId::new(format!("i{instance}")).unwrap();
@@ -14,8 +15,25 @@ fn gone(instance: u8) -> Record {
     Record::ObservedGone(InstanceId::new(format!("i{instance}")).unwrap())
 }
 
+/// The records of an agent that has just started.
+fn started(epoch: u32) -> OwnLog {
+    let mut log = OwnLog::new(AgentId(1), epoch);
+    let profile = Profile {
+        name: "a".into(),
+        zone: Zone::default(),
+        address: ([10, 0, 0, 1], 7700).into(),
+        api_address: String::new(),
+        version: String::new(),
+        left: false,
+    };
+    log.write(Record::Profile(profile.into()));
+    log
+}
+
+/// All but the profile.
 fn content(namespace: &Namespace) -> Vec<Record> {
-    let mut records: Vec<_> = namespace.records().cloned().collect();
+    let mut records: Vec<_> =
+        namespace.records().filter(|record| !matches!(record, Record::Profile(_))).cloned().collect();
     records.sort_by_key(Record::key);
     records
 }
@@ -81,12 +99,12 @@ fn what_replaces_a_lost_batch_is_passed_on() {
 
 #[test]
 fn a_new_epoch_hides_nothing_until_it_is_complete() {
-    let mut old = OwnLog::new(AgentId(1), 1);
+    let mut old = started(1);
     old.write(observed(1, 1));
     old.write(observed(2, 1));
     let mut copy = Namespace::default();
     old.flush(|_| vec![]).into_iter().for_each(|batch| assert_ne!(copy.take(batch), Taken::Refused));
-    let mut new = OwnLog::new(AgentId(1), 2);
+    let mut new = started(2);
     new.write(observed(1, 2));
     let first = new.flush(|_| vec![]);
     new.write(observed(3, 2));
@@ -98,6 +116,33 @@ fn a_new_epoch_hides_nothing_until_it_is_complete() {
     assert_eq!(copy.take(Arc::clone(&first[0])), Taken::Known);
 }
 
+#[test]
+fn a_start_in_many_batches_hides_nothing() {
+    let start = |epoch: u32| {
+        let mut log = started(epoch);
+        for instance in 0..3000 {
+            let instance = InstanceId::new(format!("i{instance}")).unwrap();
+            let observation =
+                Observation { vote: Vote::Pass, detail: "x".repeat(100), since: UnixMs(u64::from(epoch)) };
+            log.write(Record::Observed { instance, incarnation: 1, observation });
+        }
+        log.flush(|_| vec![])
+    };
+    let (old, new) = (start(1), start(2));
+    assert!(new.len() > 2, "{} batches", new.len());
+    let mut copy = Namespace::default();
+    old.into_iter().for_each(|batch| assert_ne!(copy.take(batch), Taken::Refused));
+    for batch in new {
+        assert_eq!(content(&copy).len(), 3000);
+        assert_ne!(copy.take(batch), Taken::Refused);
+    }
+    assert_eq!(content(&copy).len(), 3000);
+    assert!(
+        copy.records()
+            .all(|record| !matches!(record, Record::Observed { observation, .. } if observation.since == UnixMs(1)))
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -105,7 +150,7 @@ proptest! {
     fn copies_converge(
         writes in proptest::collection::vec((0u8..60, any::<bool>(), any::<bool>(), 0u8..4), 1..300),
     ) {
-        let mut log = OwnLog::new(AgentId(1), 1);
+        let mut log = started(1);
         let mut copy = Namespace::default();
         let mut late: Vec<Arc<Batch>> = Vec::new();
         let mut written = BTreeMap::new();

@@ -308,6 +308,10 @@ impl Swim {
             // With a new identity the library begins to probe when it is spoken to by that name. Whom nobody hears never is, and would take its silence
             // for peace; so it begins at once, with the members it has.
             fine &= self.foca.apply_many(std::iter::empty(), true, &mut collected).is_ok();
+            if self.foca.identity().renewals() >= claims::MAX_RENEWALS {
+                // One more, and nobody would believe it.
+                self.outputs.push(SwimOutput::Exhausted);
+            }
         }
         for note in collected.notes {
             self.note(now, note);

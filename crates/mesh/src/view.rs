@@ -1,7 +1,8 @@
 //! What one agent knows of the mesh, as published for reading.
 
 use crate::api::MemberState;
-use crate::breakers::BreakerView;
+use crate::breakers::{BreakerKey, BreakerState, BreakerView, OverrideMode};
+use quorate_breaker::{Event, Mode};
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, Class, InstanceId, Observation, Registration, ServiceName, UnixMs, Verdict, Zone};
 use serde::Serialize;
@@ -41,6 +42,28 @@ pub struct MeshView {
     pub breakers: Arc<Vec<BreakerView>>,
     /// Counters and sizes.
     pub stats: Stats,
+}
+
+impl MeshView {
+    /// What the mesh has made of a breaker that no caller on this host has used so far: its first call must not slip through before the engine has heard
+    /// of it.
+    #[must_use]
+    pub fn breaker_so_far(&self, key: &BreakerKey) -> Option<Event> {
+        let instance = self.instances.get(&key.instance).filter(|instance| instance.service == key.service);
+        let down = instance.is_some_and(|instance| instance.verdict == Verdict::Down);
+        let breaker = self.breakers.iter().find(|breaker| breaker.key == *key);
+        let Some(breaker) = breaker else { return down.then_some(Event::PeersOpened) };
+        match &breaker.overridden {
+            Some(word) => Some(Event::Mode(match word.mode {
+                OverrideMode::Automatic => Mode::Automatic,
+                OverrideMode::ObserveOnly => Mode::ObserveOnly,
+                OverrideMode::ForcedOpen => Mode::ForcedOpen,
+                OverrideMode::ForcedClosed => Mode::ForcedClosed,
+                OverrideMode::Disabled => Mode::Disabled,
+            })),
+            None => (down || breaker.state != BreakerState::Closed).then_some(Event::PeersOpened),
+        }
+    }
 }
 
 /// What one agent knows, without names and addresses: for looking at many agents often.

@@ -13,7 +13,7 @@ use quorate_wire::{
     Answer, Batch, Delta, EpochTalk, OwnerDelta, OwnerMark, Packet, Record, Reply, Summary, signing_bytes,
 };
 use std::sync::Arc;
-use world::{HashKeys, World};
+use world::{HashKeys, Target, World};
 
 const FAIL: Vote = Vote::Fail { phase: Phase::Connect, cause: Cause::Refused };
 
@@ -27,9 +27,20 @@ fn inject(world: &mut World, from: u64, to: u64, packet: &Packet) {
 
 /// A certificate against `web@2`; `signers` says who signs it, and by whose key.
 fn certificate(world: &mut World, observers: u32, verdict: Verdict, signers: &[(u64, u64, Vote)]) -> Packet {
+    certificate_ahead(world, 1, observers, verdict, signers)
+}
+
+/// The same, so many terms ahead of the one that is held.
+fn certificate_ahead(
+    world: &mut World,
+    terms: u64,
+    observers: u32,
+    verdict: Verdict,
+    signers: &[(u64, u64, Vote)],
+) -> Packet {
     let view = world.view(1);
     let held = view.instances[&web(2)].certificate.clone().unwrap();
-    let decision = Decision { term: held.decision.term + 1, verdict, observers, ..held.decision.clone() };
+    let decision = Decision { term: held.decision.term + terms, verdict, observers, ..held.decision.clone() };
     let endorse = |(agent, key, vote): &(u64, u64, Vote)| {
         let signed_at = UnixMs(1);
         let bytes = signing_bytes("quorate endorsement 1", &(&decision, *vote, signed_at));
@@ -64,6 +75,21 @@ fn only_a_genuine_quorum_of_failing_votes_is_believed() {
 }
 
 /// Its quorum stands without it; but nobody is told that an agent signed that does not exist.
+#[test]
+fn a_certificate_of_one_member_stops_no_verdict() {
+    for (terms, told) in [(1_000, vec![1, 2]), (1 << 31, vec![1, 3]), ((1 << 60) - 1, vec![1, 2, 3, 4])] {
+        let mut world = World::formed(5);
+        let packet = certificate_ahead(&mut world, terms, 1, Verdict::Down, &[(5, 5, FAIL)]);
+        for to in told {
+            inject(&mut world, 5, to, &packet);
+        }
+        world.targets.insert(web(2), (2, Target::Refused));
+        world.until(15_000, |w| w.all(&[1, 2, 3, 4], "web@2", Verdict::Down));
+        world.targets.insert(web(2), (2, Target::Up));
+        world.until(15_000, |w| w.all(&[1, 2, 3, 4], "web@2", Verdict::Up));
+    }
+}
+
 #[test]
 fn an_invented_signer_is_not_shown() {
     let mut world = World::formed(5);

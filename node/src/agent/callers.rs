@@ -5,9 +5,9 @@ use super::clock::Clock;
 use super::drive::Ask;
 use super::published::Published;
 use dashmap::DashMap;
-use quorate_breaker::{Event, Mode, Outcome, Permit, Policy, Rejected, Settings, State, Told, ToldBreaker};
-use quorate_core::{Verdict, hash};
-use quorate_mesh::{BreakerKey, BreakerReport, BreakerState, CallCounts, Command, OverrideMode, OverrideWish};
+use quorate_breaker::{Event, Outcome, Permit, Policy, Rejected, Settings, State, Told, ToldBreaker};
+use quorate_core::hash;
+use quorate_mesh::{BreakerKey, BreakerReport, BreakerState, CallCounts, Command, OverrideWish};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,32 +68,13 @@ impl Callers {
         let made = Arc::clone(&made.or_insert_with(|| {
             let breaker = ToldBreaker::new(Arc::clone(&self.policy), seed);
             // The engine will say the same once it has heard of the breaker; the first call must not slip through before.
-            if let Some(event) = self.so_far(key) {
+            if let Some(event) = self.published.view().breaker_so_far(key) {
                 breaker.apply(event, self.clock.mono());
             }
             Arc::new(breaker)
         }));
         self.news.notify_one();
         Some(made)
-    }
-
-    /// What the mesh has made of a breaker that this host has not used so far.
-    fn so_far(&self, key: &BreakerKey) -> Option<Event> {
-        let view = self.published.view();
-        let instance = view.instances.get(&key.instance).filter(|instance| instance.service == key.service);
-        let down = instance.is_some_and(|instance| instance.verdict == Verdict::Down);
-        let breaker = view.breakers.iter().find(|breaker| breaker.key == *key);
-        let Some(breaker) = breaker else { return down.then_some(Event::PeersOpened) };
-        match &breaker.overridden {
-            Some(word) => Some(Event::Mode(match word.mode {
-                OverrideMode::Automatic => Mode::Automatic,
-                OverrideMode::ObserveOnly => Mode::ObserveOnly,
-                OverrideMode::ForcedOpen => Mode::ForcedOpen,
-                OverrideMode::ForcedClosed => Mode::ForcedClosed,
-                OverrideMode::Disabled => Mode::Disabled,
-            })),
-            None => (down || breaker.state != BreakerState::Closed).then_some(Event::PeersOpened),
-        }
     }
 
     /// May a call be made?

@@ -8,10 +8,10 @@ use super::claims::Claims;
 use super::clock::Clock;
 use super::event_log::EventLog;
 use super::joins::Joins;
+use super::persisting::Persisting;
 use super::probes::Probes;
 use super::published::Published;
 use super::recorder::Recorder;
-use super::store::Store;
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use quorate_core::{AgentId, Mono, Outcome};
@@ -39,8 +39,6 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 const MAX_WAITING: usize = 256;
 /// Members that must refuse this agent's identity before it stops.
 const ACCUSERS_NEEDED: usize = 2;
-/// What could not be stored is tried again after this time.
-const STORE_AGAIN: Duration = Duration::from_secs(2);
 /// Identities in dispute that are remembered.
 const MAX_DISPUTED: usize = 1024;
 
@@ -107,7 +105,7 @@ pub struct Drive {
     /// Answers hosts that ask to join.
     pub joins: Joins,
     /// Stores the engine's state.
-    pub store: Store,
+    pub persisting: Persisting,
     /// The instances that are given to this agent.
     pub claims: Claims,
     /// Where pictures go.
@@ -129,8 +127,6 @@ struct Turning {
     disputed: BTreeSet<u64>,
     /// Who has refused this agent as a copy, or as out of date.
     accusers: BTreeSet<u64>,
-    /// The state that could not be stored, and when to try again.
-    unstored: Option<(Mono, Vec<u8>)>,
 }
 
 impl Drive {
@@ -146,7 +142,6 @@ impl Drive {
             conflict: None,
             disputed: BTreeSet::new(),
             accusers: BTreeSet::new(),
-            unstored: None,
         };
         for output in std::mem::take(&mut turning.drive.pending) {
             turning.carry_out(output).await;
@@ -174,6 +169,7 @@ impl Turning {
                 }
             }
             _ = self.drive.asks.recv_many(&mut asks, BATCH) => {}
+            () = self.drive.persisting.finished() => {}
             () = tokio::time::sleep_until(deadline) => {}
         }
         self.catch_up(&mut incoming).await;
@@ -191,7 +187,9 @@ impl Turning {
         if self.drive.clock.mono() >= self.drive.engine.next_wakeup() {
             self.handle(Input::Wake).await;
         }
-        self.store_again().await;
+        if self.drive.persisting.is_due() {
+            self.drive.persisting.begin(self.drive.engine.state());
+        }
         if let Some(recorder) = &mut self.drive.recorder {
             recorder.pass_on(&mut self.drive.engine, self.drive.clock.now());
         }
@@ -343,10 +341,11 @@ impl Turning {
                 tracing::debug!(service = %key.service, instance = %key.instance, %event, "breaker");
                 self.drive.callers.apply(&key, event);
             }
-            Output::Persist => {
+            Output::Persist { before_more: true } => {
                 let state = self.drive.engine.state();
-                self.persist(state).await;
+                self.drive.persisting.before_more(state).await;
             }
+            Output::Persist { before_more: false } => self.drive.persisting.ask(),
             Output::Event(event) => self.tell(&event),
             Output::RollCall { ticket, reached, roster, quorate } => {
                 if let Some(reply) = self.roll_calls.remove(&ticket) {
@@ -361,42 +360,6 @@ impl Turning {
                     let _ = reply.send(!counts || view.roster <= 1);
                 }
             }
-        }
-    }
-
-    /// Stores the state on a thread of its own, and waits for it: what follows may rely on it.
-    async fn persist(&mut self, bytes: Vec<u8>) {
-        let (store, begun, size) = (self.drive.store.clone(), Instant::now(), bytes.len());
-        let written = tokio::task::spawn_blocking(move || {
-            let result = store.write_state(&bytes);
-            (result, bytes)
-        });
-        let (result, bytes) = match written.await {
-            Ok(written) => written,
-            // The process is ending: what was stored before stays.
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => {
-                let broke_off = Err(std::io::Error::other(error));
-                self.drive.store.storing().note(&self.drive.store.state_path(), &broke_off);
-                (broke_off, Vec::new())
-            }
-        };
-        self.unstored = result.is_err().then(|| (self.drive.clock.mono() + STORE_AGAIN, bytes));
-        self.drive.metrics.persisted(begun.elapsed(), size, result.is_ok());
-        if let Err(error) = result {
-            let path = self.drive.store.state_path();
-            tracing::error!(
-                %error, path = %path.display(),
-                "the state could not be stored; see that its directory can be written and has space"
-            );
-        }
-    }
-
-    /// The engine will not ask for it before something changes again; the disk may have space before that.
-    async fn store_again(&mut self) {
-        let now = self.drive.clock.mono();
-        if let Some((_, bytes)) = self.unstored.take_if(|(due, bytes)| *due <= now && !bytes.is_empty()) {
-            self.persist(bytes).await;
         }
     }
 

@@ -16,6 +16,7 @@ pub mod failures;
 mod joins;
 mod memory;
 mod mesh_keys;
+pub mod persisting;
 pub mod probes;
 pub mod published;
 pub mod pushes;

@@ -14,6 +14,7 @@ use super::event_log::EventLog;
 use super::failures::Failures;
 use super::joins::Joins;
 use super::mesh_keys::MeshKeys;
+use super::persisting::Persisting;
 use super::probes::{LocalProbes, Probes};
 use super::published::Published;
 use super::pushes::Pushes;
@@ -141,7 +142,7 @@ fn engine(
     let mut pending = Vec::new();
     while let Some(output) = engine.poll_output() {
         match output {
-            Output::Persist => store.write_state(&engine.state()).with_context(|| path.display().to_string())?,
+            Output::Persist { .. } => store.write_state(&engine.state()).with_context(|| path.display().to_string())?,
             other => pending.push(other),
         }
     }
@@ -287,7 +288,7 @@ fn assemble(
         probes,
         callers: Arc::clone(&callers),
         joins,
-        store: store.clone(),
+        persisting: Persisting::new(store.clone(), Arc::clone(&metrics)),
         claims: Claims::new(claimed),
         published: Arc::clone(&published),
         events,

@@ -203,6 +203,14 @@ impl World {
         }
     }
 
+    /// What the mesh has made of what is called, as the agent knows it.
+    fn breaker_so_far(&mut self, agent: usize, number: usize) -> Option<Event> {
+        // To read all of the picture is to take note of it.
+        self.look_at(agent);
+        let view = self.hosts[agent].process.as_mut()?.node.view();
+        view.breaker_so_far(&self.truth.scenario.calls[number].key)
+    }
+
     fn ensure_breaker(&mut self, agent: usize, number: usize, guard: usize) {
         let run = self.hosts[agent].run;
         let own = if let Guard::Own(settings) = self.callers.guards[guard].0 { Some(settings) } else { None };
@@ -212,6 +220,10 @@ impl World {
         if let (false, Ok(policy)) = (known, settings.resolve()) {
             let policy: Arc<Policy> = Arc::new(policy);
             let caller = Caller { run, breaker: ToldBreaker::new(policy, seed), told: SimTime::START };
+            let so_far = if own.is_none() { self.breaker_so_far(agent, number) } else { None };
+            if let (Some(event), Some(at)) = (so_far, self.own_time(agent)) {
+                caller.breaker.apply(event, at);
+            }
             self.callers.breakers.insert((agent, number, guard), caller);
         }
     }

@@ -20,9 +20,10 @@ const PLAIN: Duration = Duration::from_secs(15);
 /// pings it a few times more.
 const NEWS: Duration = Duration::from_secs(5);
 
-/// So many changes may make the next one wait: others may have seen two more. A host flaps from half as many.
+/// So many changes may make the next one wait: others may have seen two more.
 pub(super) const HELD_DOWN_CHANGES: u32 = 4;
-const HELD_DOWN_HOST_CHANGES: u32 = 1;
+/// A host flaps from half as many, and what is decided of it everybody hears.
+const HELD_DOWN_HOST_CHANGES: u32 = 3;
 
 /// The invariant.
 pub struct Convergence {
@@ -393,9 +394,10 @@ fn wrong_host(truth: &Truth, views: &[&Glance], core: &[bool], agent: usize) -> 
         return None;
     }
     let (name, down) = (truth.scenario.agent_name(agent), decided == Verdict::Down);
+    let condemned = down || decided == Verdict::Partial;
     let well = || truth.awake_throughout(agent, from, now) && paths(truth, core, agent, from, true);
-    if down && core[agent] && well() && !held_down() {
-        return Some(format!("{name} lives, but its host is decided down"));
+    if condemned && core[agent] && well() && !held_down() {
+        return Some(format!("{name} lives, but its host is decided {decided}"));
     }
     let dark = || truth.scenario.crashes.iter().any(|c| c.agent == agent && c.when.holds(from) && c.when.holds(now));
     let gone = !down && (dark() || paths(truth, core, agent, from, false));

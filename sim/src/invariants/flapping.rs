@@ -46,9 +46,12 @@ impl Invariant for Flapping {
         }
         let wait = hold(changes, at, host);
         let early = changes.last().is_some_and(|last| at.plus(NEWS).since(*last) < wait);
-        // Agents that were away know of fewer changes, and need not wait so long.
+        // Agents that were away know of fewer changes, and need not wait so long; but one of several observers decides nothing.
         let from = changes.first().copied().unwrap_or(at).minus(NEWS);
-        if verdict == Verdict::Up && early && truth.steady(from, at) && !truth.scenario.lossy(from, at) {
+        let away = (0..truth.agents()).filter(|agent| !truth.awake_throughout(*agent, from, at)).count();
+        let uncut = !truth.scenario.cuts.iter().any(|cut| cut.when.meets(from, at));
+        let known = uncut && away <= usize::from(certificate.decision.observers > 1);
+        if verdict == Verdict::Up && early && known && !truth.scenario.lossy(from, at) {
             let detail = format!("it has changed {} times and must be held down for {wait:?}", changes.len());
             found.push(Finding::about(truth, certificate, Some(*holder), detail));
         }

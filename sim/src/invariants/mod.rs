@@ -30,6 +30,10 @@ use crate::calls::CallSight;
 use crate::truth::Truth;
 use quorate_core::verdict::Certificate;
 use quorate_mesh::{EventKind, Glance, InstanceView};
+use std::time::Duration;
+
+/// However rarely an instance is probed, failures of different moments prove nothing: a vote `fail` counts no longer than this after its look.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// The name of what no file is for: sizes, addressees, no spinning, every process starts.
 pub const CONTRACT: &str = "contract";

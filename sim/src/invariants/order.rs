@@ -2,6 +2,9 @@
 //! two certificates of one term it never goes back to the one that yields.
 
 use super::{Finding, Invariant, Sight};
+use crate::plan::Disk;
+use crate::scenario::Action;
+use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_mesh::InstanceView;
 
@@ -13,10 +16,11 @@ impl Invariant for Order {
         "order of terms"
     }
 
-    fn look(&mut self, _truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+    fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         if let Sight::Instance { agent, before: Some(before), after } = sight
             && let (Some(old), Some(new)) = (rank(before), rank(after))
             && new < old
+            && !(new.0 < old.0 && returned_to_the_past(truth, after))
         {
             let detail = format!(
                 "{}: incarnation, term and standing go from {:?} back to {:?}",
@@ -27,6 +31,18 @@ impl Invariant for Order {
             found.push(Finding::new(Some(*agent), detail));
         }
     }
+}
+
+/// Has its home come back with an old disk? From that it registers the copy of that time, until it hears that there has been another.
+fn returned_to_the_past(truth: &Truth, view: &InstanceView) -> bool {
+    let home = truth.scenario.instance(&view.instance).map(|index| truth.scenario.instances[index].home);
+    let returned = |agent: usize| {
+        let stale = |(at, action): &(SimTime, Action)| {
+            *at <= truth.now && matches!(action, Action::Restart(who, Disk::Stale) if *who == agent)
+        };
+        truth.scenario.actions.iter().any(stale)
+    };
+    home.is_some_and(returned)
 }
 
 fn rank(view: &InstanceView) -> Option<(u64, u64, u8, u64)> {

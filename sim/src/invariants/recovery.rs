@@ -49,7 +49,9 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         for agent in 0..truth.agents() {
             let honest = !truth.scenario.suspect(agent, truth.now);
             let watched = honest && truth.settled_member(agent, ended) && truth.awake_throughout(agent, ended, by);
-            if !watched || timeline.held(trial.subject, agent, ended) != Some(Verdict::Down) {
+            // What was never well, such as behind a path that takes longer than its check allows, does not become so by this.
+            let well_before = timeline.held_well(trial.subject, agent, trial.when.from);
+            if !watched || !well_before || timeline.held(trial.subject, agent, ended) != Some(Verdict::Down) {
                 continue;
             }
             let after = Interval { from: ended, to: SimTime::NEVER };

@@ -1,5 +1,6 @@
-//! Part of promise 1: nobody signs two verdicts in one term, as long as the first signature can matter. Two quorums share a member, so one
-//! term cannot hold two verdicts.
+//! Part of promise 1: nobody signs two verdicts in one term, as long as the first signature can matter. Two quorums of the same observers share a
+//! member, so one term cannot hold two verdicts of theirs. Where two sides have replaced each other's observers it can; the rank of certificates
+//! then tells which holds.
 
 use super::{Finding, Invariant, Sight};
 use crate::time::SimTime;

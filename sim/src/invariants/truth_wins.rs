@@ -3,7 +3,7 @@
 //! An observer counts when the signers could hear it all along: those on the other side of a split are replaced, and may well reach what is
 //! lost to everybody else.
 
-use super::{Finding, Invariant, Sight};
+use super::{Finding, Invariant, MOMENT, Sight};
 use crate::scenario::Subject;
 use crate::time::SimTime;
 use crate::truth::Truth;
@@ -68,7 +68,8 @@ fn window(truth: &Truth, subject: Subject) -> Duration {
         Subject::Host(_) => KNOWN,
         Subject::Instance(index) => {
             let check = &truth.scenario.instances[index].registration.check;
-            KNOWN.max(check.period + check.timeout + Duration::from_secs(1))
+            let round = check.period + check.timeout;
+            KNOWN.max(round.min(MOMENT + check.timeout) + Duration::from_secs(1))
         }
     }
 }
@@ -141,7 +142,7 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
         return false;
     }
     let well = match subject {
-        Subject::Instance(index) => truth.well_throughout(index, from, to),
+        Subject::Instance(index) => truth.well_throughout(index, from, to) && !too_far(truth, index),
         Subject::Host(agent) => truth.awake_throughout(agent, from, to),
     };
     let members = (0..truth.agents()).filter(|agent| truth.counts(*agent, to));
@@ -151,6 +152,16 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
         reach += usize::from(member == home || reaches(truth, member, subject, from, to));
     }
     well && !truth.scenario.lossy(from, to) && quorum::majority(reach, roster)
+}
+
+/// May a probe of a well instance on a clear path take longer than its check allows?
+fn too_far(truth: &Truth, index: usize) -> bool {
+    let instance = &truth.scenario.instances[index];
+    let way = |from, to| truth.scenario.latency.longest_us(from, to);
+    // A connection, and a request with its answer.
+    let takes = |observer| 2 * (way(observer, instance.home) + way(instance.home, observer));
+    let timeout = instance.registration.check.timeout;
+    (0..truth.agents()).any(|observer| Duration::from_micros(takes(observer)) >= timeout)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Trace {
             Output::Message { to, .. } => [12, to.0, digest],
             Output::Address { agent, address } => [13, agent.0, address_digest(*address)],
             Output::Probe(request) => [14, request.id.0, request.instance.hash64()],
-            Output::Persist => [15, digest, 0],
+            Output::Persist { .. } => [15, digest, 0],
             Output::Event(event) => [16, event.index, Writer::shown(event)],
             Output::RollCall { ticket, reached, roster, quorate } => {
                 [17, ticket.0, mix(&[*reached as u64, *roster as u64, u64::from(*quorate)])]

@@ -20,6 +20,9 @@ impl Default for Budget {
     }
 }
 
+/// Windows after which a caller whose trial nobody has confirmed or gainsaid goes by it.
+pub const PATIENCE: u64 = 3;
+
 /// What the trials of an attempt say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialsSay {
@@ -55,6 +58,23 @@ impl Budget {
             (true, _) => TrialsSay::Recovered,
             (false, true) => TrialsSay::StillFailing,
             (false, false) => TrialsSay::Undecided,
+        }
+    }
+
+    /// What the trials of an attempt say to a caller whose own came to `own`, after so many windows. Where too few others try, or one of two
+    /// fails, no two agree: then whoever has tried goes by its own trial, which ends or prolongs nobody else's outage.
+    #[must_use]
+    pub fn tally_for(
+        &self,
+        own: Option<bool>,
+        windows: u64,
+        callers: usize,
+        reports: &BTreeMap<AgentId, bool>,
+    ) -> TrialsSay {
+        match (self.tally(callers, reports), own) {
+            (TrialsSay::Undecided, Some(true)) if windows >= PATIENCE => TrialsSay::Recovered,
+            (TrialsSay::Undecided, Some(false)) if windows >= PATIENCE => TrialsSay::StillFailing,
+            (said, _) => said,
         }
     }
 }
@@ -116,5 +136,18 @@ mod tests {
         assert_eq!(say(1_000, &[(0, false), (1, false), (2, true)]), TrialsSay::StillFailing);
         assert_eq!(say(1, &[(0, true)]), TrialsSay::Recovered, "the only caller decides");
         assert_eq!(say(2, &[(0, true), (1, false)]), TrialsSay::Undecided);
+    }
+
+    #[test]
+    fn whoever_nobody_agrees_with_goes_by_its_own_trial_in_the_end() {
+        let (budget, agents) = (Budget::default(), callers(2));
+        let reports: BTreeMap<_, _> = [(agents[0], true), (agents[1], false)].into();
+        let say = |own, windows| budget.tally_for(own, windows, 3, &reports);
+        assert_eq!(say(Some(true), PATIENCE - 1), TrialsSay::Undecided);
+        assert_eq!(say(Some(true), PATIENCE), TrialsSay::Recovered);
+        assert_eq!(say(Some(false), PATIENCE), TrialsSay::StillFailing);
+        assert_eq!(say(None, 100), TrialsSay::Undecided, "another's alone moves nobody");
+        let agreed: BTreeMap<_, _> = agents.iter().map(|agent| (*agent, true)).collect();
+        assert_eq!(budget.tally_for(None, 0, 3, &agreed), TrialsSay::Recovered);
     }
 }

@@ -21,7 +21,7 @@ mod ejection;
 mod evidence;
 mod overrides;
 
-pub use budget::{Budget, TrialsSay};
+pub use budget::{Budget, PATIENCE, TrialsSay};
 pub use digest::Digest;
 pub use ejection::{EjectionLimits, Standing, ejected};
 pub use evidence::{Culprit, Pooling, Witness, assess, is_confirmed, is_own_fault};

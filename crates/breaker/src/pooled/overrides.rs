@@ -43,17 +43,19 @@ impl<K> Default for Overrides<K> {
 
 impl<K: Ord + Clone> Overrides<K> {
     /// Takes a word, one's own or another's. True when it holds from now on; false when a later one is known, its reason is too long, it has
-    /// ended, or there are too many. Who lifts a word outlives it, or it would come back.
+    /// ended, or there are too many. Who lifts a word outlives it, or it would come back; so what lifts an earlier word is taken even when it
+    /// seems to have ended.
     pub fn learn(&mut self, key: K, word: Override, now: Mono) -> bool {
         if self.held.len() >= OVERRIDES_MAX && !self.held.contains_key(&key) && self.forget_ended(now).is_empty() {
             return false;
         }
         let known = self.held.get(&key).filter(|(_, until)| now < *until);
         let later = |(held, _): &(Override, Mono)| (held.epoch, held.owner) >= (word.epoch, word.owner);
-        if known.is_some_and(later) || word.reason.len() > REASON_BYTES_MAX || word.lives.is_zero() {
+        let lifts = known.filter(|_| word.mode == Mode::Automatic);
+        let ended = word.lives.is_zero() && lifts.is_none();
+        if known.is_some_and(later) || word.reason.len() > REASON_BYTES_MAX || ended {
             return false;
         }
-        let lifts = known.filter(|_| word.mode == Mode::Automatic);
         let until = (now + word.lives).max(lifts.map_or(now, |(_, until)| *until));
         self.held.insert(key, (word, until));
         true
@@ -124,6 +126,18 @@ mod tests {
         assert_eq!(overrides.next_end(), Some(at(60)), "as long as the word it lifted");
         assert_eq!(overrides.forget_ended(at(60)), ["web"]);
         assert_eq!(overrides.next_epoch(&"web"), 1);
+    }
+
+    #[test]
+    fn a_word_is_lifted_even_where_the_lifting_seems_to_have_ended() {
+        let mut overrides = Overrides::default();
+        assert!(overrides.learn("web", word(Mode::ForcedOpen, 1, 1, 60), at(0)));
+        assert!(!overrides.learn("web", word(Mode::Automatic, 1, 1, 0), at(10)), "no later one");
+        assert!(overrides.learn("web", word(Mode::Automatic, 2, 2, 0), at(10)));
+        assert_eq!(overrides.mode(&"web", at(10)), Mode::Automatic);
+        assert!(!overrides.learn("web", word(Mode::ForcedOpen, 1, 1, 60), at(11)), "it does not come back");
+        assert_eq!(overrides.next_end(), Some(at(60)));
+        assert!(!overrides.learn("api", word(Mode::Automatic, 2, 2, 0), at(10)), "there is nothing to lift");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long a restarted agent asks what it may have forgotten before it trusts its disk, or, when it has lost that, its luck. Asking is what makes
 /// it safe; the end of patience is for meshes so reduced that there are not enough others to ask.
 const PATIENCE_WITH_DISK: Duration = Duration::from_secs(5);
-const PATIENCE_WITHOUT: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE_WITHOUT: Duration = Duration::from_secs(20);
 /// Those who have not answered are asked again this often.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// One agent is asked for a later epoch at most this often.
@@ -50,6 +50,8 @@ struct Recovery {
     heard: BTreeSet<AgentId>,
     above: Option<Ballot>,
     promised: BTreeSet<AgentId>,
+    /// Those of them who may have forgotten, too: they count only when all have been heard.
+    unsure: BTreeSet<AgentId>,
     until: Mono,
     ask_at: Mono,
 }
@@ -98,7 +100,8 @@ impl Engine {
         let patience = if has_disk { PATIENCE_WITH_DISK } else { PATIENCE_WITHOUT };
         let now = self.now.mono;
         let (heard, promised) = (BTreeSet::new(), BTreeSet::new());
-        self.adoption.recovery = Some(Recovery { heard, above: None, promised, until: now + patience, ask_at: now });
+        let (unsure, until) = (BTreeSet::new(), now + patience);
+        self.adoption.recovery = Some(Recovery { heard, above: None, promised, unsure, until, ask_at: now });
     }
 
     /// May this agent have forgotten what it has promised?
@@ -162,8 +165,14 @@ impl Engine {
         let proofs = if whole { proofs } else { Vec::new() };
         // Also beside the changes: who signed them may be unknown to whoever has missed them.
         let members = (since < epoch).then(|| self.roster.iter().collect());
-        let acceptor = self.epochs.acceptor.clone();
+        let mut acceptor = self.epochs.acceptor.clone();
+        acceptor.accepted = self.or_forgotten(acceptor.accepted);
         self.reply_epoch(to, EpochTalk::Tell { epoch, proofs, members, acceptor });
+    }
+
+    /// What this agent has accepted; that it may have forgotten what, if it has not learnt that yet.
+    pub(super) fn or_forgotten(&self, accepted: Option<(Ballot, Change)>) -> Option<(Ballot, Change)> {
+        accepted.or_else(|| self.is_recovering().then(Acceptor::forgotten))
     }
 
     pub(super) fn take_epochs(
@@ -266,18 +275,31 @@ impl Engine {
         else {
             return;
         };
+        let mut acceptor = acceptor.clone();
+        // Two that have both forgotten can tell each other nothing.
+        let sure = acceptor.accepted != Some(Acceptor::forgotten());
+        if !sure {
+            acceptor.accepted = None;
+        }
+        if sure {
+            recovery.unsure.remove(&from);
+        } else if recovery.unsure.insert(from) {
+            recovery.promised.remove(&from);
+        }
         recovery.heard.insert(from);
         let sound = acceptor.accepted.as_ref().is_none_or(|(_, change)| self.roster.after(change).is_some());
         if epoch == ours && sound {
-            self.epochs.acceptor.learn(acceptor);
+            self.epochs.acceptor.learn(&acceptor);
             if recovery.above.is_some_and(|above| acceptor.promised >= above) {
                 recovery.promised.insert(from);
             }
         }
-        let enough = enough_to_recover(self.roster.len());
+        let (enough, others) = (enough_to_recover(self.roster.len()), self.roster.len() - 1);
+        let unsure = &recovery.unsure;
+        let suffice = |said: &BTreeSet<AgentId>| said.len() >= others || said.difference(unsure).count() >= enough;
         match recovery.above {
-            None if recovery.heard.len() >= enough => self.rise_above_forgotten(),
-            Some(_) if recovery.promised.len() >= enough => self.end_recovery(),
+            None if suffice(&recovery.heard) => self.rise_above_forgotten(),
+            Some(_) if suffice(&recovery.promised) => self.end_recovery(),
             _ => {}
         }
     }
@@ -338,7 +360,11 @@ impl Engine {
         } else if recovery.ask_at <= now {
             recovery.ask_at = now + ASK_AGAIN;
             let said = if recovery.above.is_some() { &recovery.promised } else { &recovery.heard };
-            let silent: Vec<_> = self.roster.iter().filter(|a| *a != self.config.agent && !said.contains(a)).collect();
+            let silent: Vec<_> = self
+                .roster
+                .iter()
+                .filter(|a| *a != self.config.agent && (!said.contains(a) || recovery.unsure.contains(a)))
+                .collect();
             match recovery.above {
                 Some(above) => self.ask_promises(above, &silent),
                 None => silent.into_iter().for_each(|agent| self.ask_epochs(agent)),
@@ -351,14 +377,15 @@ impl Engine {
         let sound = proof.epoch == self.roster.epoch() + 1 && proof.before == self.roster.digest();
         let Some(next) = self.roster.after(&proof.change).filter(|_| sound) else { return false };
         let bytes = RosterProof::signing_bytes(proof.epoch, proof.before, proof.ballot, &proof.change);
-        let holds = |(agent, signature): &&(AgentId, Vec<u8>)| {
-            self.roster.contains(*agent) && self.signed_by(*agent, &bytes, signature)
-        };
-        let signers: BTreeSet<_> = proof.signatures.iter().filter(holds).map(|(agent, _)| *agent).collect();
-        if !self.roster.majority(signers.len()) {
+        // One of each member is looked at, and no other is kept: what a proof is padded with would travel with it, and might be too much to be told.
+        let signed: BTreeMap<_, _> =
+            proof.signatures.iter().filter(|(agent, _)| self.roster.contains(*agent)).cloned().collect();
+        let signatures: Vec<_> =
+            signed.into_iter().filter(|(agent, signature)| self.signed_by(*agent, &bytes, signature)).collect();
+        if !self.roster.majority(signatures.len()) {
             return false;
         }
-        self.epochs.keep(Arc::clone(proof));
+        self.epochs.keep(Arc::new(RosterProof { signatures, ..RosterProof::clone(proof) }));
         self.take_roster(next);
         true
     }
@@ -382,6 +409,7 @@ impl Engine {
         if let Some(recovery) = &mut self.adoption.recovery {
             recovery.heard.clear();
             recovery.promised.clear();
+            recovery.unsure.clear();
             recovery.above = None;
             recovery.ask_at = self.now.mono;
         }

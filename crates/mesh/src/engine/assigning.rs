@@ -146,8 +146,8 @@ impl Engine {
         } else if !mine {
             self.set_watching(id, false);
         } else if let Some(agent) = id.host_of() {
-            let down = self.instances.get(id).is_some_and(|host| host.decided() == Verdict::Down);
-            if down || self.member_state(agent) == MemberState::Failed {
+            let condemned = self.instances.get(id).is_some_and(|host| host.condemned());
+            if condemned || self.member_state(agent) == MemberState::Failed {
                 self.doubt_host(agent);
             }
         }

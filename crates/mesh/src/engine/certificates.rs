@@ -130,16 +130,25 @@ impl Engine {
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
         let genuine = known.iter().all(|e| {
-            signers.as_ref().is_none_or(|signers| e.agent == instance.home || signers.contains(&e.agent))
-                && self.signature_holds(&certificate.decision, e)
+            signers.as_ref().is_none_or(|signers| {
+                e.agent == instance.home && !instance.is_host()
+                    || instance.may_sign(e.agent, certificate.decision.verdict)
+                    || signers.contains(&e.agent)
+            }) && self.signature_holds(&certificate.decision, e)
         });
         let quorum = quorum::of(instance.assigned.max(decision.observers)) as usize;
         let enough = known.len() >= self.sabotage.quorum(quorum);
         if !genuine || !enough || overtaken {
             self.stats.certificates_refused += 1;
-            if let (true, Some(instance)) = (genuine && !known.is_empty(), self.instances.get_mut(&id)) {
+            let term = certificate.decision.term;
+            if let (true, Some(instance)) = (genuine && !known.is_empty(), self.instances.get_mut(&id))
+                && term <= instance.term().saturating_add(limits::MAX_TERM_LEAP)
+            {
                 // Too thin to be believed by today's roster, or overtaken; but somebody holds it, and its term is used up: to be decided anew.
-                instance.signer.certify(certificate.decision.term);
+                if term > instance.signer.certified {
+                    instance.used_up = Some(Arc::clone(&certificate));
+                }
+                instance.signer.certify(term);
                 self.touch(&id);
                 if let Some(host) = id.host_of() {
                     self.doubt_host(host);
@@ -243,6 +252,7 @@ impl Engine {
         instance.unverified.clone_from(&unverified);
         let (from, to) = (instance.decided(), certificate.decision.verdict);
         instance.signer.certify(certificate.decision.term);
+        instance.used_up = instance.used_up.take().filter(|proof| proof.decision.term > certificate.decision.term);
         let replaced = instance.certificate.replace(Arc::clone(&certificate));
         instance.certificate_digest = Sealed::new(&*certificate).digest();
         instance.learnt = now;
@@ -306,6 +316,8 @@ impl Engine {
             self.roll.lose(self.now.mono + LOST_LIFE);
             self.reconsider_given_up();
             self.swim.confirm(host);
+        }
+        if matches!(verdict, Verdict::Down | Verdict::Partial) {
             self.doubt_host(host);
             // An observer whose pings are answered has said nothing so far: now it matters.
             self.speak_of_host(host);

@@ -26,9 +26,13 @@ const MAX_PATIENCE: u32 = 16;
 const SECOND_ASKING: u32 = 2;
 /// A flapping instance must first have been well for so long, with each further change for twice as long.
 const FLAP_HOLD: Duration = Duration::from_secs(30);
+
 fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
 }
+
+/// A failed look counts no longer than this as one of the same moment.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// In multiples of the interval: how long answers are waited for when it has been asked so often.
 fn patience(asked: u32) -> u32 {
@@ -73,7 +77,7 @@ impl Engine {
         if !self.settled() || !self.quorate() {
             return None;
         }
-        let verdict = opinion(&self.ballot(instance))?;
+        let verdict = opinion(&self.ballot(instance)).or_else(|| self.lives_again(instance))?;
         let superseded = instance.is_superseded();
         if instance.is_host() && verdict == Verdict::Up && instance.certificate.is_none() && !superseded {
             return None;
@@ -82,12 +86,25 @@ impl Engine {
         if instance.decided() == verdict && !thin && !superseded {
             return None;
         }
+        (!self.comes_too_soon(instance, verdict)).then_some(verdict)
+    }
+
+    /// Is `verdict` a return for which an instance that flaps must first be well for longer? Who has forgotten how often it changed would propose it,
+    /// so that nobody signs it, either.
+    fn comes_too_soon(&self, instance: &Instance, verdict: Verdict) -> bool {
         // Observers of whom none hears the others would else declare it down and partial in turn.
         let returns = verdict == Verdict::Up || verdict != Verdict::Down && instance.decided() == Verdict::Down;
-        if returns && self.held_down(instance) {
+        returns && self.held_down(instance)
+    }
+
+    /// Of a host that is not up, all that are left of an even number of observers reach it, and with the agent there they are a quorum.
+    fn lives_again(&self, host: &Instance) -> Option<Verdict> {
+        if !host.condemned() || !host.answers_for_itself(Verdict::Up) || !self.heard(host.home) {
             return None;
         }
-        Some(verdict)
+        let voters = self.ballot(host).voters;
+        let all_pass = voters.iter().all(|voter| voter.vote == Vote::Pass);
+        (all_pass && voters.len() + 1 >= host.quorum()).then_some(Verdict::Up)
     }
 
     /// A flapping instance must have been well without a break, for longer and longer before it is up again.
@@ -179,7 +196,8 @@ impl Engine {
             verdict: proposal.verdict,
             observers: instance.assigned,
         };
-        let observers = instance.observers.clone();
+        let mut observers = instance.observers.clone();
+        observers.extend(instance.answers_for_itself(decision.verdict).then_some(instance.home));
         let me = self.me();
         self.add_up(&decision);
         match self.consider(&decision, true) {
@@ -264,7 +282,14 @@ impl Engine {
         if let Some(certificate) = instance.certificate.as_ref().filter(|c| self.stands(instance, c, decision)) {
             return Reply::Certified(Arc::clone(certificate));
         }
-        if decision.observers != instance.assigned || !instance.observers.contains(&self.me()) {
+        let me = self.me();
+        if decision.observers != instance.assigned {
+            return Reply::Unknown;
+        }
+        if instance.is_host() && instance.home == me && instance.may_sign(me, decision.verdict) {
+            return self.sign_if_quorate(decision, Vote::Pass);
+        }
+        if !instance.observers.contains(&me) {
             return Reply::Unknown;
         }
         if instance.is_host() && instance.watch.is_none() {
@@ -280,12 +305,19 @@ impl Engine {
         if !agrees {
             return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
         }
-        if !self.settled() {
+        if !instance.may_sign(me, decision.verdict) || self.comes_too_soon(instance, decision.verdict) {
             return Reply::NotNow;
         }
         if !self.vote_is_fresh(instance) && !self.defective(Defect::SilenceFails) {
             // A new look makes it worth something at the next asking.
             self.look_now(&decision.instance, false);
+            return Reply::NotNow;
+        }
+        self.sign_if_quorate(decision, vote)
+    }
+
+    fn sign_if_quorate(&mut self, decision: &Decision, vote: Vote) -> Reply {
+        if !self.settled() {
             return Reply::NotNow;
         }
         match self.vantage() {
@@ -309,6 +341,8 @@ impl Engine {
         let life =
             instance.registration.as_ref().map_or(timing.swim_period + timing.host_ping_timeout, |r| span(&r.check));
         let slack = Duration::from_secs(1);
+        // Failures of different moments prove nothing, however rarely the instance is probed: whoever failed to reach it looks again.
+        let life = if watch.vote.fails() { life.min(MOMENT) } else { life };
         watch.last.is_some_and(|(at, reached)| {
             self.lease_clock().since(at) <= life + slack
                 && reached == watch.vote.reaches()
@@ -330,7 +364,9 @@ impl Engine {
         let (now, signed_at) = (self.lease_clock(), self.now.wall);
         let Some(instance) = self.instances.get_mut(&decision.instance) else { return Reply::Unknown };
         if let Err(refusal) = instance.signer.may_sign(decision.term, decision.verdict, now) {
-            return Reply::Promised(refusal);
+            // Who has not seen what used up the term is shown it, or it would ask for ever.
+            let used_up = instance.used_up.as_ref().filter(|proof| proof.decision.term >= decision.term);
+            return used_up.map_or(Reply::Promised(refusal), |proof| Reply::Certified(Arc::clone(proof)));
         }
         instance.signer.sign(decision.term, decision.verdict, now);
         let signature = self.keys.sign(&endorsement_bytes(decision, vote, signed_at));
@@ -351,16 +387,15 @@ impl Engine {
             return;
         }
         let Some(instance) = self.instances.get_mut(id) else { return };
-        if !instance.observers.contains(&from) {
+        if !instance.observers.contains(&from) && from != instance.home {
             return;
         }
+        let may_sign = |verdict| instance.may_sign(from, verdict);
+        let signs = instance.proposal.as_ref().is_some_and(|proposal| may_sign(proposal.verdict));
         let Some(proposal) = instance.proposal.as_mut().filter(|proposal| proposal.term == answer.term) else { return };
         match answer.reply {
             Reply::Signed(endorsement) => {
-                if endorsement.agent == from
-                    && instance.observers.contains(&from)
-                    && self.endorsement_holds(id, &endorsement)
-                {
+                if endorsement.agent == from && signs && self.endorsement_holds(id, &endorsement) {
                     self.note_endorsement(id, endorsement, asked);
                 } else {
                     self.stats.packets_refused += 1;
@@ -377,7 +412,13 @@ impl Engine {
             Reply::NotNow => {
                 proposal.endorsements.remove(&from);
             }
-            Reply::Promised(Refusal::TooFarAhead { .. }) | Reply::Certified(_) => {}
+            Reply::Promised(Refusal::TooFarAhead { limit }) => {
+                let used_up = instance.used_up.clone().filter(|proof| proof.decision.term > limit);
+                if let Some(proof) = used_up {
+                    self.send(from, &Packet::push(&[], std::slice::from_ref(&proof)));
+                }
+            }
+            Reply::Certified(_) => {}
         }
         self.try_decide(&answer.instance);
     }

@@ -312,13 +312,16 @@ impl Engine {
     fn answer_prepare(&mut self, from: AgentId, epoch: u64, ballot: Ballot, wanted: &Change) {
         let sound = wanted.is_empty() || self.roster.after(wanted).is_some();
         let again = || EpochTalk::Prepare { epoch, ballot, wanted: wanted.clone() };
-        let free = self.epochs.acceptor.accepted.is_none();
-        if !sound || (free && !(self.knows_all(from, wanted, again) && self.agrees_with(wanted))) {
+        // Whoever has accepted a change can only bring that to its end, whether anybody still wants it or not.
+        let free = self.epochs.acceptor.accepted.is_none() && !self.roll.found_between(from);
+        let bound = self.epochs.acceptor.accepted.is_some();
+        if !sound || !bound && !self.knows_all(from, wanted, again) || free && !self.agrees_with(wanted) {
             return;
         }
         match self.epochs.acceptor.promise(ballot) {
             Ok(accepted) => {
                 self.persist_now();
+                let accepted = self.or_forgotten(accepted);
                 self.reply_epoch(from, EpochTalk::Promise { epoch, ballot, accepted });
             }
             Err(promised) => self.reply_epoch(from, EpochTalk::Refused { epoch, promised }),

@@ -32,7 +32,7 @@ pub(crate) struct Instance {
     pub order: Option<Order>,
     /// How many observers are assigned.
     pub assigned: u32,
-    /// Who observes now: the assigned with the failed ones replaced, and the home agent.
+    /// Who observes now: the assigned with the failed ones replaced, and, behind them, the home agent.
     pub observers: Vec<AgentId>,
     /// This agent's own observation, if it is one of them.
     pub watch: Option<Box<Watch>>,
@@ -50,6 +50,8 @@ pub(crate) struct Instance {
     /// accusation, too.
     pub overruled: Mono,
     pub signer: Signer,
+    /// The certificate that is not believed but has used up terms beyond the one that is: shown to those who have not seen it.
+    pub used_up: Option<Arc<Certificate>>,
     pub proposal: Option<Box<Proposal>>,
     /// Until when the class is the one read at the decision: not every observer has probed since.
     pub ripe_at: Mono,
@@ -221,6 +223,7 @@ impl Instance {
             learnt: Mono(0),
             overruled: Mono(0),
             signer: Signer::default(),
+            used_up: None,
             proposal: None,
             ripe_at: Mono(0),
             changes: VecDeque::new(),
@@ -264,6 +267,25 @@ impl Instance {
     /// Can only its own host check it?
     pub fn home_only(&self) -> bool {
         self.check.as_ref().is_some_and(|check| check.kind.home_only())
+    }
+
+    /// Is it decided that some or all do not reach it?
+    pub fn condemned(&self) -> bool {
+        matches!(self.decided(), Verdict::Down | Verdict::Partial)
+    }
+
+    /// Does the word of an observer count for `verdict`? The assigned ones' does. The home agent's beside them is heard, and speaks against; were it one
+    /// more that signs, two quorums of an odd number could have nobody in common, and decide in turn where neither hears the other. Of a host the
+    /// agent there itself says that it is up, where the others are even in number: together they are odd, and two of three or three of five that
+    /// are left must be enough.
+    pub fn may_sign(&self, agent: AgentId, verdict: Verdict) -> bool {
+        self.observers.iter().take(self.assigned as usize).any(|assigned| *assigned == agent)
+            || self.answers_for_itself(verdict) && agent == self.home
+    }
+
+    /// Is `verdict` one that the agent of this host may sign?
+    pub fn answers_for_itself(&self, verdict: Verdict) -> bool {
+        self.is_host() && verdict == Verdict::Up && self.assigned.is_multiple_of(2)
     }
 
     pub fn quorum(&self) -> usize {

@@ -184,7 +184,7 @@ impl Engine {
         if self.agents.contains_key(&agent) {
             return true;
         }
-        if self.agents.len() >= limits::MAX_AGENTS {
+        if self.agents.len() >= limits::MAX_AGENTS && !self.forget_who_left() {
             self.stats.limits_hit += 1;
             return false;
         }
@@ -196,6 +196,16 @@ impl Engine {
         let host_hash = InstanceId::host(agent).hash64();
         let state = MemberState::Failed;
         self.agents.insert(agent, Agent { credential, profile: None, state, since, placed: false, host_hash });
+        true
+    }
+
+    /// Makes room: forgets the agent that has left longest ago, of those that no longer count.
+    fn forget_who_left(&mut self) -> bool {
+        let left = self.agents.iter().filter(|(agent, known)| {
+            known.state == MemberState::Left && !self.roster.contains(**agent) && **agent != self.me()
+        });
+        let Some(agent) = left.min_by_key(|(_, known)| known.since).map(|(agent, _)| *agent) else { return false };
+        self.forget_agent(agent);
         true
     }
 
@@ -302,13 +312,13 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.placed) {
             self.forget_orders();
         }
-        match known {
-            Some(known) if self.gone.len() < limits::MAX_GONE => {
-                self.gone.insert(agent, Gone { boot, credential: known.credential });
+        // Of a member whose profile never came there is nothing that could be verified.
+        if let Some(known) = known {
+            if self.gone.len() >= limits::MAX_GONE {
+                self.stats.limits_hit += 1;
+                self.gone.pop_first();
             }
-            Some(_) => self.stats.limits_hit += 1,
-            // A member whose profile never came: there is nothing of it that could be verified.
-            None => {}
+            self.gone.insert(agent, Gone { boot, credential: known.credential });
         }
         let homes: Vec<_> = self.instances.values().filter(|i| i.home == agent).map(|i| i.id.clone()).collect();
         for id in homes {
@@ -438,8 +448,7 @@ impl Engine {
     pub(super) fn finish_leave(&mut self) {
         self.leaving = None;
         self.left = true;
-        self.persist_due = Some(self.now.mono);
-        self.flush_persist();
+        self.persist_now();
         self.out.push_back(Output::Left);
     }
 

@@ -65,7 +65,8 @@ impl Watch {
 
     /// Has something been seen that does not fit the vote, and not often enough yet to change it?
     fn in_doubt(&self, check: &Check) -> bool {
-        if self.vote.fails() {
+        let first = self.vote.abstains() && self.failures == 0;
+        if self.vote.fails() || first {
             (1..check.success_threshold).contains(&self.successes)
         } else {
             (1..check.failure_threshold).contains(&self.failures)

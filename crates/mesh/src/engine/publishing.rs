@@ -205,9 +205,16 @@ impl Engine {
         match decided {
             // A quiet mesh decides nothing about hosts: membership is what is known of them.
             Verdict::Starting if instance.is_host() => undecided_host(member),
-            _ if instance.unheard && instance.stale_since.is_some() && decided != Verdict::Starting => Verdict::Unknown,
+            _ if instance.unheard && instance.stale_since.is_some() && self.had_started(instance) => Verdict::Unknown,
             _ => decided,
         }
+    }
+
+    /// Is it more than about to be looked at for the first time? What its own host alone could check, and nobody has, is past that once its agent is
+    /// lost.
+    fn had_started(&self, instance: &Instance) -> bool {
+        let lost = || instance.home != self.me() && !self.swim.is_active(instance.home);
+        instance.decided() != Verdict::Starting || instance.home_only() && lost()
     }
 
     fn instance_view(&self, instance: &Instance) -> InstanceView {
@@ -236,7 +243,7 @@ impl Engine {
             term: instance.term(),
             class: self.present_class(instance),
             since: instance.certificate.as_ref().map_or(instance.appeared_wall, |certificate| certificate.decided_at),
-            stale_since: instance.stale_since.filter(|_| decided != Verdict::Starting || instance.is_host()),
+            stale_since: instance.stale_since.filter(|_| instance.is_host() || self.had_started(instance)),
             flapping: self.is_flapping(instance),
             changes: instance.recent_changes(self.lease_clock(), self.config.timing.flap_window),
             folded_under: self
@@ -324,16 +331,19 @@ impl Engine {
 
     /// Stores the state before whatever is said next.
     pub(super) fn persist_now(&mut self) {
-        self.persist_due = Some(self.now.mono);
-        self.flush_persist();
+        self.persist(true);
     }
 
     pub(super) fn flush_persist(&mut self) {
         if self.persist_due.is_some_and(|at: Mono| at <= self.now.mono) {
-            self.persist_due = None;
-            self.persist_next = self.now.mono + Duration::from_micros(self.state_bytes() * PERSIST_US_PER_BYTE);
-            self.out.push_back(Output::Persist);
+            self.persist(false);
         }
+    }
+
+    fn persist(&mut self, before_more: bool) {
+        self.persist_due = None;
+        self.persist_next = self.now.mono + Duration::from_micros(self.state_bytes() * PERSIST_US_PER_BYTE);
+        self.out.push_back(Output::Persist { before_more });
     }
 
     /// What is to be stored, asked for when [`Output::Persist`] is carried out.

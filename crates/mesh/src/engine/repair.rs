@@ -1,5 +1,6 @@
 //! The slow path of replication: two agents compare hashes of what they have, and exchange what differs. Enough for convergence alone.
 
+use super::adoption::PATIENCE_WITHOUT;
 use super::certificates::Origin;
 use super::{Engine, limits};
 use crate::namespace::{Namespace, Taken};
@@ -242,7 +243,8 @@ impl Engine {
     }
 
     /// Notes have been compared with `from`. That is enough when it has caught up itself. After the whole mesh was down nobody has: then it
-    /// takes a majority of the roster that was stored. Two newcomers cannot vouch for each other.
+    /// takes a majority of the roster that was stored. Two newcomers cannot vouch for each other; but where none of a majority has caught up for so long that
+    /// a lost disk would be made do without, none will.
     fn sync_done(&mut self, from: AgentId, caught_up: bool) {
         if !self.members.contains(&from) {
             return;
@@ -257,7 +259,9 @@ impl Engine {
         if !self.synced {
             self.compared_with.insert(from);
             let compared = self.compared_with.iter().filter(|agent| self.roster.contains(**agent)).count();
-            let stored = self.stored_roster > 1 && self.roster.majority(compared + 1);
+            let now = self.now.mono;
+            let waited = now.since(*self.compared_since.get_or_insert(now)) >= PATIENCE_WITHOUT;
+            let stored = (self.stored_roster > 1 || waited) && self.roster.majority(compared + 1);
             if !(caught_up || stored) {
                 return;
             }

@@ -459,7 +459,11 @@ fn bounded(record: &Record) -> bool {
     match record {
         Record::Observed { observation, .. } => observation.detail.len() <= ProbeFailure::MAX_DETAIL_BYTES,
         Record::Instance { incarnation, .. } => *incarnation <= limits::MAX_INCARNATION,
-        Record::Breaker(digest) => digest.counts.is_bounded() && digest.key.instance.host_of().is_none(),
+        Record::Breaker(digest) => {
+            digest.counts.is_bounded()
+                && digest.key.instance.host_of().is_none()
+                && digest.shared.as_ref().is_none_or(super::breakers::is_standing_bounded)
+        }
         Record::Override(word) => super::breakers::is_bounded(word),
         Record::Extension { about, body, .. } => {
             about.len() <= Record::MAX_EXTENSION_KEY_BYTES && body.len() <= Record::MAX_EXTENSION_BYTES

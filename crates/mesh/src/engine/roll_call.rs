@@ -7,7 +7,7 @@ use quorate_core::{AgentId, Mono};
 use quorate_wire::Packet;
 use rand::seq::IteratorRandom;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// While the last roll call found too few, it is called again this often; in a large mesh each time after twice the wait, up to the longest.
@@ -30,6 +30,10 @@ const RECALL_BETWEEN: Duration = Duration::from_millis(50);
 const MISSED_LIFE: Duration = Duration::from_secs(2);
 /// So many roll calls in a row may leave a ticket unanswered: five seconds' worth.
 const MAX_POSTPONED: u32 = 16;
+/// Answers are waited for half as long again as the slowest of late has taken, up to this: less than a roll call holds.
+const LONGEST_WAIT: Duration = Duration::from_millis(750);
+/// Questions of former roll calls whose answers still tell how long the way is.
+const MAX_FORMER: usize = 12;
 /// Tickets waiting for a roll call.
 const MAX_TICKETS: usize = 64;
 
@@ -38,6 +42,8 @@ const MAX_TICKETS: usize = 64;
 pub(crate) struct Roll {
     pub(super) current: Option<Call>,
     pub(super) last: Option<Outcome>,
+    /// Who was between two epochs at the last roll call.
+    between: BTreeSet<AgentId>,
     tickets: Vec<Ticket>,
     /// Roll calls in a row that met members between two epochs.
     postponed: u32,
@@ -57,6 +63,10 @@ pub(crate) struct Roll {
     pub(super) regained_at: Mono,
     /// When whoever missed the last roll call is given the benefit of the doubt again.
     fades: Option<Mono>,
+    /// How long answers are waited for, where that is more than usual.
+    wait: Duration,
+    /// The questions of former roll calls, and when they were asked.
+    former: VecDeque<(u64, Mono)>,
     /// When those are whose hosts were found down a moment ago.
     losses_fade: Option<Mono>,
     /// When each agent was last heard, whatever it said.
@@ -76,11 +86,15 @@ pub(super) struct Call {
     answered: BTreeMap<AgentId, Mono>,
     /// Who answered by another epoch, or between two: they may count in a moment.
     undecided: BTreeSet<AgentId>,
+    /// Those of them who are between this agent's epoch and the next.
+    between: BTreeSet<AgentId>,
     pub(super) quorate: bool,
     /// Have those who did not answer been asked again?
     repeated: bool,
     /// Those who have not, of many: they are once another has answered.
     spared: Vec<AgentId>,
+    /// The longest that an answer has taken.
+    slowest: Duration,
 }
 
 #[derive(Debug)]
@@ -95,10 +109,38 @@ pub(super) struct Outcome {
 }
 
 impl Roll {
+    /// The agent was held up: what was asked before says nothing of now, nor do late answers of how long the way is. That the last roll call found too
+    /// few stands until the next: membership may not have noticed yet.
+    pub fn interrupt(&mut self) {
+        self.current = None;
+        self.last = self.last.take().filter(|last| !last.quorate);
+        self.former.clear();
+    }
+
+    /// An answer has taken so long; it was waited for in vain.
+    fn came_late(&mut self, took: Duration) {
+        self.wait = self.wait.max((took + took / 2).min(LONGEST_WAIT));
+    }
+
+    /// A roll call has ended; `complete`: everybody has answered.
+    fn ended(&mut self, call: &Call, complete: bool) {
+        if complete {
+            let enough = (call.slowest + call.slowest / 2).min(LONGEST_WAIT);
+            self.wait = self.wait.min(enough.max(self.wait - self.wait / 16));
+        }
+        self.former.extend(call.questions.iter().copied());
+        self.former.drain(..self.former.len().saturating_sub(MAX_FORMER));
+    }
+
     /// Notes that a member has spoken. One that counts and missed the last roll call gives hope of another outcome.
     pub fn hear(&mut self, agent: AgentId, now: Mono, counts: bool) {
         self.heard_at.insert(agent, now);
         self.hope |= counts && self.last.as_ref().is_some_and(|last| !last.quorate && !last.answered.contains(&agent));
+    }
+
+    /// Did an agent say at the last roll call that it is between this epoch and the next: that it has accepted a change?
+    pub fn found_between(&self, agent: AgentId) -> bool {
+        self.between.contains(&agent)
     }
 
     /// Did the last roll call begin so short a time ago?
@@ -164,9 +206,11 @@ impl Engine {
             sample: large.then(|| asked.iter().copied().collect()),
             answered: BTreeMap::new(),
             undecided: BTreeSet::new(),
+            between: BTreeSet::new(),
             quorate: false,
             repeated: false,
             spared: Vec::new(),
+            slowest: Duration::ZERO,
         });
         for agent in &asked {
             self.send(*agent, &Packet::RollCall { nonce });
@@ -195,20 +239,29 @@ impl Engine {
 
     /// Someone is there. It counts only if it stands by the same epoch: otherwise epochs are compared first.
     pub(super) fn receive_present(&mut self, from: AgentId, nonce: u64, epoch: u64, roster: u64, open: bool) {
+        let now = self.now.mono;
+        if let Some((_, asked)) = self.roll.former.iter().find(|(asked, _)| *asked == nonce).copied()
+            && self.roster.contains(from)
+        {
+            self.roll.came_late(now.since(asked));
+        }
         let drawn = |call: &&mut Call| call.sample.as_ref().is_none_or(|drawn| drawn.contains(&from));
         let Some(call) = self.roll.current.as_mut().filter(drawn).filter(|_| self.roster.contains(from)) else {
             return;
         };
         let Some((_, asked)) = call.questions.iter().find(|(asked, _)| *asked == nonce).copied() else { return };
         let (last, _) = call.questions.last().copied().unwrap_or((nonce, asked));
+        call.slowest = call.slowest.max(now.since(asked));
         for agent in std::mem::take(&mut call.spared) {
             self.send(agent, &Packet::RollCall { nonce: last });
         }
         self.answered(from);
         if roster != self.roster.digest() || !open {
             self.meet_epoch(from, epoch);
+            let same = roster == self.roster.digest();
             if let Some(call) = &mut self.roll.current {
                 call.undecided.insert(from);
+                call.between.extend(same.then_some(from));
             }
             return;
         }
@@ -251,18 +304,22 @@ impl Engine {
         }
     }
 
+    fn roll_wait(&self) -> Duration {
+        self.config.timing.roll_call_wait.max(self.roll.wait)
+    }
+
     /// When the running roll call ends, or the next is due because the last one found too few.
     pub(super) fn roll_deadline(&self) -> Option<Mono> {
         let between = self.roll.last.as_ref().is_some_and(|last| last.between);
         let recall = match self.roster.len() {
-            _ if between => self.config.timing.roll_call_wait + RECALL_BETWEEN,
+            _ if between => self.roll_wait() + RECALL_BETWEEN,
             LARGE.. if !self.roll.hope => SCOUTING,
             LARGE.. => (RECALL * (1 << self.roll.failed.saturating_sub(1).min(8))).min(RECALL_LONGEST),
             _ => RECALL,
         };
         match (&self.roll.current, &self.roll.last) {
-            (Some(call), _) if !call.repeated => Some(call.asked_at + self.config.timing.roll_call_wait / 2),
-            (Some(call), _) => Some(call.asked_at + self.config.timing.roll_call_wait),
+            (Some(call), _) if !call.repeated => Some(call.asked_at + self.roll_wait() / 2),
+            (Some(call), _) => Some(call.asked_at + self.roll_wait()),
             (None, Some(last)) if !last.quorate && self.roll.hope => Some(last.started + recall),
             (None, Some(last)) if !last.quorate => Some(last.started.max(self.roll.scouted_at) + recall),
             _ => None,
@@ -337,6 +394,8 @@ impl Engine {
         let reached = call.answered.len() + 1;
         let (quorate, roster) = (call.quorate, self.roster.len());
         let asked = call.sample.as_ref().map_or(roster, |drawn| drawn.len() + 1);
+        self.roll.ended(&call, reached >= asked);
+        self.roll.between.clone_from(&call.between);
         if reached < asked {
             self.roll.fades = Some(call.started + MISSED_LIFE);
         }

@@ -163,6 +163,7 @@ impl Engine {
             stalled_at: None,
             settle_until,
             synced: false,
+            compared_since: None,
             compared_with: BTreeSet::new(),
             stored_roster: 1,
             sync_pending: None,
@@ -174,7 +175,7 @@ impl Engine {
             conflicts: VecDeque::new(),
             leaving: None,
             left: false,
-            persist_due: Some(now.mono),
+            persist_due: None,
             persist_next: now.mono,
             cut: Vec::new(),
             cut_due: None,
@@ -238,8 +239,7 @@ impl Engine {
         self.cut_due = None;
         self.out.retain(|output| matches!(output, Output::Address { .. }));
         self.event_index = 0;
-        self.persist_due = Some(self.now.mono);
-        self.flush_persist();
+        self.persist_now();
         self.settle_down();
     }
 
@@ -362,8 +362,7 @@ impl Engine {
         self.boot = epoch.max(self.boot).saturating_add(1);
         self.log.restart(self.boot);
         self.swim.restart_as(self.now.mono, self.boot, &self.links);
-        self.persist_due = Some(self.now.mono);
-        self.flush_persist();
+        self.persist_now();
     }
 
     pub(super) fn stored(&self) -> Stored {

@@ -38,8 +38,7 @@ impl Engine {
         self.now.mono = mono;
         self.stalled_at = Some(mono);
         self.settle_until = self.settle_until.max(mono + self.config.timing.settle);
-        self.roll.current = None;
-        self.roll.last = None;
+        self.roll.interrupt();
         self.forget_running_pings();
         for id in std::mem::take(&mut self.awaiting_roll) {
             if let Some(watch) = self.instances.get_mut(&id).and_then(|instance| instance.watch.as_mut()) {

@@ -109,13 +109,15 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let decided = instance.decided();
         let decided_down = decided == Verdict::Down;
+        // A host is watched until it is decided up again.
+        let condemned = instance.condemned();
         let registration = instance.registration.clone();
         let check = instance.check.clone();
         let home = instance.home;
         let incarnation = instance.incarnation;
         let lost = !self.swim.is_active(home);
         let Some(watch) = &mut instance.watch else { return };
-        let failing = watch.vote.fails() || decided_down || (registration.is_none() && lost);
+        let failing = watch.vote.fails() || condemned || (registration.is_none() && lost);
         if registration.is_none() && !failing && watch.until.is_none_or(|until| until <= now) {
             // The doubt has passed.
             self.set_watching(id, false);
@@ -128,7 +130,7 @@ impl Engine {
             let period = match () {
                 // It answers again: is that to last?
                 () if watch.vote.fails() && watch.successes > 0 => timing.host_ping_interval,
-                () if watch.vote.fails() || decided_down || watch.failures >= threshold => timing.swim_period,
+                () if watch.vote.fails() || condemned || watch.failures >= threshold => timing.swim_period,
                 () => timing.host_ping_interval,
             };
             // Pings keep their place on a grid, so that a late timer does not shift all that follow.
@@ -317,6 +319,8 @@ impl Engine {
         let (home, remote) = (instance.home, instance.home != self.config.agent && !instance.is_host());
         let down = instance.decided() == Verdict::Down;
         let Some(watch) = &mut instance.watch else { return };
+        // Who looks for the first time at what is down takes one failure for a sign that it still is.
+        let fail_after = if down && watch.vote.abstains() { 1 } else { fail_after };
         (watch.running, watch.looked) = (false, began);
         match seen {
             Seen::Unable(detail) => self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail),
@@ -368,7 +372,12 @@ impl Engine {
     /// Votes `fail`, if this agent is in a position to; otherwise calls the roll first.
     fn accuse(&mut self, id: &InstanceId, vote: Vote, detail: String) {
         let already = self.instances.get(id).and_then(|i| i.watch.as_ref()).is_some_and(|watch| watch.vote.fails());
-        let vantage = if already { Vantage::Valid } else { self.vantage() };
+        let vantage = match self.vantage() {
+            // What a cut-off agent finds is no evidence: what it said before stands.
+            Vantage::Isolated if already => return,
+            _ if already => Vantage::Valid,
+            vantage => vantage,
+        };
         match vantage {
             Vantage::Valid if !already && may_be_ours(vote) && self.impaired() => {
                 self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail);
@@ -445,7 +454,7 @@ impl Engine {
     /// Of a host of which this agent has said nothing bad, and nothing bad was decided, that it answers is not worth a record. Nor is that this agent
     /// cannot tell: in a mesh cut in two everyone would say so of hundreds.
     fn is_quiet(&self, id: &InstanceId) -> bool {
-        let quiet = |host: &Instance| host.is_host() && host.decided() != Verdict::Down && !host.is_superseded();
+        let quiet = |host: &Instance| host.is_host() && !host.condemned() && !host.is_superseded();
         self.instances.get(id).is_some_and(|host| quiet(host))
             && self.log.record(&quorate_wire::RecordKey::Observed(id.clone())).is_none()
     }

@@ -21,7 +21,7 @@ pub(super) fn output(output: &Output, state: impl FnOnce() -> Vec<u8>) -> u64 {
     match output {
         Output::Datagram { to, bytes } => mix(&[1, to.0, hash::bytes(bytes)]),
         Output::Message { to, bytes } => mix(&[2, to.0, hash::bytes(bytes)]),
-        Output::Persist => mix(&[3, hash::bytes(&state())]),
+        Output::Persist { .. } => mix(&[3, hash::bytes(&state())]),
         other => {
             let mut digester = Digester(0);
             // Writing to a digest cannot fail.

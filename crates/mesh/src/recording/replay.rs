@@ -256,7 +256,7 @@ fn shown(output: &Output, stored_bytes: usize) -> String {
     match output {
         Output::Datagram { to, bytes } => format!("a datagram of {} bytes to {to}", bytes.len()),
         Output::Message { to, bytes } => format!("a message of {} bytes to {to}", bytes.len()),
-        Output::Persist => format!("a state of {stored_bytes} bytes to be stored"),
+        Output::Persist { .. } => format!("a state of {stored_bytes} bytes to be stored"),
         other => format!("{other:?}"),
     }
 }

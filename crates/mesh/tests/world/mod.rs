@@ -314,7 +314,7 @@ impl World {
                     };
                     self.push(after, agent, Input::Probe { id: request.id, outcome });
                 }
-                Output::Persist => {
+                Output::Persist { .. } => {
                     let host = self.hosts.get_mut(&agent).unwrap();
                     host.disk = Some(host.engine.as_ref().unwrap().state());
                 }

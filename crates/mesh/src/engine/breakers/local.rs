@@ -1,6 +1,6 @@
 //! The breakers of this host: what they report, and what they are told.
 
-use super::{Engine, limits};
+use super::{Engine, Outage, limits};
 use crate::api::Output;
 use crate::breakers::{BreakerKey, BreakerReport, BreakerState, CallCounts};
 use crate::engine::breakers::outages::Phase;
@@ -27,6 +27,8 @@ pub(in crate::engine) struct Local {
     pub asked: Option<(Mono, CallCounts)>,
     pub state: BreakerState,
     pub used_at: Mono,
+    /// When it is next considered whether it is still used.
+    used_due: Mono,
     /// What was last told of it, and when.
     pub told: Option<(Mono, BreakerDigest)>,
     /// What this agent had to say when the breaker opened. It is told with the opening: others may still need it for the same conclusion.
@@ -34,6 +36,8 @@ pub(in crate::engine) struct Local {
     /// What it was last told.
     pub given: Given,
     pub mode: Mode,
+    /// Outage and attempt for which it was last lent a place.
+    lent: Option<(u64, u32)>,
     /// Its trial of the present attempt.
     pub trial: Option<bool>,
 }
@@ -63,10 +67,12 @@ impl Local {
             asked: None,
             state: BreakerState::Closed,
             used_at: now,
+            used_due: now + limits::USED_LIFE,
             told: None,
             last_words: None,
             given: Given::Free,
             mode: Mode::Automatic,
+            lent: None,
             trial: None,
         }
     }
@@ -145,21 +151,46 @@ impl Engine {
             return;
         }
         let mode = self.breakers.words.mode(&report.key, now);
+        let trying = self.breakers.outages.get(&report.key).and_then(Outage::trying);
         let local = self.breakers.local.entry(report.key.clone()).or_insert_with(|| Local::new(now));
-        local.count(&report, now);
+        // A word that says nothing else says that calls are rejected: it is used.
+        if known && report.counts.calls == 0 && report.trial.is_none() && report.state == local.state {
+            local.used_at = now;
+        } else {
+            local.count(&report, now);
+        }
         local.state = report.state;
         if !known && report.state == BreakerState::Open && report.counts.calls == 0 {
             // It began so, by a picture of the mesh that may be over by now.
             local.given = Given::Shared;
         }
-        if let (Some(served), Given::Lent(_)) = (report.trial, local.given) {
-            local.trial = Some(served);
+        // A trial may take longer than its window: it counts as long as its attempt lasts.
+        if trying.is_some() && trying == local.lent {
+            local.trial = report.trial.or(local.trial);
         }
-        if !known && mode != Mode::Automatic {
+        if !known {
             local.mode = mode;
+            self.breakers.later(now + limits::USED_LIFE, &report.key);
+            // It may have begun in another mode, by a picture of the mesh that is over.
             self.out.push_back(Output::Breaker { key: report.key.clone(), event: Event::Mode(mode) });
         }
         self.breakers.dirty.insert(report.key);
+    }
+
+    /// What nobody on this host has asked for in long is forgotten, unless it is open or something is left to say of it.
+    pub(super) fn forget_unused(&mut self, key: &BreakerKey) {
+        let now = self.now.mono;
+        let outage = self.breakers.outages.contains_key(key);
+        let Some(local) = self.breakers.local.get_mut(key).filter(|local| local.used_due <= now) else { return };
+        let used = now.since(local.used_at) < limits::USED_LIFE;
+        let idle = local.state != BreakerState::Open && local.mode == Mode::Automatic && local.told.is_none();
+        if used || outage || !idle {
+            let due = if used { local.used_at } else { now } + limits::USED_LIFE;
+            local.used_due = due;
+            self.breakers.later(due, key);
+        } else {
+            self.breakers.local.remove(key);
+        }
     }
 
     /// Is a breaker of this host one that it still uses?
@@ -178,7 +209,8 @@ impl Engine {
             (Given::Lent(_), Given::Shared) => &[Event::TrialWithdrawn],
             (_, Given::Shared) => &[Event::PeersOpened],
             (Given::Shared, Given::Lent(_)) => &[Event::TrialGranted],
-            (Given::Lent(_), Given::Lent(_)) => &[Event::TrialWithdrawn, Event::TrialGranted],
+            // Whoever keeps its place keeps its trial, too, if that is still under way.
+            (Given::Lent(_), Given::Lent(_)) => &[Event::TrialGranted],
             (_, Given::Lent(_)) => &[Event::PeersOpened, Event::TrialGranted],
             // Out of the mesh's hands as into the ramp: what was taken away comes back by and by.
             (Given::Held, Given::Ramping | Given::Free) => &[Event::PeersOpened, Event::PeersRecovered],
@@ -188,8 +220,12 @@ impl Engine {
         for event in steps {
             self.out.push_back(Output::Breaker { key: key.clone(), event: *event });
         }
+        let trying = self.breakers.outages.get(key).and_then(Outage::trying);
         if let Some(local) = self.breakers.local.get_mut(key) {
             local.given = wanted;
+            if let Given::Lent(_) = wanted {
+                local.lent = trying;
+            }
         }
     }
 

@@ -11,7 +11,8 @@
 //!
 //! **Recovering.** An outage has a number, and attempts. After a wait that all draw alike, three of the callers that are known may try, one call
 //! each; who they are follows from a hash of the instance, the outage, the attempt and the window, so that nobody is asked. Two agreeing
-//! trials end the attempt. An open breaker that the mesh manages has no clock of its own.
+//! trials end the attempt; a caller that nobody agrees with goes by its own trial after three windows, alone. An open breaker that the mesh
+//! manages has no clock of its own.
 //!
 //! **Verdicts.** `down` holds a breaker open without a failed call; `up` begins an attempt at once. The other way there is nothing: no vote
 //! depends on a breaker.
@@ -32,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) use local::Local;
-pub(super) use outages::Outage;
+pub(super) use outages::{Outage, is_standing_bounded};
 pub(super) use words::is_bounded;
 
 /// Named limits and spans of what callers share.
@@ -43,6 +44,10 @@ pub(crate) mod limits {
     pub const MAX_LOCAL: usize = 10_000;
     /// Outages known.
     pub const MAX_OUTAGES: usize = 10_000;
+    /// Highest number of an outage that is told or believed: far beyond any honest one, far below what overflows.
+    pub const MAX_OUTAGE: u64 = 1 << 60;
+    /// The same of attempts in it.
+    pub const MAX_ATTEMPT: u32 = 1 << 30;
     /// Breakers one agent tells of at a time, and is listened to about.
     pub const MAX_TOLD: usize = 256;
     /// Words of people that one agent gives and is listened to about.
@@ -61,7 +66,7 @@ pub(crate) mod limits {
     pub const STREAK_LIFE: Duration = Duration::from_secs(30);
     /// Answers are counted over this time, then anew.
     pub const ANSWER_SPAN: Duration = Duration::from_secs(4);
-    /// A breaker that nobody on this host has used for so long tries no more.
+    /// A breaker that nobody on this host has asked for in so long tries no more, is told of no more, and is forgotten unless it is open.
     pub const USED_LIFE: Duration = Duration::from_secs(600);
     /// The wait before the first attempt, and at least before every other.
     pub const WAIT: Duration = Duration::from_secs(5);
@@ -217,6 +222,7 @@ impl Engine {
         }
         let keys = std::mem::take(&mut self.breakers.dirty);
         for key in keys {
+            self.forget_unused(&key);
             self.retell_word(&key);
             self.consider_outage(&key);
             self.give_orders(&key);

@@ -8,6 +8,7 @@ use quorate_breaker::Counts;
 use quorate_breaker::pooled::{Standing, TrialsSay, ejected};
 use quorate_core::{AgentId, InstanceId, Mono, ServiceName, UnixMs, Verdict, Zone, hash};
 use quorate_wire::{OutageStanding, Shared};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -60,6 +61,15 @@ impl Outage {
         }
     }
 
+    /// Which attempt is under way, if one is.
+    pub fn trying(&self) -> Option<(u64, u32)> {
+        matches!(self.phase, Phase::Trying { .. }).then_some((self.number, self.attempt))
+    }
+
+    fn next_attempt(&self) -> u32 {
+        self.attempt.saturating_add(1).min(limits::MAX_ATTEMPT)
+    }
+
     pub fn standing(&self) -> OutageStanding {
         OutageStanding { attempt: self.attempt, recovered: matches!(self.phase, Phase::Ramping { .. }) }
     }
@@ -71,6 +81,11 @@ fn wait(key: &BreakerKey, number: u64, attempt: u32) -> Duration {
     let spread = (ceiling - limits::WAIT).as_millis() as u64 + 1;
     let draw = hash::mix(&[key.instance.hash64(), number, u64::from(attempt)]);
     limits::WAIT + Duration::from_millis(draw % spread)
+}
+
+/// Is where another stands within its limits?
+pub(in crate::engine) fn is_standing_bounded(shared: &Shared) -> bool {
+    shared.outage <= limits::MAX_OUTAGE && shared.step.attempt <= limits::MAX_ATTEMPT
 }
 
 impl Engine {
@@ -116,8 +131,9 @@ impl Engine {
     /// The lowest number that an outage of `key` may have now.
     fn next_number(&self, key: &BreakerKey) -> u64 {
         let term = self.instances.get(&key.instance).map_or(0, |instance| instance.term());
-        let floor = term.min(u64::from(u32::MAX)) << TERM_BITS;
-        self.breakers.past.get(key).copied().unwrap_or(0).max(floor).saturating_add(1)
+        let floor = term.min(limits::MAX_OUTAGE >> TERM_BITS) << TERM_BITS;
+        let past = self.breakers.past.get(key).copied().unwrap_or(0);
+        past.max(floor).saturating_add(1).min(limits::MAX_OUTAGE)
     }
 
     /// Opens a breaker for the callers of this host, and of all who come to the same conclusion.
@@ -134,7 +150,7 @@ impl Engine {
             return;
         }
         // Whoever opens again before the ramp has ended waits longer each time.
-        let again = self.breakers.outages.get(key).map(|outage| (outage.number, outage.attempt + 1));
+        let again = self.breakers.outages.get(key).map(|outage| (outage.number, outage.next_attempt()));
         let (number, attempt) = again.unwrap_or((self.next_number(key).max(self.claimed_number(key)), 0));
         let since = self.now.wall;
         let until = self.now.mono + wait(key, number, attempt);
@@ -235,7 +251,8 @@ impl Engine {
         self.notice_orphan(key);
     }
 
-    /// An outage that nobody tells of, and that does not concern this host, is kept for a while and then forgotten.
+    /// An outage that nobody tells of, and that does not concern this host, is kept for a while and then forgotten. Only those who use it tell
+    /// of it, so it does not outlive them.
     fn notice_orphan(&mut self, key: &BreakerKey) {
         let concerned = self.uses(key) || !self.standings_of(key).is_empty();
         let now = self.now.mono;
@@ -266,13 +283,13 @@ impl Engine {
         claims.get(1).copied().unwrap_or(0)
     }
 
-    /// Others may have come further: what two of them say is believed, or the only one there is.
+    /// Others may have come further: what two of them say is believed.
     fn follow_claims(&mut self, key: &BreakerKey) {
         let Some(outage) = self.breakers.outages.get(key) else { return };
         let standings = self.standings_of(key);
         let mut claims: Vec<_> = standings.iter().map(|(_, shared)| (shared.outage, shared.step)).collect();
         claims.sort_unstable_by(|a, b| b.cmp(a));
-        let believed = if claims.len() == 1 { claims.first() } else { claims.get(1) };
+        let believed = claims.get(1);
         let mine = (outage.number, outage.standing());
         let held = outage.phase == Phase::Held;
         let Some((number, step)) = believed.copied().filter(|claim| *claim > mine && !held) else { return };
@@ -330,21 +347,33 @@ impl Engine {
         }
         let step = outage.standing();
         let number = outage.number;
-        let of_this = |(agent, shared): (AgentId, &Shared)| {
-            let same = shared.outage == number && shared.step == step && shared.zone == outage.zone;
-            Some((agent, shared.trial.filter(|_| same)?))
+        // Whoever has come further than this attempt has seen how it ended: one voice, too.
+        let voice = |(agent, shared): (AgentId, &Shared)| {
+            let of_this = shared.outage == number && shared.zone == outage.zone;
+            let served = match shared.step.cmp(&step) {
+                Ordering::Less => None,
+                Ordering::Equal => shared.trial,
+                Ordering::Greater => Some(shared.step.recovered),
+            };
+            Some((agent, served.filter(|_| of_this)?))
         };
-        let mut reports: BTreeMap<AgentId, bool> = self.standings_of(key).into_iter().filter_map(of_this).collect();
-        if let Some(served) = self.breakers.local.get(key).and_then(|local| local.trial) {
-            reports.insert(self.me(), served);
-        }
-        let callers = self.candidates(key).len().max(1);
-        match self.breakers.budget.tally(callers, &reports) {
+        let mut reports: BTreeMap<AgentId, bool> = self.standings_of(key).into_iter().filter_map(voice).collect();
+        let own = self.breakers.local.get(key).and_then(|local| local.trial);
+        reports.extend(own.map(|served| (self.me(), served)));
+        // Who uses it here counts before it has told: no single other decides for it.
+        let mut callers: BTreeSet<AgentId> = self.candidates(key).into_iter().collect();
+        callers.extend(reports.keys());
+        callers.extend(self.uses(key).then_some(self.me()));
+        let windows = match outage.phase {
+            Phase::Trying { since } => outage.window(since, self.now.mono),
+            Phase::Held | Phase::Waiting { .. } | Phase::Ramping { .. } => 0,
+        };
+        match self.breakers.budget.tally_for(own, windows, callers.len().max(1), &reports) {
             TrialsSay::Undecided => {}
             TrialsSay::Recovered => self.recover(key),
             TrialsSay::StillFailing => {
                 if let Some(outage) = self.breakers.outages.get_mut(key) {
-                    outage.attempt += 1;
+                    outage.attempt = outage.next_attempt();
                 }
                 self.wait_for_attempt(key);
             }

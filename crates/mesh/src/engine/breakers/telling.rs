@@ -98,14 +98,14 @@ impl Engine {
         self.testimonies(key).len() < limits::WITNESSES && !(local.asked.is_none() && self.suspects_itself())
     }
 
-    /// Where it stands in an outage, if it has told of that before or there are too few callers known that may try.
+    /// Where it stands in an outage, while this host uses it, if it has told of that before or there are too few callers known that may try.
     fn standing_to_tell(&self, key: &BreakerKey) -> Option<Shared> {
         let outage = self.breakers.outages.get(key)?;
         let local = self.breakers.local.get(key)?;
         let has_told = local.told.is_some();
         let few = self.candidates(key).len() < limits::CANDIDATES;
-        let wanted = few && self.uses(key) && self.may_volunteer(key);
-        (has_told || wanted).then(|| Shared {
+        let wanted = has_told || (few && self.may_volunteer(key));
+        (wanted && self.uses(key)).then(|| Shared {
             outage: outage.number,
             step: outage.standing(),
             zone: outage.zone.clone(),

@@ -46,9 +46,8 @@ pub(in crate::engine) fn is_bounded(word: &BreakerOverride) -> bool {
 impl Engine {
     /// A person gives a word on a breaker through this agent.
     pub(in crate::engine) fn override_breaker(&mut self, wish: OverrideWish) {
-        let now = self.now.mono;
         let given = self.own_words().len();
-        let lifted = self.breakers.words.told(now).find(|(key, _)| **key == wish.key).map(|(_, word)| word.lives);
+        let lifted = self.word_on(&wish.key).map(|word| word.lives);
         // Who lifts a word outlives it, or it would come back.
         let lives = match wish.mode {
             OverrideMode::Automatic => lifted.unwrap_or_default(),
@@ -56,7 +55,8 @@ impl Engine {
         };
         let lives_ms = u64::try_from(lives.as_millis()).unwrap_or(u64::MAX);
         let word = BreakerOverride {
-            epoch: self.breakers.words.next_epoch(&wish.key),
+            // Not the number of a word that has ended here and may still hold elsewhere.
+            epoch: self.breakers.words.next_epoch(&wish.key).max(self.now.wall.0),
             until: UnixMs(self.now.wall.0.saturating_add(lives_ms)),
             key: wish.key,
             mode: wish.mode,
@@ -80,8 +80,17 @@ impl Engine {
     pub(in crate::engine) fn hear_word(&mut self, word: &BreakerOverride) {
         let left = word.until.0.saturating_sub(self.now.wall.0).min(word.lives_ms);
         if self.take_word(word, Duration::from_millis(left)) {
+            // An earlier one of its own, or that it told for another, must not come back.
+            if self.log.record(&RecordKey::Override(word.key.clone())).is_some() {
+                self.log.write(Record::OverrideGone(word.key.clone()));
+            }
             self.persist_soon();
         }
+    }
+
+    /// The word that holds on a breaker, if there is one.
+    fn word_on(&self, key: &BreakerKey) -> Option<Override> {
+        self.breakers.words.told(self.now.mono).find(|(known, _)| *known == key).map(|(_, word)| word)
     }
 
     fn take_word(&mut self, word: &BreakerOverride, lives: Duration) -> bool {
@@ -110,8 +119,9 @@ impl Engine {
             local.begin_anew();
             // What it was told meanwhile it has not heard.
             local.given = super::local::Given::Free;
-            self.out.push_back(Output::Breaker { key: key.clone(), event: Event::Mode(mode) });
         }
+        // A caller that was forgotten here may come back.
+        self.out.push_back(Output::Breaker { key: key.clone(), event: Event::Mode(mode) });
         if before == Mode::ForcedOpen && mode == Mode::Automatic && !self.breakers.outages.contains_key(key) {
             // It is tried before it is trusted, by a few for all.
             self.begin_outage(key, BreakerCause::Released, owner, None, CallCounts::default());
@@ -152,7 +162,7 @@ impl Engine {
 
     /// The agent that told of a word does so no more: it has left, was forgotten, or has lost its disk.
     pub(in crate::engine) fn word_unspoken(&mut self, key: BreakerKey) {
-        if self.breakers.words.told(self.now.mono).any(|(known, _)| *known == key) {
+        if self.word_on(&key).is_some() {
             let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
             let span = (limits::RETELL_PER_MEMBER * members).as_nanos() as u64;
             let draw = hash::mix(&[self.me().0, key.instance.hash64()]) % span.max(1);
@@ -170,11 +180,15 @@ impl Engine {
         }
         self.breakers.retold.remove(key);
         let record_key = RecordKey::Override(key.clone());
-        let told = self.namespaces.values().any(|namespace| namespace.record(&record_key).is_some());
-        let Some(word) = self.breakers.words.told(now).find(|(known, _)| *known == key).map(|(_, word)| word) else {
-            return;
+        let Some(word) = self.word_on(key) else { return };
+        // An earlier word on the same breaker says nothing of this one.
+        let tells = |record: &Record| match record {
+            Record::Override(told) => (told.epoch, told.owner) >= (word.epoch, word.owner),
+            _ => false,
         };
-        if told || self.log.record(&record_key).is_some() || self.own_words().len() >= limits::MAX_WORDS {
+        let others = self.namespaces.values().filter_map(|namespace| namespace.record(&record_key));
+        let told = others.chain(self.log.record(&record_key)).any(tells);
+        if told || self.own_words().len() >= limits::MAX_WORDS {
             return;
         }
         let lives_ms = u64::try_from(word.lives.as_millis()).unwrap_or(u64::MAX);
@@ -193,7 +207,8 @@ impl Engine {
         (!batches.is_empty()).then(|| OwnerDelta { owner: self.me(), credential: None, batches })
     }
 
-    /// Takes up its own words again after a restart.
+    /// Takes up its own words again after a restart, those that still hold. A clock from before a word was given cannot say whether it does: then
+    /// others who hold it tell it again.
     pub(in crate::engine) fn restore_words(&mut self, stored: &OwnerDelta) {
         let mut words: BTreeMap<&BreakerKey, Option<&Arc<BreakerOverride>>> = BTreeMap::new();
         for record in stored.batches.iter().flat_map(|batch| &batch.records) {
@@ -204,8 +219,13 @@ impl Engine {
             }
         }
         for word in words.into_values().flatten().take(limits::MAX_WORDS) {
+            if self.now.wall.0 < word.until.0.saturating_sub(word.lives_ms) {
+                continue;
+            }
             self.hear_word(word);
-            self.log.write(Record::Override(Arc::clone(word)));
+            if self.word_on(&word.key).is_some_and(|held| (held.epoch, held.owner) == (word.epoch, word.owner)) {
+                self.log.write(Record::Override(Arc::clone(word)));
+            }
         }
     }
 }
