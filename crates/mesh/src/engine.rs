@@ -6,6 +6,7 @@ mod breakers;
 mod certificates;
 mod deciding;
 mod epochs;
+mod flapping;
 mod forming;
 mod hosts;
 mod instance;
