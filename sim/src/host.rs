@@ -84,6 +84,8 @@ pub struct Host {
     pub returns: bool,
     pub returns_stale: bool,
     old_disks: VecDeque<Vec<u8>>,
+    /// Is what it holds from before its agent, the founder, had met anybody?
+    solitary: bool,
     /// Did its agent leave?
     pub left: bool,
     /// Where its agent's keys note what they sign.
@@ -116,7 +118,8 @@ impl Host {
 
     /// Stores what the agent wants stored; `first`: nothing older may ever be found again.
     pub fn persist(&mut self, bytes: Vec<u8>, first: bool) {
-        if let Some(old) = self.disk.replace(bytes).filter(|_| self.returns_stale) {
+        let known_as_old = self.returns_stale && !std::mem::replace(&mut self.solitary, first);
+        if let Some(old) = self.disk.replace(bytes).filter(|_| known_as_old) {
             if self.old_disks.len() == OLD_DISKS {
                 self.old_disks.pop_front();
             }

@@ -181,6 +181,8 @@ pub struct Scenario {
     pub crashes: Vec<Crash>,
     /// Standing processes, by agent.
     pub pauses: Vec<(usize, Interval)>,
+    /// Agents that live on, cut off from the rest for good, and from when on.
+    pub abandoned: Vec<(usize, SimTime)>,
     /// Instances whose registrations are taken back, and when.
     pub withdrawals: Vec<(usize, Interval)>,
     /// Operators' wishes: for which instance, when, what.
@@ -253,6 +255,7 @@ impl Scenario {
             targets: Vec::new(),
             crashes: Vec::new(),
             pauses: Vec::new(),
+            abandoned: Vec::new(),
             withdrawals: Vec::new(),
             intents: Vec::new(),
             faulty: Vec::new(),
@@ -414,6 +417,7 @@ impl Scenario {
                 let rest: Vec<usize> = (0..self.agents.len()).filter(|other| !agents.contains(other)).collect();
                 let when = Windows::whole(Interval { from: at.moment(), to: SimTime::NEVER });
                 self.cuts.push(Cut::groups(when, self.agents.len(), &[agents.clone(), rest]));
+                self.abandoned.extend(agents.iter().map(|agent| (*agent, at.moment())));
                 self.act(*at, Action::Network);
             }
             Fault::Leave { agent, at } => {

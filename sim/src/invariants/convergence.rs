@@ -208,8 +208,10 @@ fn expected(truth: &Truth, views: &[Option<&Glance>]) -> BTreeSet<usize> {
         let id = truth.scenario.agents[agent].id;
         views.iter().flatten().any(|view| view.members.get(&id).is_some_and(|m| m.state == MemberState::Left))
     };
+    // Who is cut off for good may be forgotten, and lives on all the same.
+    let abandoned = |agent: usize| truth.scenario.abandoned.iter().any(|(who, at)| *who == agent && *at <= now);
     let counts = |agent: &usize| match truth.member(*agent, now) {
-        true => truth.counts(*agent, now) || truth.awake(*agent, now),
+        true => truth.counts(*agent, now) || truth.awake(*agent, now) && !abandoned(*agent),
         false => truth.counts(*agent, now) && !heard(*agent),
     };
     (0..truth.agents()).filter(counts).collect()
