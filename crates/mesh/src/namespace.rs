@@ -235,8 +235,8 @@ impl Namespace {
         if !ordered || batch.seq == 0 || batch.epoch == 0 || batch.live.len() > Batch::MAX_LIVE {
             return Taken::Refused;
         }
-        let older = self.incomplete.as_ref().map_or(0, |incomplete| incomplete.older.len());
-        if self.places.len() + older + batch.records.len() > MAX_RECORDS {
+        // What a new start has not yet written anew comes on top: as much again at most.
+        if self.places.len() + batch.records.len() > MAX_RECORDS {
             return Taken::Refused;
         }
         if batch.epoch > self.epoch {

@@ -74,7 +74,6 @@ fn only_a_genuine_quorum_of_failing_votes_is_believed() {
     }
 }
 
-/// Its quorum stands without it; but nobody is told that an agent signed that does not exist.
 #[test]
 fn a_certificate_of_one_member_stops_no_verdict() {
     for (terms, told) in [(1_000, vec![1, 2]), (1 << 31, vec![1, 3]), ((1 << 60) - 1, vec![1, 2, 3, 4])] {
@@ -90,6 +89,7 @@ fn a_certificate_of_one_member_stops_no_verdict() {
     }
 }
 
+/// Its quorum stands without it; but nobody is told that an agent signed that does not exist.
 #[test]
 fn an_invented_signer_is_not_shown() {
     let mut world = World::formed(5);

@@ -120,7 +120,7 @@ fn saw_failure(truth: &Truth, subject: Subject, observer: usize, at: SimTime) ->
         Subject::Host(agent) => !truth.answers_throughout(observer, agent, at.minus(HOST_MEMORY), at),
         Subject::Instance(index) => {
             let check = &truth.scenario.instances[index].registration.check;
-            let oldest = at.minus((check.period + check.timeout).min(MOMENT + check.timeout) + SLACK);
+            let oldest = at.minus((check.period + check.timeout).min(MOMENT + 2 * check.timeout) + SLACK);
             // Wall clocks show milliseconds: what happened in the signature's own millisecond may have come after it.
             let known = |to: SimTime| truth.probes_known(observer, index, at).filter(move |probe| probe.finished <= to);
             let latest = at.plus(CLOCK);

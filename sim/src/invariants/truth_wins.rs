@@ -69,7 +69,7 @@ fn window(truth: &Truth, subject: Subject) -> Duration {
         Subject::Instance(index) => {
             let check = &truth.scenario.instances[index].registration.check;
             let round = check.period + check.timeout;
-            KNOWN.max(round.min(MOMENT + check.timeout) + Duration::from_secs(1))
+            KNOWN.max(round.min(MOMENT + 2 * check.timeout) + Duration::from_secs(1))
         }
     }
 }

@@ -28,7 +28,8 @@ fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::U
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
 }
 
-/// A failed look counts no longer than this as one of the same moment.
+/// A failed look counts no longer than this, and twice as long as a look may take, as one of the same moment: where silence is looked at once more, the other's
+/// two looks may have come between.
 const MOMENT: Duration = Duration::from_secs(5);
 
 /// In multiples of the interval: how long answers are waited for when it has been asked so often.
@@ -264,7 +265,7 @@ impl Engine {
         if !agrees {
             return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
         }
-        if !instance.may_sign(me, decision.verdict) || self.comes_too_soon(instance, decision.verdict) {
+        if !instance.may_sign(me, decision.verdict) || self.returns_too_soon(instance, decision.verdict) {
             return Reply::NotNow;
         }
         if !self.vote_is_fresh(instance) && !self.defective(Defect::SilenceFails) {
@@ -301,7 +302,8 @@ impl Engine {
             instance.registration.as_ref().map_or(timing.swim_period + timing.host_ping_timeout, |r| span(&r.check));
         let slack = Duration::from_secs(1);
         // Failures of different moments prove nothing, however rarely the instance is probed: whoever failed to reach it looks again.
-        let life = if watch.vote.fails() { life.min(MOMENT) } else { life };
+        let takes = instance.registration.as_ref().map_or(Duration::ZERO, |r| r.check.timeout);
+        let life = if watch.vote.fails() { life.min(MOMENT + 2 * takes) } else { life };
         watch.last.is_some_and(|(at, reached)| {
             self.lease_clock().since(at) <= life + slack
                 && reached == watch.vote.reaches()

@@ -62,6 +62,8 @@ struct Running {
     attempt: Attempt,
     signatures: BTreeMap<AgentId, Vec<u8>>,
     until: Mono,
+    /// Has somebody promised far more than it asks for?
+    outbid: bool,
 }
 
 impl Epochs {
@@ -222,7 +224,7 @@ impl Engine {
         let ballot = Ballot { round, proposer: self.me() };
         let until = self.now.mono + ATTEMPT_LIFE + COLLECT_EACH * self.roster.len() as u32;
         let attempt = Attempt::new(ballot, wanted.clone());
-        self.epochs.running = Some(Running { attempt, signatures: BTreeMap::new(), until });
+        self.epochs.running = Some(Running { attempt, signatures: BTreeMap::new(), until, outbid: false });
         let epoch = self.roster.epoch() + 1;
         let promise = self.epochs.acceptor.promise(ballot);
         self.persist_now();
@@ -238,8 +240,14 @@ impl Engine {
         self.roster.iter().filter(answers).count()
     }
 
+    fn rise_to(&mut self, round: u64) {
+        self.epochs.acceptor.promised = self.epochs.acceptor.promised.max(Ballot { round, proposer: AgentId(0) });
+    }
+
     fn abandon_attempt(&mut self) {
-        self.epochs.running = None;
+        if self.epochs.running.take().is_some_and(|running| running.outbid) {
+            self.rise_to(self.epochs.acceptor.promised.round.saturating_add(MAX_ROUND_STEP));
+        }
         self.epochs.tries = (self.epochs.tries + 1).min(MAX_TRIES);
         let wait = BACKOFF * (1 << self.epochs.tries) * self.rng.random_range(50..=150) / 100;
         self.epochs.next_try = Some(self.now.mono + wait);
@@ -408,8 +416,13 @@ impl Engine {
         self.take_recovery_refusal(from, promised);
         let ours = self.epochs.running.as_ref().map(|running| running.attempt.ballot);
         if epoch == self.roster.epoch() + 1 && self.roster.contains(from) && ours.is_some_and(|ours| promised > ours) {
-            let round = promised.round.min(self.epochs.acceptor.promised.round.saturating_add(MAX_ROUND_STEP));
-            self.epochs.acceptor.promised = self.epochs.acceptor.promised.max(Ballot { round, proposer: AgentId(0) });
+            let step = self.epochs.acceptor.promised.round.saturating_add(MAX_ROUND_STEP);
+            if let Some(running) = self.epochs.running.as_mut().filter(|_| promised.round > step) {
+                // Some may have believed a round without reason; while more than half have not, the attempt goes on.
+                running.outbid = true;
+                return;
+            }
+            self.rise_to(promised.round);
             self.abandon_attempt();
         }
     }

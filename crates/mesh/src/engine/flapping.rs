@@ -3,37 +3,40 @@
 use super::Engine;
 use super::instance::Instance;
 use crate::sabotage::Defect;
-use quorate_core::Verdict;
+use quorate_core::{Mono, Verdict};
 use std::time::Duration;
 
 /// A flapping instance must first have been well for so long, with each further change for twice as long.
 const FLAP_HOLD: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Is `verdict` a return for which an instance that flaps must first be well for longer? Who has forgotten how often it changed would propose it,
-    /// so that nobody signs it, either.
+    /// Is `verdict` a return for which an instance that flaps must first be well for longer, without a break, in the eyes of who proposes it?
     pub(super) fn comes_too_soon(&self, instance: &Instance, verdict: Verdict) -> bool {
-        // Observers of whom none hears the others would else declare it down and partial in turn.
-        let returns = verdict == Verdict::Up || verdict != Verdict::Down && instance.decided() == Verdict::Down;
-        returns && self.held_down(instance)
-    }
-
-    /// A flapping instance must have been well without a break, for longer and longer before it is up again.
-    pub(super) fn held_down(&self, instance: &Instance) -> bool {
-        if self.defective(Defect::NoHoldDown) {
-            return false;
-        }
-        let timing = &self.config.timing;
-        let now = self.lease_clock();
-        let changes = instance.recent_changes(now, timing.flap_window);
-        let (Some(last), Some(excess)) = (instance.changes.back(), changes.checked_sub(self.flap_threshold(instance)))
-        else {
-            return false;
-        };
-        let hold = FLAP_HOLD.saturating_mul(1 << excess.min(16)).min(timing.max_hold_down);
         // Whatever comes and goes faster than that stays down.
         let well_since = instance.watch.as_ref().and_then(|watch| watch.well_since);
-        well_since.is_none_or(|since| now.since(since.max(*last)) < hold)
+        returns(instance, verdict)
+            && self.hold_down(instance).is_some_and(|(last, hold)| {
+                well_since.is_none_or(|since| self.lease_clock().since(since.max(last)) < hold)
+            })
+    }
+
+    /// The same for who is to sign it: whoever has forgotten how often it changed would propose it at once. What a signer sees of it need not have been
+    /// without a break.
+    pub(super) fn returns_too_soon(&self, instance: &Instance, verdict: Verdict) -> bool {
+        let held = |(last, hold)| self.lease_clock().since(last) < hold;
+        returns(instance, verdict) && self.hold_down(instance).is_some_and(held)
+    }
+
+    /// When a flapping instance last changed, and how long it must be well after that, or since it is.
+    fn hold_down(&self, instance: &Instance) -> Option<(Mono, Duration)> {
+        if self.defective(Defect::NoHoldDown) {
+            return None;
+        }
+        let timing = &self.config.timing;
+        let changes = instance.recent_changes(self.lease_clock(), timing.flap_window);
+        let excess = changes.checked_sub(self.flap_threshold(instance))?;
+        let hold = FLAP_HOLD.saturating_mul(1 << excess.min(16)).min(timing.max_hold_down);
+        Some((*instance.changes.back()?, hold))
     }
 
     pub(super) fn is_flapping(&self, instance: &Instance) -> bool {
@@ -47,4 +50,12 @@ impl Engine {
         let threshold = self.config.timing.flap_threshold;
         if instance.is_host() { threshold.div_ceil(2) } else { threshold }
     }
+}
+
+/// Observers of whom none hears the others would else declare it down and partial in turn. What nothing stands of any more does not return: a host
+/// whose certificate has grown too thin is held alive, and nobody watches it for long enough to see that it is well.
+fn returns(instance: &Instance, verdict: Verdict) -> bool {
+    let decided = instance.decided();
+    let up = verdict == Verdict::Up && decided != Verdict::Starting;
+    up || verdict != Verdict::Down && decided == Verdict::Down
 }

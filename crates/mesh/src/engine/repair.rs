@@ -261,7 +261,8 @@ impl Engine {
             let compared = self.compared_with.iter().filter(|agent| self.roster.contains(**agent)).count();
             let now = self.now.mono;
             let waited = now.since(*self.compared_since.get_or_insert(now)) >= PATIENCE_WITHOUT;
-            let stored = (self.stored_roster > 1 || waited) && self.roster.majority(compared + 1);
+            // Who counts alone is told by others that it does, or that it does not.
+            let stored = (self.stored_roster > 1 || waited && compared > 0) && self.roster.majority(compared + 1);
             if !(caught_up || stored) {
                 return;
             }

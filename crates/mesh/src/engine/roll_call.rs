@@ -31,7 +31,7 @@ const MISSED_LIFE: Duration = Duration::from_secs(2);
 /// So many roll calls in a row may leave a ticket unanswered: five seconds' worth.
 const MAX_POSTPONED: u32 = 16;
 /// Answers are waited for half as long again as the slowest of late has taken, up to this: less than a roll call holds.
-const LONGEST_WAIT: Duration = Duration::from_millis(750);
+const LONGEST_WAIT: Duration = Duration::from_millis(600);
 /// Questions of former roll calls whose answers still tell how long the way is.
 const MAX_FORMER: usize = 12;
 /// Tickets waiting for a roll call.
@@ -114,6 +114,7 @@ impl Roll {
     pub fn interrupt(&mut self) {
         self.current = None;
         self.last = self.last.take().filter(|last| !last.quorate);
+        self.between.clear();
         self.former.clear();
     }
 
@@ -122,7 +123,7 @@ impl Roll {
         self.wait = self.wait.max((took + took / 2).min(LONGEST_WAIT));
     }
 
-    /// A roll call has ended; `complete`: everybody has answered.
+    /// A roll call has ended; `complete`: as many have answered as are held alive.
     fn ended(&mut self, call: &Call, complete: bool) {
         if complete {
             let enough = (call.slowest + call.slowest / 2).min(LONGEST_WAIT);
@@ -182,6 +183,7 @@ impl Engine {
         let running = self.roll.current.take().is_some();
         self.roll.last = self.roll.last.take().filter(|last| !last.quorate);
         self.roll.hope = true;
+        self.roll.between.clear();
         self.roll.tickets = tickets;
         if running {
             self.call_roll();
@@ -394,7 +396,7 @@ impl Engine {
         let reached = call.answered.len() + 1;
         let (quorate, roster) = (call.quorate, self.roster.len());
         let asked = call.sample.as_ref().map_or(roster, |drawn| drawn.len() + 1);
-        self.roll.ended(&call, reached >= asked);
+        self.roll.ended(&call, reached >= asked.min(self.swim.active_count() + 1));
         self.roll.between.clone_from(&call.between);
         if reached < asked {
             self.roll.fades = Some(call.started + MISSED_LIFE);
