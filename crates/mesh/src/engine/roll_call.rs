@@ -320,7 +320,9 @@ impl Engine {
             _ => RECALL,
         };
         match (&self.roll.current, &self.roll.last) {
-            (Some(call), _) if !call.repeated => Some(call.asked_at + self.roll_wait() / 2),
+            (Some(call), _) if !call.repeated => Some(call.asked_at + self.config.timing.roll_call_wait / 2),
+            // With enough answers it ends in time for the next to follow before it is too old.
+            (Some(call), _) if call.quorate => Some(call.asked_at + self.config.timing.roll_call_wait),
             (Some(call), _) => Some(call.asked_at + self.roll_wait()),
             (None, Some(last)) if !last.quorate && self.roll.hope => Some(last.started + recall),
             (None, Some(last)) if !last.quorate => Some(last.started.max(self.roll.scouted_at) + recall),
