@@ -359,10 +359,11 @@ fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize)
     let from = truth.now.minus(plain(truth, index));
     let view = views.first()?;
     let instance = &truth.scenario.instances[index];
+    let expected = expected_known(truth, core, index);
     let Some(told) = view.instances.get(&instance.id) else {
-        return expected_known(truth, core, index).unwrap_or(false).then(|| format!("{} is not known", instance.id));
+        return (expected == Some(true)).then(|| format!("{} is not known", instance.id));
     };
-    if expected_known(truth, core, index) == Some(false) {
+    if expected == Some(false) {
         return Some(format!("{} is withdrawn, but decided {}", instance.id, told.decided));
     }
     let held_down = || held_down(views, &instance.id, HELD_DOWN_CHANGES);

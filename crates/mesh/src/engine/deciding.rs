@@ -24,13 +24,13 @@ const MAX_PATIENCE: u32 = 16;
 /// The wait before the second of a pair of askings: whoever had to call the roll first, and so could not sign, can by then. A roll call holds for less time
 /// than the long wait takes, so it must not end before, either.
 const SECOND_ASKING: u32 = 2;
-fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
-    signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
-}
-
 /// A failed look counts no longer than this, and twice as long as a look may take, as one of the same moment: where silence is looked at once more, the other's
 /// two looks may have come between.
 const MOMENT: Duration = Duration::from_secs(5);
+
+fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
+    signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
+}
 
 /// In multiples of the interval: how long answers are waited for when it has been asked so often.
 fn patience(asked: u32) -> u32 {

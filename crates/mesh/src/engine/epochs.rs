@@ -320,9 +320,9 @@ impl Engine {
     fn answer_prepare(&mut self, from: AgentId, epoch: u64, ballot: Ballot, wanted: &Change) {
         let sound = wanted.is_empty() || self.roster.after(wanted).is_some();
         let again = || EpochTalk::Prepare { epoch, ballot, wanted: wanted.clone() };
-        // Whoever has accepted a change can only bring that to its end, whether anybody still wants it or not.
-        let free = self.epochs.acceptor.accepted.is_none() && !self.roll.found_between(from);
         let bound = self.epochs.acceptor.accepted.is_some();
+        // Whoever has accepted a change can only bring that to its end, whether anybody still wants it or not.
+        let free = !bound && !self.roll.found_between(from);
         if !sound || !bound && !self.knows_all(from, wanted, again) || free && !self.agrees_with(wanted) {
             return;
         }
