@@ -130,6 +130,8 @@ impl Engine {
             let period = match () {
                 // It answers again: is that to last?
                 () if watch.vote.fails() && watch.successes > 0 => timing.host_ping_interval,
+                // Roll calls beside its pings follow each other while they hold: what one vouches for only in part, two do.
+                () if watch.vote.fails() && !condemned => timing.swim_period.min(timing.roll_call_life * 3 / 4),
                 () if watch.vote.fails() || condemned || watch.failures >= threshold => timing.swim_period,
                 () => timing.host_ping_interval,
             };
@@ -236,7 +238,7 @@ impl Engine {
     fn doubts_own_ping(&self, agent: AgentId, sent: Mono) -> bool {
         let Some(host) = self.instances.get(&InstanceId::host(agent)) else { return false };
         let accuses = |watch: &Watch| match watch.vote.fails() {
-            true => host.decided() != Verdict::Down,
+            true => !host.condemned(),
             false => watch.failures + 1 >= self.config.timing.host_failures,
         };
         host.watch.as_deref().is_some_and(accuses) && self.vantage() != Vantage::Isolated && !self.vouched_for(sent)
