@@ -8,6 +8,7 @@ mod deciding;
 mod epochs;
 mod flapping;
 mod forming;
+mod hearsay;
 mod hosts;
 mod instance;
 mod membership;

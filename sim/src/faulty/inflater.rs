@@ -2,11 +2,12 @@
 
 use super::Mischief;
 use super::craft::{FAIL, Hand};
+use quorate_core::roster::{Acceptor, Ballot, Change};
 use quorate_core::signing::Refusal;
 use quorate_core::{AgentId, Verdict};
 use quorate_mesh::{Input, InstanceView, MeshView};
 use quorate_wire::{
-    Answer, CertificateMark, Delta, MemberMark, OwnerMark, Packet, Reply, Summary, Suspicion, encode_value,
+    Answer, CertificateMark, Delta, EpochTalk, MemberMark, OwnerMark, Packet, Reply, Summary, Suspicion, encode_value,
 };
 use serde::Serialize;
 
@@ -62,12 +63,13 @@ impl Mischief for Inflater {
             else {
                 return;
             };
-            let packet = match hand.below(7) {
+            let packet = match hand.below(8) {
                 0 | 1 => rumour(hand, view, to, victim),
                 2 => table(hand, victim),
                 3 => summary(victim, instance),
                 4 => Packet::HeldFailed { counter: u64::MAX },
                 5 => suspicion(hand, victim),
+                6 => epoch(hand, to, victim),
                 _ => claims(hand, instance),
             };
             hand.send(to, &packet);
@@ -121,6 +123,20 @@ fn summary(owner: AgentId, instance: &InstanceView) -> Packet {
 fn suspicion(hand: &mut Hand, of: AgentId) -> Packet {
     let counter = counter(hand);
     Packet::Suspicions(vec![Suspicion { by: hand.me, of, counter, incarnation: u16::MAX }])
+}
+
+/// An epoch that nobody has reached, of a few or of a stranger, or a round of agreement on the next that nobody can surpass.
+fn epoch(hand: &mut Hand, to: AgentId, victim: AgentId) -> Packet {
+    let epoch = hand.pick(&[2, 100, 1 << 40, u64::MAX]).unwrap_or(2);
+    let round = hand.pick(&[1, 1 << 20, u64::MAX]).unwrap_or(1);
+    let promised = Ballot { round, proposer: hand.me };
+    let few = [vec![hand.me], vec![hand.me, to], vec![hand.me, to, victim], vec![hand.me, AgentId(hand.bits())]];
+    let members = hand.pick(&few);
+    Packet::Epoch(match hand.below(4) {
+        0 => EpochTalk::Refused { epoch, promised },
+        1 => EpochTalk::Prepare { epoch, ballot: promised, wanted: Change::default() },
+        _ => EpochTalk::Tell { epoch, proofs: Vec::new(), members, acceptor: Acceptor { promised, accepted: None } },
+    })
 }
 
 /// A proposal, a refusal and a certificate, all of terms that nobody has reached.

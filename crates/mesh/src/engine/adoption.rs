@@ -3,11 +3,11 @@
 
 use super::Engine;
 use super::epochs::MAX_PROOFS;
+use super::hearsay::Claims;
 use crate::api::{EventKind, MemberState};
 use quorate_core::roster::{Acceptor, Ballot, Change, enough_to_recover};
 use quorate_core::{AgentId, Mono, Roster};
 use quorate_wire::{EpochTalk, Packet, RosterProof};
-use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,15 +18,13 @@ use std::time::Duration;
 const PATIENCE_WITH_DISK: Duration = Duration::from_secs(5);
 pub(super) const PATIENCE_WITHOUT: Duration = Duration::from_secs(20);
 /// Those who have not answered are asked again this often.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// One agent is asked for a later epoch at most this often.
 const ASK_SPACING: Duration = Duration::from_millis(200);
 /// Agents whose last asking is remembered.
 const MAX_ASKED: usize = 4096;
-/// Members named by a later epoch without proof that are asked whether it is so, at a time.
-const ASK_AT_ONCE: usize = 64;
 /// So many of the members that it names must tell the same roster to an agent that has none: two of them may lie.
-const FIRST_BACKING: usize = 3;
+pub(super) const FIRST_BACKING: usize = 3;
 /// How long that is waited for, before the roster that most have told is believed: a newcomer may have met the only member that is left.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// Tellers remembered meanwhile.
@@ -36,10 +34,10 @@ const MAX_TELLERS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
     recovery: Option<Recovery>,
-    claim: Option<Claim>,
+    pub(super) claims: Claims,
     first: Option<First>,
     asked: BTreeMap<AgentId, Mono>,
-    /// While this agent counts alone: who has said that it knows no later epoch.
+    /// While this agent counts alone, or nowhere: who has said that it knows no later epoch.
     newcomers: BTreeSet<AgentId>,
 }
 
@@ -56,14 +54,6 @@ struct Recovery {
     ask_at: Mono,
 }
 
-/// A later epoch whose changes nobody has told; believed when more than half of those it names say so.
-#[derive(Debug)]
-struct Claim {
-    roster: Roster,
-    said_by: BTreeSet<AgentId>,
-    ask_at: Mono,
-}
-
 /// Rosters that were told to an agent that has none, by teller.
 #[derive(Debug)]
 struct First {
@@ -73,17 +63,25 @@ struct First {
 }
 
 impl First {
-    /// The roster to begin with: the latest of those that enough members of it tell, or after `until` the one that most do. Of as many tellers those
-    /// are believed who name only agents that are `known` by their own records, and then those who leave out the fewest.
-    fn choice(&self, me: AgentId, known: impl Fn(AgentId) -> bool, now: Mono) -> Option<Roster> {
+    /// The roster to begin with: the latest of those that enough members of it tell, or after `until` the one that most do. One of a few could be made up
+    /// by those few: who is `expected` in it must be there. Of as many tellers those are believed who name only agents that are `known` by their own
+    /// records, and then those who leave out the fewest.
+    fn choice(
+        &self,
+        me: AgentId,
+        known: impl Fn(AgentId) -> bool,
+        expected: &BTreeSet<AgentId>,
+        now: Mono,
+    ) -> Option<Roster> {
         let backing = |roster: &&Roster| self.told.iter().filter(|(by, r)| r == roster && r.contains(**by)).count();
         let enough = |roster: &&Roster| {
             let others = roster.len() - usize::from(roster.contains(me));
-            backing(roster) >= FIRST_BACKING.min(others).max(1)
+            let whole = others >= FIRST_BACKING || expected.iter().all(|agent| roster.contains(*agent));
+            whole && backing(roster) >= FIRST_BACKING.min(others).max(1)
         };
         let backed = self.told.values().filter(enough).max_by_key(|roster| roster.epoch());
         let invents = |roster: &Roster| roster.iter().any(|agent| agent != me && !known(agent));
-        let credit = |roster: &&Roster| (backing(roster), !invents(roster), roster.epoch(), roster.len());
+        let credit = |roster: &&Roster| (backing(roster), !invents(roster), roster.len(), roster.epoch());
         let most = || self.told.values().max_by_key(credit);
         // Whoever does not count by what it tells is a newcomer itself.
         let due = |roster: &&Roster| now >= self.until + PATIENCE_WITHOUT * u32::from(backing(roster) == 0);
@@ -116,26 +114,26 @@ impl Engine {
 
     pub(super) fn adoption_deadline(&self) -> Option<Mono> {
         let recovery = self.adoption.recovery.as_ref().map(|recovery| recovery.ask_at.min(recovery.until));
-        let claim = self.adoption.claim.as_ref().map(|claim| claim.ask_at);
         // A choice that could not be made when it was due is made by the last resort, or when more has been told.
         let choices = |first: &First| [first.until, first.until + PATIENCE_WITHOUT];
         let choice = self.adoption.first.as_ref().and_then(|f| choices(f).into_iter().find(|at| *at > self.now.mono));
         let first = self.adoption.first.as_ref().map(|first| first.ask_at);
-        [recovery, claim, choice, first].into_iter().flatten().min()
+        [recovery, self.adoption.claims.deadline(), choice, first].into_iter().flatten().min()
     }
 
     pub(super) fn run_adoption(&mut self) {
         self.run_recovery();
-        self.run_claim();
+        self.run_claims();
         self.run_first();
     }
 
     /// Someone counts by `epoch`: whoever of us is behind is told.
     pub(super) fn meet_epoch(&mut self, from: AgentId, epoch: u64) {
-        if self.roster.len() == 1 {
+        if self.roster.len() <= 1 {
             self.adoption.newcomers.remove(&from);
             if epoch <= self.roster.epoch() && self.adoption.newcomers.len() < MAX_ASKED {
                 self.adoption.newcomers.insert(from);
+                self.run_first();
             }
         }
         match epoch.cmp(&self.roster.epoch()) {
@@ -145,7 +143,7 @@ impl Engine {
         }
     }
 
-    fn ask_epochs(&mut self, agent: AgentId) {
+    pub(super) fn ask_epochs(&mut self, agent: AgentId) {
         let now = self.now.mono;
         if self.adoption.asked.get(&agent).is_some_and(|at| now.since(*at) < ASK_SPACING) || agent == self.me() {
             return;
@@ -193,31 +191,14 @@ impl Engine {
             && epoch > self.roster.epoch()
             && members.len() <= super::limits::MAX_AGENTS
         {
-            self.hear_claim(from, Roster::new(epoch, members.into_iter().collect()));
+            let roster = Roster::new(epoch, members.into_iter().collect());
+            if self.roster.epoch() == 0 {
+                self.hear_first(from, roster);
+            } else {
+                self.hear_claim(from, roster);
+            }
         }
         self.hear_acceptor(from, epoch, acceptor);
-    }
-
-    /// A later epoch without the changes that lead to it: believed when more than half of those whom it names say so, or of those who count as far as
-    /// this agent knows; without these nothing could have followed.
-    fn hear_claim(&mut self, from: AgentId, roster: Roster) {
-        if self.roster.epoch() == 0 {
-            self.hear_first(from, roster);
-            return;
-        }
-        let now = self.now.mono;
-        let claim = match &mut self.adoption.claim {
-            Some(claim) if claim.roster.epoch() > roster.epoch() => return,
-            Some(claim) if claim.roster == roster => claim,
-            other => other.insert(Claim { roster, said_by: BTreeSet::new(), ask_at: now }),
-        };
-        claim.said_by.insert(from);
-        let backing = |roster: &Roster| claim.said_by.iter().filter(|agent| roster.contains(**agent)).count();
-        if (claim.roster.majority(backing(&claim.roster)) || self.roster.majority(backing(&self.roster)))
-            && let Some(claim) = self.adoption.claim.take()
-        {
-            self.take_roster(claim.roster);
-        }
     }
 
     /// Whoever has no roster yet asks a few.
@@ -234,7 +215,9 @@ impl Engine {
     fn run_first(&mut self) {
         let (me, now) = (self.me(), self.now.mono);
         let Some(first) = &mut self.adoption.first else { return };
-        if let Some(roster) = first.choice(me, |agent| self.agents.contains_key(&agent), now) {
+        let expected = self.members.iter().filter(|a| self.swim.is_active(**a) && !self.adoption.newcomers.contains(a));
+        let expected = expected.copied().collect();
+        if let Some(roster) = first.choice(me, |agent| self.agents.contains_key(&agent), &expected, now) {
             self.begin_with(roster);
         } else if first.ask_at <= now {
             first.ask_at = now + ASK_AGAIN;
@@ -256,17 +239,6 @@ impl Engine {
             self.begin_recovery(false);
         }
         self.sync_pending();
-    }
-
-    fn run_claim(&mut self) {
-        let now = self.now.mono;
-        let Some(claim) = self.adoption.claim.as_mut().filter(|claim| claim.ask_at <= now) else { return };
-        claim.ask_at = now + ASK_AGAIN;
-        let silent: Vec<_> = claim.roster.iter().filter(|agent| !claim.said_by.contains(agent)).collect();
-        let skip = if silent.len() > ASK_AT_ONCE { self.rng.random_range(0..silent.len()) } else { 0 };
-        for agent in silent.iter().cycle().skip(skip).take(silent.len().min(ASK_AT_ONCE)) {
-            self.ask_epochs(*agent);
-        }
     }
 
     fn hear_acceptor(&mut self, from: AgentId, epoch: u64, acceptor: &Acceptor) {
@@ -399,13 +371,13 @@ impl Engine {
     }
 
     /// Counts by `next` from now on.
-    fn take_roster(&mut self, next: Roster) {
+    pub(super) fn take_roster(&mut self, next: Roster) {
         let before = std::mem::replace(&mut self.roster, next);
         let admitted: Vec<_> = self.roster.iter().filter(|agent| !before.contains(*agent)).collect();
         let removed: Vec<_> = before.iter().filter(|agent| !self.roster.contains(*agent)).collect();
         let follows = self.epochs.proofs().last().is_some_and(|last| last.epoch == self.roster.epoch());
         self.epochs.turn(follows);
-        self.adoption.claim = self.adoption.claim.take().filter(|claim| claim.roster.epoch() > self.roster.epoch());
+        self.adoption.claims.turn(self.roster.epoch());
         if let Some(recovery) = &mut self.adoption.recovery {
             recovery.heard.clear();
             recovery.promised.clear();
@@ -436,6 +408,7 @@ mod tests {
     use super::*;
 
     const ME: AgentId = AgentId(9);
+    const NOBODY: BTreeSet<AgentId> = BTreeSet::new();
 
     fn roster(epoch: u64, members: &[u64]) -> Roster {
         Roster::new(epoch, members.iter().copied().map(AgentId).collect())
@@ -449,36 +422,50 @@ mod tests {
     #[test]
     fn a_newcomer_begins_with_what_three_members_tell() {
         let (honest, lie) = (roster(4, &[1, 2, 3, 4, 5]), roster(40, &[1, 2, 3, 4, 6]));
-        assert_eq!(first(&[(1, &honest), (2, &honest)]).choice(ME, |_| true, Mono(0)), None);
+        assert_eq!(first(&[(1, &honest), (2, &honest)]).choice(ME, |_| true, &NOBODY, Mono(0)), None);
         assert_eq!(
-            first(&[(1, &lie), (6, &lie)]).choice(ME, |_| true, Mono(0)),
+            first(&[(1, &lie), (6, &lie)]).choice(ME, |_| true, &NOBODY, Mono(0)),
             None,
             "of two liars' friends one does not exist"
         );
         let heard = first(&[(1, &lie), (2, &honest), (3, &honest), (4, &honest)]);
-        assert_eq!(heard.choice(ME, |_| true, Mono(0)), Some(honest));
+        assert_eq!(heard.choice(ME, |_| true, &NOBODY, Mono(0)), Some(honest));
     }
 
     #[test]
     fn who_does_not_count_in_a_roster_does_not_back_it() {
         let lie = roster(40, &[1, 2, 3]);
-        assert_eq!(first(&[(1, &lie), (7, &lie), (8, &lie)]).choice(ME, |_| true, Mono(0)), None);
+        assert_eq!(first(&[(1, &lie), (7, &lie), (8, &lie)]).choice(ME, |_| true, &NOBODY, Mono(0)), None);
     }
 
     #[test]
     fn a_newcomer_to_a_small_mesh_asks_all_and_one_that_meets_few_believes_most_in_the_end() {
         let (pair, many) = (roster(2, &[1, ME.0]), roster(3, &[1, 2, 3, 4, 5]));
-        assert_eq!(first(&[(1, &pair)]).choice(ME, |_| true, Mono(0)), Some(pair.clone()));
+        assert_eq!(first(&[(1, &pair)]).choice(ME, |_| true, &NOBODY, Mono(0)), Some(pair.clone()));
         let heard = first(&[(1, &roster(9, &[1, 6, 7, 8])), (2, &many), (3, &many)]);
-        assert_eq!(heard.choice(ME, |_| true, Mono(2_999)), None);
-        assert_eq!(heard.choice(ME, |_| true, Mono(3_000)), Some(many));
+        assert_eq!(heard.choice(ME, |_| true, &NOBODY, Mono(2_999)), None);
+        assert_eq!(heard.choice(ME, |_| true, &NOBODY, Mono(3_000)), Some(many));
     }
 
     #[test]
     fn of_as_many_tellers_those_are_believed_who_invent_nobody() {
         let (lie, honest) = (roster(9, &[1, 6, 7, 8]), roster(3, &[1, 2, 3, 4, 5]));
         let heard = first(&[(1, &lie), (2, &honest)]);
-        assert_eq!(heard.choice(ME, |agent| agent.0 <= 5, Mono(3_000)), Some(honest));
-        assert_eq!(heard.choice(ME, |_| true, Mono(3_000)), Some(lie), "else the later one");
+        assert_eq!(heard.choice(ME, |agent| agent.0 <= 5, &NOBODY, Mono(3_000)), Some(honest.clone()));
+        assert_eq!(heard.choice(ME, |_| true, &NOBODY, Mono(3_000)), Some(honest), "and then the larger one");
+    }
+
+    #[test]
+    fn a_few_who_leave_out_others_are_not_believed_at_once() {
+        let (lie, honest) = (roster(1 << 40, &[1, ME.0]), roster(3, &[2, 3]));
+        let expected = [1, 2, 3].map(AgentId).into_iter().collect();
+        let mut heard = first(&[(1, &lie)]);
+        assert_eq!(heard.choice(ME, |_| true, &expected, Mono(0)), None);
+        heard.told.extend([2, 3].map(|by| (AgentId(by), honest.clone())));
+        assert_eq!(heard.choice(ME, |_| true, &expected, Mono(0)), None, "those leave out the first, too");
+        assert_eq!(heard.choice(ME, |_| true, &expected, Mono(3_000)), Some(honest));
+        let newcomer_beside = [1].map(AgentId).into_iter().collect();
+        let heard = first(&[(1, &lie)]);
+        assert_eq!(heard.choice(ME, |_| true, &newcomer_beside, Mono(0)), Some(lie));
     }
 }

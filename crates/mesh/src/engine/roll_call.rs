@@ -149,6 +149,11 @@ impl Roll {
         self.last.as_ref().is_some_and(|last| now.since(last.started) < span)
     }
 
+    /// Has a roll call been called since `moment`, and found too few?
+    pub fn found_too_few_since(&self, moment: Mono) -> bool {
+        self.last.as_ref().is_some_and(|last| !last.quorate && last.started >= moment)
+    }
+
     /// Notes that an agent whose host was found down is not heard until then.
     pub fn lose(&mut self, until: Mono) {
         self.losses_fade = self.losses_fade.max(Some(until));
