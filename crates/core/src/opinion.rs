@@ -2,7 +2,8 @@
 //!
 //! The rules, first match wins, with k observers assigned and q = k/2 + 1:
 //!
-//! 1. `down`: at least q votes fail, and more fail than reach. When too large a share of the service is down already, nobody may reach it.
+//! 1. `down`: at least q votes fail, and more fail than reach. When too large a share of the service is down already, one at most may reach it, who may be
+//!    broken, and not its home.
 //!    Votes that fail because the name was not found do not count here as long as anybody reaches the instance: its name exists, and who does not
 //!    find it has a fault of its own. When nobody reaches it, they count: then it is the name that is broken.
 //! 2. `partial`: a quorum has an opinion, some reach it and some do not, and the split follows places: the zones that fail are not the
@@ -37,8 +38,14 @@ pub struct Ballot {
     pub observers: u32,
     /// The votes held. An observer that has said nothing is not in the list.
     pub voters: Vec<Voter>,
-    /// Is a large share of the service down already, so that `down` needs unanimity?
-    pub unanimous: bool,
+    /// Is a large share of the service down already, so that `down` needs all but one?
+    pub strained: bool,
+}
+
+/// Do the votes that reach an instance, its home's among them or not, keep it from being `down`, against those that `condemn` it?
+#[must_use]
+pub const fn acquits(reach: u32, home_reaches: bool, condemn: u32, strained: bool) -> bool {
+    reach >= condemn || strained && (reach > 1 || home_reaches)
 }
 
 /// The verdict these votes call for; `None`: keep the last one.
@@ -48,8 +55,8 @@ pub fn opinion(ballot: &Ballot) -> Option<Verdict> {
     let q = quorum::of(ballot.observers);
     let unproven = ballot.voters.iter().filter(|voter| voter.vote.fails_unproven()).count() as u32;
     let condemn = if tally.reach() > 0 { tally.fail - unproven } else { tally.fail };
-    let dissent = if ballot.unanimous { tally.reach() > 0 } else { tally.reach() >= condemn };
-    if condemn >= q && !dissent {
+    let home_reaches = ballot.voters.iter().any(|voter| voter.home && voter.vote.reaches());
+    if condemn >= q && !acquits(tally.reach(), home_reaches, condemn, ballot.strained) {
         return Some(Verdict::Down);
     }
     if tally.fail + tally.reach() >= q && tally.reach() > 0 && tally.fail > 0 && (by_zone(ballot) || by_home(ballot)) {

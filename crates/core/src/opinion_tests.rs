@@ -53,7 +53,7 @@ fn opinion_table() {
         let mut head = head.split_whitespace();
         let ballot = Ballot {
             observers: head.next().unwrap().strip_prefix("k=").unwrap().parse().unwrap(),
-            unanimous: head.next() == Some("unanimous"),
+            strained: head.next() == Some("strained"),
             voters: votes.split_whitespace().enumerate().filter_map(|(i, word)| voter(i, word)).collect(),
         };
         opinion(&ballot).map_or("keep".to_owned(), |verdict| verdict.to_string())
@@ -80,7 +80,8 @@ fn naive(ballot: &Ballot) -> Option<Verdict> {
     let enough = |n: usize| n * 2 > ballot.observers as usize;
     let nameless = |v: &&&Voter| matches!(v.vote, Vote::Fail { phase: Phase::Resolve, .. });
     let against = fails.iter().filter(|v| reaches.is_empty() || !nameless(v)).count();
-    if enough(against) && against > reaches.len() && (!ballot.unanimous || reaches.is_empty()) {
+    let well = reaches.len() < 2 && reaches.iter().all(|v| !v.home);
+    if enough(against) && against > reaches.len() && (!ballot.strained || well) {
         return Some(Verdict::Down);
     }
     if enough(fails.len() + reaches.len()) && !fails.is_empty() && !reaches.is_empty() {
@@ -101,17 +102,15 @@ fn naive(ballot: &Ballot) -> Option<Verdict> {
 
 fn ballots() -> impl Strategy<Value = Ballot> {
     let voters = proptest::collection::vec((0usize..5, 0usize..3), 0..9);
-    (1u32..9, voters, proptest::option::of(0usize..9), any::<bool>()).prop_map(
-        |(observers, voters, home, unanimous)| {
-            let voters = voters.into_iter().enumerate().map(|(i, (letter, zone))| Voter {
-                agent: AgentId(i as u64),
-                zone: Zone::new(["a", "b", "c"][zone]).unwrap(),
-                home: home == Some(i),
-                vote: vote(['p', 'w', 'f', 'a', 'r'][letter]).unwrap(),
-            });
-            Ballot { observers, voters: voters.collect(), unanimous }
-        },
-    )
+    (1u32..9, voters, proptest::option::of(0usize..9), any::<bool>()).prop_map(|(observers, voters, home, strained)| {
+        let voters = voters.into_iter().enumerate().map(|(i, (letter, zone))| Voter {
+            agent: AgentId(i as u64),
+            zone: Zone::new(["a", "b", "c"][zone]).unwrap(),
+            home: home == Some(i),
+            vote: vote(['p', 'w', 'f', 'a', 'r'][letter]).unwrap(),
+        });
+        Ballot { observers, voters: voters.collect(), strained }
+    })
 }
 
 proptest! {

@@ -83,7 +83,7 @@ pub struct Timing {
     pub max_hold_down: Duration,
     /// A member whose host has been down, by quorum, for this long no longer counts.
     pub forget_after: Duration,
-    /// Share of a service, in percent, that may be down before a further `down` needs unanimity.
+    /// Share of a service, in percent, that may be down before a further `down` needs all observers but one.
     pub max_down_percent: u32,
 }
 

@@ -14,6 +14,7 @@ mod instance;
 mod membership;
 mod pacing;
 mod publishing;
+mod recovery;
 mod relaying;
 mod repair;
 mod replication;
@@ -199,8 +200,10 @@ pub struct Engine {
     stored_roster: usize,
     /// Whom it has compared notes with while it still knew no roster.
     sync_pending: Option<(AgentId, bool)>,
-    /// The highest term decided about the host of an agent that has left: it may return.
-    floors: BTreeMap<InstanceId, u64>,
+    /// The terms of hosts of which there is nothing to say at present.
+    floors: BTreeMap<InstanceId, hosts::Floor>,
+    /// The last incarnation that was given to an instance here.
+    last_incarnation: u64,
     expects_members: bool,
     was_quorate: bool,
     was_settled: bool,

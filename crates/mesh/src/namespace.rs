@@ -236,13 +236,18 @@ impl Namespace {
             return Taken::Refused;
         }
         // What a new start has not yet written anew comes on top: as much again at most.
-        if self.places.len() + batch.records.len() > MAX_RECORDS {
-            return Taken::Refused;
-        }
+        let room = |held: usize| held + batch.records.len() <= MAX_RECORDS;
         if batch.epoch > self.epoch {
+            // Of starts that never come to their end no more is kept.
+            let older = self.incomplete.as_ref().map_or(0, |incomplete| incomplete.older.len());
+            if !room(self.places.len()) || !room(older) {
+                return Taken::Refused;
+            }
             let older: BTreeMap<_, _> = self.records().map(|record| (record.key(), record.clone())).collect();
             let incomplete = (!older.is_empty()).then(|| Box::new(Incomplete { older, retired: Vec::new() }));
             *self = Self { epoch: batch.epoch, incomplete, ..Self::default() };
+        } else if !room(self.places.len()) {
+            return Taken::Refused;
         }
         self.head = self.head.max(batch.seq);
         let mut fresh = BTreeMap::new();

@@ -141,8 +141,8 @@ fn epoch(hand: &mut Hand, to: AgentId, victim: AgentId) -> Packet {
 
 /// A proposal, a refusal and a certificate, all of terms that nobody has reached.
 fn claims(hand: &mut Hand, instance: &InstanceView) -> Packet {
-    let ahead = hand.pick(&[16, 17, 1 << 59, u64::MAX]).unwrap_or(16);
-    let Some(decision) = hand.decision(instance, Verdict::Down, ahead) else {
+    let ahead = hand.pick(&[1, 16, 17, 1 << 31, 1 << 59, u64::MAX]).unwrap_or(16);
+    let Some(mut decision) = hand.decision(instance, Verdict::Down, ahead) else {
         return Packet::HeldFailed { counter: 1 << 32 };
     };
     match hand.below(3) {
@@ -153,6 +153,10 @@ fn claims(hand: &mut Hand, instance: &InstanceView) -> Packet {
             Packet::Answers { nonce: hand.bits(), answers }
         }
         _ => {
+            // As many as sign; or what is too few at once.
+            if hand.below(2) == 0 {
+                decision.observers = 1;
+            }
             let endorsements = vec![hand.endorse(&decision, FAIL)];
             Packet::push(&[], &[hand.certificate(decision, endorsements)])
         }

@@ -336,14 +336,14 @@ fn held_down(views: &[&Glance], id: &InstanceId, changes: u32) -> bool {
     views.iter().filter_map(|view| view.instances.get(id)).any(|told| told.flapping || told.changes >= changes)
 }
 
-/// Is so much of its service down already that a further `down` needs all observers, while one of them may lie?
+/// Is so much of its service down already that a further `down` needs all observers but one, while two of them may lie?
 fn one_may_save(truth: &Truth, view: &Glance, told: &InstanceView) -> bool {
     let of_service = view.instances.values().filter(|other| other.service == told.service);
     let others_down =
         of_service.clone().filter(|other| other.instance != told.instance && other.decided == Verdict::Down);
     let (down, all) = (others_down.count(), of_service.count());
     let strained = down > 0 && down * 100 >= all * truth.scenario.timing.max_down_percent as usize;
-    strained && (0..truth.agents()).any(|agent| truth.scenario.suspect(agent, truth.now))
+    strained && (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count() > 1
 }
 
 /// Must all know the instance, or nobody? Nobody can tell where its home may not have told the others what it registers by now.

@@ -4,19 +4,16 @@
 use super::Engine;
 use super::epochs::MAX_PROOFS;
 use super::hearsay::Claims;
+use super::recovery::{PATIENCE_WITHOUT, Recovery};
 use crate::api::{EventKind, MemberState};
-use quorate_core::roster::{Acceptor, Ballot, Change, enough_to_recover};
+use quorate_core::roster::Acceptor;
 use quorate_core::{AgentId, Mono, Roster};
-use quorate_wire::{EpochTalk, Packet, RosterProof};
+use quorate_wire::{EpochTalk, RosterProof};
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a restarted agent asks what it may have forgotten before it trusts its disk, or, when it has lost that, its luck. Asking is what makes
-/// it safe; the end of patience is for meshes so reduced that there are not enough others to ask.
-const PATIENCE_WITH_DISK: Duration = Duration::from_secs(5);
-pub(super) const PATIENCE_WITHOUT: Duration = Duration::from_secs(20);
 /// Those who have not answered are asked again this often.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// One agent is asked for a later epoch at most this often.
@@ -33,25 +30,12 @@ const MAX_TELLERS: usize = 16;
 /// What an agent is about to learn of epochs.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
-    recovery: Option<Recovery>,
+    pub(super) recovery: Option<Recovery>,
     pub(super) claims: Claims,
     first: Option<First>,
     asked: BTreeMap<AgentId, Mono>,
     /// While this agent counts alone, or nowhere: who has said that it knows no later epoch.
     newcomers: BTreeSet<AgentId>,
-}
-
-/// After a restart: who has told what it has promised and accepted, and then, who has promised to take part in nothing earlier any more. Without
-/// the second an attempt could still succeed by a word that this agent has forgotten.
-#[derive(Debug)]
-struct Recovery {
-    heard: BTreeSet<AgentId>,
-    above: Option<Ballot>,
-    promised: BTreeSet<AgentId>,
-    /// Those of them who may have forgotten, too: they count only when all have been heard.
-    unsure: BTreeSet<AgentId>,
-    until: Mono,
-    ask_at: Mono,
 }
 
 /// Rosters that were told to an agent that has none, by teller.
@@ -90,30 +74,13 @@ impl First {
 }
 
 impl Engine {
-    /// After a start into an existing roster: others are asked first.
-    pub(super) fn begin_recovery(&mut self, has_disk: bool) {
-        if self.roster.len() < 2 || !self.roster.contains(self.me()) {
-            return;
-        }
-        let patience = if has_disk { PATIENCE_WITH_DISK } else { PATIENCE_WITHOUT };
-        let now = self.now.mono;
-        let (heard, promised) = (BTreeSet::new(), BTreeSet::new());
-        let (unsure, until) = (BTreeSet::new(), now + patience);
-        self.adoption.recovery = Some(Recovery { heard, above: None, promised, unsure, until, ask_at: now });
-    }
-
-    /// May this agent have forgotten what it has promised?
-    pub(super) fn is_recovering(&self) -> bool {
-        self.adoption.recovery.is_some()
-    }
-
     /// May this agent, which counts alone, let the other in? Not when that one comes from a mesh that went on while this agent's disk stood still.
     pub(super) fn is_newcomer(&self, agent: AgentId) -> bool {
         self.roster.len() > 1 || self.adoption.newcomers.contains(&agent)
     }
 
     pub(super) fn adoption_deadline(&self) -> Option<Mono> {
-        let recovery = self.adoption.recovery.as_ref().map(|recovery| recovery.ask_at.min(recovery.until));
+        let recovery = self.adoption.recovery.as_ref().map(Recovery::deadline);
         // A choice that could not be made when it was due is made by the last resort, or when more has been told.
         let choices = |first: &First| [first.until, first.until + PATIENCE_WITHOUT];
         let choice = self.adoption.first.as_ref().and_then(|f| choices(f).into_iter().find(|at| *at > self.now.mono));
@@ -166,11 +133,6 @@ impl Engine {
         let mut acceptor = self.epochs.acceptor.clone();
         acceptor.accepted = self.or_forgotten(acceptor.accepted);
         self.reply_epoch(to, EpochTalk::Tell { epoch, proofs, members, acceptor });
-    }
-
-    /// What this agent has accepted; that it may have forgotten what, if it has not learnt that yet.
-    pub(super) fn or_forgotten(&self, accepted: Option<(Ballot, Change)>) -> Option<(Ballot, Change)> {
-        accepted.or_else(|| self.is_recovering().then(Acceptor::forgotten))
     }
 
     pub(super) fn take_epochs(
@@ -241,109 +203,6 @@ impl Engine {
         self.sync_pending();
     }
 
-    fn hear_acceptor(&mut self, from: AgentId, epoch: u64, acceptor: &Acceptor) {
-        let ours = self.roster.epoch();
-        let Some(recovery) = self.adoption.recovery.as_mut().filter(|_| epoch <= ours && self.roster.contains(from))
-        else {
-            return;
-        };
-        let mut acceptor = acceptor.clone();
-        // Two that have both forgotten can tell each other nothing.
-        let sure = acceptor.accepted != Some(Acceptor::forgotten());
-        if !sure {
-            acceptor.accepted = None;
-        }
-        if sure {
-            recovery.unsure.remove(&from);
-        } else if recovery.unsure.insert(from) {
-            recovery.promised.remove(&from);
-        }
-        recovery.heard.insert(from);
-        let sound = acceptor.accepted.as_ref().is_none_or(|(_, change)| self.roster.after(change).is_some());
-        if epoch == ours && sound {
-            self.epochs.acceptor.learn(&acceptor);
-            if recovery.above.is_some_and(|above| acceptor.promised >= above) {
-                recovery.promised.insert(from);
-            }
-        }
-        let (enough, others) = (enough_to_recover(self.roster.len()), self.roster.len() - 1);
-        let unsure = &recovery.unsure;
-        let suffice = |said: &BTreeSet<AgentId>| said.len() >= others || said.difference(unsure).count() >= enough;
-        match recovery.above {
-            None if suffice(&recovery.heard) => self.rise_above_forgotten(),
-            Some(_) if suffice(&recovery.promised) => self.end_recovery(),
-            _ => {}
-        }
-    }
-
-    fn rise_above_forgotten(&mut self) {
-        let above = self.epochs.acceptor.above_forgotten(self.me());
-        if let Some(recovery) = &mut self.adoption.recovery {
-            recovery.above = Some(above);
-            recovery.ask_at = self.now.mono + ASK_AGAIN;
-        }
-        // It is the highest that is known: the promise is given.
-        let _ = self.epochs.acceptor.promise(above);
-        let others: Vec<_> = self.roster.iter().filter(|agent| *agent != self.me()).collect();
-        self.ask_promises(above, &others);
-    }
-
-    fn ask_promises(&mut self, ballot: Ballot, others: &[AgentId]) {
-        let epoch = self.roster.epoch() + 1;
-        let packet = Packet::Epoch(EpochTalk::Prepare { epoch, ballot, wanted: Change::default() });
-        others.iter().for_each(|agent| self.send_stream(*agent, &packet));
-    }
-
-    /// Is this a promise that a recovering agent has asked for?
-    pub(super) fn take_recovery_promise(
-        &mut self,
-        from: AgentId,
-        epoch: u64,
-        ballot: Ballot,
-        accepted: &Option<(Ballot, Change)>,
-    ) -> bool {
-        let asked = self.adoption.recovery.as_ref().is_some_and(|recovery| recovery.above == Some(ballot));
-        if asked && epoch == self.roster.epoch() + 1 {
-            let acceptor = Acceptor { promised: ballot, accepted: accepted.clone() };
-            self.hear_acceptor(from, self.roster.epoch(), &acceptor);
-        }
-        asked
-    }
-
-    /// Whoever has promised more than it was asked for is asked what it has accepted.
-    pub(super) fn take_recovery_refusal(&mut self, from: AgentId, promised: Ballot) {
-        let recovery = self.adoption.recovery.as_ref();
-        if recovery.is_some_and(|recovery| recovery.above.is_some_and(|above| promised >= above)) {
-            self.ask_epochs(from);
-        }
-    }
-
-    fn end_recovery(&mut self) {
-        self.adoption.recovery = None;
-        self.epochs.dirty = true;
-        self.persist_now();
-    }
-
-    fn run_recovery(&mut self) {
-        let now = self.now.mono;
-        let Some(recovery) = &mut self.adoption.recovery else { return };
-        if recovery.until <= now {
-            self.end_recovery();
-        } else if recovery.ask_at <= now {
-            recovery.ask_at = now + ASK_AGAIN;
-            let said = if recovery.above.is_some() { &recovery.promised } else { &recovery.heard };
-            let silent: Vec<_> = self
-                .roster
-                .iter()
-                .filter(|a| *a != self.config.agent && (!said.contains(a) || recovery.unsure.contains(a)))
-                .collect();
-            match recovery.above {
-                Some(above) => self.ask_promises(above, &silent),
-                None => silent.into_iter().for_each(|agent| self.ask_epochs(agent)),
-            }
-        }
-    }
-
     /// Takes the next epoch, if its proof holds.
     pub(super) fn adopt_proof(&mut self, proof: &Arc<RosterProof>) -> bool {
         let sound = proof.epoch == self.roster.epoch() + 1 && proof.before == self.roster.digest();
@@ -378,13 +237,7 @@ impl Engine {
         let follows = self.epochs.proofs().last().is_some_and(|last| last.epoch == self.roster.epoch());
         self.epochs.turn(follows);
         self.adoption.claims.turn(self.roster.epoch());
-        if let Some(recovery) = &mut self.adoption.recovery {
-            recovery.heard.clear();
-            recovery.promised.clear();
-            recovery.unsure.clear();
-            recovery.above = None;
-            recovery.ask_at = self.now.mono;
-        }
+        self.begin_recovery_anew();
         for agent in &admitted {
             self.gone.remove(agent);
         }

@@ -245,6 +245,8 @@ impl Engine {
             host.certificate.as_ref().is_some_and(|c| c.decision.verdict != Verdict::Down && self.is_thin(host, c));
         if thin && let Some(host) = self.instances.get_mut(id) {
             let dropped = host.certificate.take();
+            // Its term stays used up: who has not heard of it is shown it.
+            host.used_up = host.used_up.take().or_else(|| dropped.clone());
             self.exchange_certificates(dropped.as_deref(), None);
             self.members_dirty = true;
             self.touch(id);

@@ -124,7 +124,7 @@ impl Engine {
         }
         // An old `down` must not come back to life where a later verdict has been forgotten. One that was too thin may have become enough since: its
         // signers were strangers then.
-        let old = instance.certificate.is_none() && certificate.decision.term < instance.signer.certified;
+        let old = instance.certificate.is_none() && certificate.decision.term < instance.believed;
         let overtaken = old && certificate.decision.verdict == Verdict::Down;
         let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
@@ -252,6 +252,7 @@ impl Engine {
         instance.unverified.clone_from(&unverified);
         let (from, to) = (instance.decided(), certificate.decision.verdict);
         instance.signer.certify(certificate.decision.term);
+        instance.believed = instance.believed.max(certificate.decision.term);
         instance.used_up = instance.used_up.take().filter(|proof| proof.decision.term > certificate.decision.term);
         let replaced = instance.certificate.replace(Arc::clone(&certificate));
         instance.certificate_digest = Sealed::new(&*certificate).digest();

@@ -5,7 +5,7 @@ use super::instance::{Instance, Proposal};
 use super::vantage::Vantage;
 use super::{Engine, limits};
 use crate::sabotage::Defect;
-use quorate_core::opinion::opinion;
+use quorate_core::opinion::{acquits, opinion};
 use quorate_core::signing::{Refusal, SIGNATURE_LIFE, TERM_LEAD};
 use quorate_core::verdict::{Certificate, Decision, Endorsement, supports};
 use quorate_core::{AgentId, Check, InstanceId, Mono, Verdict, Vote};
@@ -26,7 +26,7 @@ const MAX_PATIENCE: u32 = 16;
 const SECOND_ASKING: u32 = 2;
 /// A failed look counts no longer than this, and twice as long as a look may take, as one of the same moment: where silence is looked at once more, the other's
 /// two looks may have come between.
-const MOMENT: Duration = Duration::from_secs(5);
+pub(super) const MOMENT: Duration = Duration::from_secs(5);
 
 fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quorate_core::UnixMs) -> Vec<u8> {
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
@@ -56,7 +56,7 @@ impl Engine {
         self.mark_staleness(id);
         let wanted = self.wanted(id);
         let Some(instance) = self.instances.get(id) else { return };
-        let settled_term = instance.term();
+        let settled_term = instance.term().max(instance.signer.certified);
         match (&instance.proposal, wanted) {
             (None, None) => {}
             (Some(proposal), Some(verdict)) if proposal.verdict == verdict && proposal.term > settled_term => {}
@@ -434,14 +434,16 @@ impl Engine {
         let fresh = |asked: Mono| now.since(asked) < SIGNATURE_LIFE || self.defective(Defect::SignaturesKeep);
         let signed: Vec<_> =
             proposal.endorsements.values().filter(|(_, asked)| fresh(*asked)).map(|(e, _)| e.clone()).collect();
-        let against = proposal.dissent.values().filter(|(vote, asked)| vote.reaches() && fresh(*asked)).count();
+        let reaching = proposal.dissent.iter().filter(|(_, (vote, asked))| vote.reaches() && fresh(*asked));
+        let reaching: Vec<_> = reaching.map(|(agent, _)| *agent).collect();
+        let (against, home_reaches) = (reaching.len(), !instance.is_host() && reaching.contains(&instance.home));
         if signed.len() < instance.quorum() {
             return;
         }
         // Who did not find its name condemns nothing that somebody reaches: the rule of opinions, with the votes of this moment.
         let condemn = signed.iter().filter(|e| against == 0 || !e.vote.fails_unproven()).count();
-        let outvoted = if self.service_strained(instance) { against > 0 } else { against >= condemn };
-        let blocked = outvoted || condemn < instance.quorum();
+        let strained = self.service_strained(instance);
+        let blocked = acquits(against as u32, home_reaches, condemn as u32, strained) || condemn < instance.quorum();
         if proposal.verdict == Verdict::Down && blocked {
             return;
         }

@@ -27,7 +27,7 @@ const ATTEMPT_LIFE: Duration = Duration::from_secs(2);
 const BACKOFF: Duration = Duration::from_millis(200);
 const MAX_TRIES: u32 = 4;
 /// A ballot further ahead than this is not answered: rounds that nobody can surpass would block all other attempts.
-const MAX_ROUND_STEP: u64 = 1 << 16;
+pub(super) const MAX_ROUND_STEP: u64 = 1 << 16;
 /// Changes kept for those who missed them, in number and in bytes.
 pub(super) const MAX_PROOFS: usize = 64;
 const MAX_PROOF_BYTES: usize = 128 * 1024;
@@ -326,9 +326,12 @@ impl Engine {
         if !sound || !bound && !self.knows_all(from, wanted, again) || free && !self.agrees_with(wanted) {
             return;
         }
+        let promised = self.epochs.acceptor.promised;
         match self.epochs.acceptor.promise(ballot) {
             Ok(accepted) => {
-                self.persist_now();
+                if promised != ballot {
+                    self.persist_now();
+                }
                 let accepted = self.or_forgotten(accepted);
                 self.reply_epoch(from, EpochTalk::Promise { epoch, ballot, accepted });
             }
@@ -349,9 +352,12 @@ impl Engine {
 
     fn accept_change(&mut self, epoch: u64, ballot: Ballot, change: Change) -> Result<Vec<u8>, Ballot> {
         let signature = self.keys.sign(&RosterProof::signing_bytes(epoch, self.roster.digest(), ballot, &change));
+        let known = self.epochs.acceptor.clone();
         self.epochs.acceptor.accept(ballot, change)?;
         self.epochs.dirty = true;
-        self.persist_now();
+        if self.epochs.acceptor != known {
+            self.persist_now();
+        }
         Ok(signature)
     }
 

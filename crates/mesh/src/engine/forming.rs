@@ -182,6 +182,7 @@ impl Engine {
             known.votes.iter().filter(|(agent, _)| *agent != me).map(|(a, vote)| (a, vote.clone())).collect();
         if let Some((certificate, digest)) = &known.certificate {
             instance.signer.certify(certificate.decision.term);
+            instance.believed = certificate.decision.term;
             (instance.learnt, instance.certificate_digest) = (now.mono, *digest);
             instance.certificate = Some(Arc::clone(certificate));
             self.exchange_certificates(None, Some(certificate));

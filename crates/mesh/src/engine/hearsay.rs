@@ -4,7 +4,7 @@
 //! believed while more than half stand by this agent's own epoch: then no other has followed it.
 
 use super::Engine;
-use super::adoption::{ASK_AGAIN, FIRST_BACKING, PATIENCE_WITHOUT};
+use super::adoption::{ASK_AGAIN, FIRST_BACKING};
 use super::vantage::Vantage;
 use quorate_core::{AgentId, Mono, Roster};
 use rand::seq::IndexedRandom;
@@ -39,11 +39,12 @@ impl Claim {
         own.majority(self.backing(own))
     }
 
-    /// Do more than half of those say so whom it names? Two may lie; a roster of fewer is believed when nobody has known better for long.
-    fn backs_itself(&self, now: Mono) -> bool {
+    /// Do more than half of those say so whom it names, and more than two, who may lie? Of a mesh as small as that to `me`, all others.
+    fn backs_itself(&self, own: &Roster, me: AgentId) -> bool {
+        let small = own.len() <= FIRST_BACKING && self.roster.contains(me);
+        let needed = if small { FIRST_BACKING.min(self.roster.len() - 1) } else { FIRST_BACKING };
         let backing = self.backing(&self.roster);
-        let enough = backing >= FIRST_BACKING || now.since(self.since) >= PATIENCE_WITHOUT;
-        enough && self.roster.majority(backing)
+        backing >= needed && self.roster.majority(backing)
     }
 }
 
@@ -95,7 +96,8 @@ impl Engine {
         let now = self.now.mono;
         let claims = &self.adoption.claims.list;
         let believed = |claim: &&Claim| {
-            claim.is_backed_by(&self.roster) || claim.backs_itself(now) && self.roll.found_too_few_since(claim.since)
+            claim.is_backed_by(&self.roster)
+                || claim.backs_itself(&self.roster, self.me()) && self.roll.found_too_few_since(claim.since)
         };
         if let Some(claim) = claims.iter().filter(believed).max_by_key(|claim| claim.roster.epoch()) {
             let roster = claim.roster.clone();
@@ -171,15 +173,23 @@ mod tests {
         let own = roster(4, &[1, 2, 3, 4, 5]);
         let lie = claims(&[(1, &roster(90, &[1, 2])), (2, &roster(90, &[1, 2]))]);
         let claim = lie.list.first().unwrap();
-        assert!(!claim.is_backed_by(&own) && !claim.backs_itself(Mono(0)));
+        assert!(!claim.is_backed_by(&own) && !claim.backs_itself(&own, AgentId(5)));
         let true_one = roster(80, &[1, 2, 3, 7]);
         let told = claims(&[(1, &true_one), (2, &true_one), (3, &true_one)]);
         assert!(told.list.first().unwrap().is_backed_by(&own));
         let successors = roster(80, &[6, 7, 8, 9, 10]);
         let told = claims(&[(6, &successors), (7, &successors), (8, &successors)]);
         let claim = told.list.first().unwrap();
-        assert!(!claim.is_backed_by(&own) && claim.backs_itself(Mono(0)));
-        let late = Mono(0) + PATIENCE_WITHOUT;
-        assert!(lie.list.first().unwrap().backs_itself(late), "what nobody contradicts for long");
+        assert!(!claim.is_backed_by(&own) && claim.backs_itself(&own, AgentId(5)));
+    }
+
+    #[test]
+    fn of_a_small_mesh_all_others_are_enough() {
+        let (own, me) = (roster(4, &[1, 2]), AgentId(2));
+        let later = roster(5, &[1, 2, 3]);
+        let backed = |told: &[(u64, &Roster)]| claims(told).list.first().unwrap().backs_itself(&own, me);
+        assert!(!backed(&[(1, &later)]) && backed(&[(1, &later), (3, &later)]));
+        assert!(!backed(&[(1, &roster(5, &[1]))]), "of those who have put it out more than two must say so");
+        assert!(!backed(&[(1, &roster(5, &[1, 2]))]));
     }
 }

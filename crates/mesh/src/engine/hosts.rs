@@ -4,12 +4,22 @@ use super::certificates::Origin;
 use super::instance::Instance;
 use super::{Engine, limits};
 use crate::api::MemberState;
+use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, InstanceId, Mono};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After a change of membership, the failed are looked through this much later for those that this agent observes from now on: when many
 /// fail at once, once for all.
 const LOOK_DELAY: Duration = Duration::from_millis(200);
+
+/// The terms of a host of which there is nothing to say: the highest that is used up, the highest that was believed, and the proof of a higher one.
+#[derive(Debug, Default)]
+pub(crate) struct Floor {
+    certified: u64,
+    believed: u64,
+    used_up: Option<Arc<Certificate>>,
+}
 
 impl Engine {
     /// The instance that stands for a member's host, made if there is none. `None` when there is no such member.
@@ -20,9 +30,10 @@ impl Engine {
                 return None;
             }
             self.insert_instance(Instance::new(id.clone(), agent, 1, None, self.now));
-            let floor = self.floors.remove(&id).unwrap_or(0);
+            let floor = self.floors.remove(&id).unwrap_or_default();
             if let Some(host) = self.instances.get_mut(&id) {
-                host.signer.certify(floor);
+                host.signer.certify(floor.certified);
+                (host.believed, host.used_up) = (floor.believed, floor.used_up);
             }
             // Others may have spoken of it before.
             self.gather_votes(&id);
@@ -68,7 +79,8 @@ impl Engine {
     pub(super) fn give_up_host(&mut self, id: &InstanceId) {
         let used = self.instances.get(id).filter(|host| host.signer.certified > 0);
         if let Some(host) = used.filter(|_| self.floors.len() < limits::MAX_GONE) {
-            self.floors.insert(id.clone(), host.signer.certified);
+            let (certified, believed, used_up) = (host.signer.certified, host.believed, host.used_up.clone());
+            self.floors.insert(id.clone(), Floor { certified, believed, used_up });
         }
         self.forget_instance(id);
     }

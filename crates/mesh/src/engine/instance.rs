@@ -50,6 +50,8 @@ pub(crate) struct Instance {
     /// accusation, too.
     pub overruled: Mono,
     pub signer: Signer,
+    /// The highest term of which a certificate was believed.
+    pub believed: u64,
     /// The certificate that is not believed but has used up terms beyond the one that is: shown to those who have not seen it.
     pub used_up: Option<Arc<Certificate>>,
     pub proposal: Option<Box<Proposal>>,
@@ -223,6 +225,7 @@ impl Instance {
             learnt: Mono(0),
             overruled: Mono(0),
             signer: Signer::default(),
+            believed: 0,
             used_up: None,
             proposal: None,
             ripe_at: Mono(0),
@@ -313,12 +316,12 @@ impl Engine {
             }
             _ => {}
         }
-        if self.instances.len() >= limits::MAX_INSTANCES {
+        let service = registration.service.clone();
+        let fresh = !self.instances.contains_key(&id);
+        if fresh && self.instances.len() >= limits::MAX_INSTANCES {
             self.stats.limits_hit += 1;
             return;
         }
-        let service = registration.service.clone();
-        let fresh = !self.instances.contains_key(&id);
         self.forget_instance(&id);
         self.insert_instance(Instance::new(id.clone(), home, incarnation, Some(registration), self.now));
         self.gather_votes(&id);
@@ -454,11 +457,11 @@ impl Engine {
         Ballot {
             observers: instance.assigned,
             voters: instance.observers.iter().filter_map(voter).collect(),
-            unanimous: self.service_strained(instance),
+            strained: self.service_strained(instance),
         }
     }
 
-    /// Is so much of the service down that a further `down` needs unanimity?
+    /// Is so much of the service down that a further `down` needs all but one?
     pub(super) fn service_strained(&self, instance: &Instance) -> bool {
         let Some(count) = self.services.get(&instance.service) else { return false };
         // Hosts of which there is nothing to say are instances all the same.

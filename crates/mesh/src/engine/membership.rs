@@ -6,7 +6,7 @@ use crate::api::{EventKind, MemberState, Output};
 use crate::gossip::{MAX_SUSPICIONS, News};
 use crate::swim::SwimOutput;
 use quorate_core::{AgentId, InstanceId, Verdict};
-use quorate_wire::{OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
+use quorate_wire::{Batch, OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::sync::Arc;
@@ -329,8 +329,12 @@ impl Engine {
 
     /// Is this an old word of an agent that was forgotten, passed on by one that has not heard so? Its own word is always news.
     pub(super) fn is_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> bool {
-        let Some(Gone { boot, .. }) = self.gone.get(&delta.owner) else { return false };
-        if from != delta.owner && delta.batches.iter().all(|batch| batch.epoch <= *boot) {
+        let Some(Gone { boot, credential }) = self.gone.get(&delta.owner) else { return false };
+        let told = delta.credential.as_ref().filter(|told| self.keys.admit(told) == Some(delta.owner));
+        let credential = told.unwrap_or(credential);
+        let signed = |batch: &Batch| self.keys.verify(credential, &batch.signing_bytes(), &batch.signature);
+        let anew = |batch: &Arc<Batch>| batch.epoch > *boot && (signed(batch) || self.believes_bearer(from, batch));
+        if from != delta.owner && !delta.batches.iter().any(anew) {
             return true;
         }
         self.gone.remove(&delta.owner);

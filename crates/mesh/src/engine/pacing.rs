@@ -6,6 +6,7 @@
 //! counts what it sees itself, and does not pass the request on. Envoy and HAProxy probe faster after a first failure, each for itself
 //! (`unhealthy_edge_interval`, `fastinter`); the request is what a mesh adds.
 
+use super::deciding::MOMENT;
 use super::instance::Watch;
 use super::{Engine, limits};
 use quorate_core::{AgentId, Check, InstanceId, Mono, Verdict};
@@ -175,6 +176,8 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let (Some(check), Some(watch)) = (&instance.check, &mut instance.watch) else { return };
         let gap = check.fast_interval.unwrap_or(check.period / REQUEST_GAP);
+        // What this agent looks for itself is worth a look whenever the last one may be out of date.
+        let gap = if asked { gap } else { gap.min(MOMENT) };
         let looked = watch.began.is_some_and(|began| now.since(began) < gap);
         if asked {
             watch.asked = Some(now);

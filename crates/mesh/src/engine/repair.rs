@@ -1,7 +1,7 @@
 //! The slow path of replication: two agents compare hashes of what they have, and exchange what differs. Enough for convergence alone.
 
-use super::adoption::PATIENCE_WITHOUT;
 use super::certificates::Origin;
+use super::recovery::PATIENCE_WITHOUT;
 use super::{Engine, limits};
 use crate::namespace::{Namespace, Taken};
 use quorate_core::verdict::Certificate;
@@ -207,7 +207,9 @@ impl Engine {
         }
         let known = self.members.len();
         for owner in delta.owners {
-            self.take_owner(from, owner, false);
+            if !self.take_owner(from, owner, false) {
+                return;
+            }
         }
         if self.members.len() > known {
             // Where there were strangers there are more.

@@ -138,7 +138,9 @@ impl Engine {
         certificates: Vec<Sealed<Certificate>>,
     ) {
         for news in batches {
-            self.take_news(from, news);
+            if !self.take_news(from, news) {
+                return;
+            }
         }
         if self.members.contains(&from) {
             for sealed in certificates {
@@ -153,22 +155,23 @@ impl Engine {
         }
     }
 
-    /// Takes a batch that is passed on, if it says something new.
-    fn take_news(&mut self, from: AgentId, BatchNews { credential, batch }: BatchNews) {
+    /// Takes a batch that is passed on, if it says something new. Could its signature be genuine?
+    fn take_news(&mut self, from: AgentId, BatchNews { credential, batch }: BatchNews) -> bool {
         let Ok((owner, epoch, seq)) = batch.mark() else {
             self.stats.packets_malformed += 1;
-            return;
+            return true;
         };
         let own = owner == self.me() && (epoch, seq) <= (self.boot, self.log.copy().head());
         let known = own || self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(epoch, seq));
         if known && !self.defective(Defect::OlderRecordTaken) {
             self.notice_reuse(from, (owner, epoch, seq), &batch);
-            return;
+            return true;
         }
-        match batch.open() {
-            Ok(batch) => self.take_owner(from, OwnerDelta { owner, credential, batches: vec![Arc::new(batch)] }, true),
-            Err(_) => self.stats.packets_malformed += 1,
-        }
+        let Ok(batch) = batch.open() else {
+            self.stats.packets_malformed += 1;
+            return true;
+        };
+        self.take_owner(from, OwnerDelta { owner, credential, batches: vec![Arc::new(batch)] }, true)
     }
 
     /// An agent that has lost its latest starts counts as it did in one of them: its batches then bear numbers that others know with another content,
@@ -188,32 +191,32 @@ impl Engine {
         }
     }
 
-    pub(super) fn take_owner(&mut self, from: AgentId, delta: OwnerDelta, pushed: bool) {
+    /// Takes what is told of an agent. False at the first signature that does not hold: whoever passes that on has not looked, and the rest of what it sends
+    /// is not worth the work of looking.
+    pub(super) fn take_owner(&mut self, from: AgentId, delta: OwnerDelta, pushed: bool) -> bool {
         let owner = delta.owner;
         if delta.batches.iter().any(|batch| batch.owner != owner) {
             self.stats.batches_refused += 1;
-            return;
+            return true;
         }
         if owner == self.me() {
             self.take_own(delta.batches);
-            return;
+            return true;
         }
         if self.is_gone(from, &delta) {
-            return;
+            return true;
         }
         if !self.agents.contains_key(&owner) {
             let Some(credential) = &delta.credential else {
                 self.begin_sync(from);
-                return;
+                return true;
             };
             if !self.introduce(owner, credential) {
                 self.stats.batches_refused += 1;
-                return;
+                return true;
             }
         }
-        for batch in delta.batches {
-            self.take_batch(from, batch, pushed);
-        }
+        delta.batches.into_iter().all(|batch| self.take_batch(from, batch, pushed))
     }
 
     /// Someone returns what we have written. Only what we have really signed, and no longer know of, means anything.
@@ -243,11 +246,11 @@ impl Engine {
         }
     }
 
-    fn take_batch(&mut self, from: AgentId, batch: Arc<Batch>, pushed: bool) {
+    fn take_batch(&mut self, from: AgentId, batch: Arc<Batch>, pushed: bool) -> bool {
         let owner = batch.owner;
         if self.namespaces.get(&owner).is_some_and(|namespace| !namespace.wants(batch.epoch, batch.seq)) {
             self.take_older(&batch);
-            return;
+            return true;
         }
         let genuine = self
             .agents
@@ -276,6 +279,7 @@ impl Engine {
                 }
             }
         }
+        genuine
     }
 
     fn apply_changes(&mut self, owner: AgentId, changed: Vec<RecordKey>, fresh: bool) {

@@ -30,7 +30,7 @@ const RECALL_BETWEEN: Duration = Duration::from_millis(50);
 const MISSED_LIFE: Duration = Duration::from_secs(2);
 /// So many roll calls in a row may leave a ticket unanswered: five seconds' worth.
 const MAX_POSTPONED: u32 = 16;
-/// Answers are waited for half as long again as the slowest of late has taken, up to this: less than a roll call holds.
+/// Answers are waited for as long as the slowest of late have taken, and somewhat longer, up to this: less than a roll call holds.
 const LONGEST_WAIT: Duration = Duration::from_millis(600);
 /// Questions of former roll calls whose answers still tell how long the way is.
 const MAX_FORMER: usize = 12;
@@ -119,14 +119,14 @@ impl Roll {
     }
 
     /// An answer has taken so long; it was waited for in vain.
-    fn came_late(&mut self, took: Duration) {
-        self.wait = self.wait.max((took + took / 2).min(LONGEST_WAIT));
+    fn came_late(&mut self, took: Duration, usual: Duration) {
+        self.wait = self.wait.max(enough(took, usual));
     }
 
     /// A roll call has ended; `complete`: as many have answered as are held alive.
-    fn ended(&mut self, call: &Call, complete: bool) {
+    fn ended(&mut self, call: &Call, complete: bool, usual: Duration) {
         if complete {
-            let enough = (call.slowest + call.slowest / 2).min(LONGEST_WAIT);
+            let enough = enough(call.slowest, usual);
             self.wait = self.wait.min(enough.max(self.wait - self.wait / 16));
         }
         self.former.extend(call.questions.iter().copied());
@@ -179,6 +179,12 @@ impl Roll {
                 && self.current.as_ref().is_none_or(|call| !call.answered.contains_key(&agent))
         })
     }
+}
+
+/// How long to wait where answers take so long: for those to the first question, with something to spare, and for those to the second, which comes after half
+/// of the `usual` wait.
+fn enough(slowest: Duration, usual: Duration) -> Duration {
+    (slowest + slowest / 2).max(slowest + slowest / 4 + usual / 2).min(LONGEST_WAIT)
 }
 
 impl Engine {
@@ -250,7 +256,7 @@ impl Engine {
         if let Some((_, asked)) = self.roll.former.iter().find(|(asked, _)| *asked == nonce).copied()
             && self.roster.contains(from)
         {
-            self.roll.came_late(now.since(asked));
+            self.roll.came_late(now.since(asked), self.config.timing.roll_call_wait);
         }
         let drawn = |call: &&mut Call| call.sample.as_ref().is_none_or(|drawn| drawn.contains(&from));
         let Some(call) = self.roll.current.as_mut().filter(drawn).filter(|_| self.roster.contains(from)) else {
@@ -403,7 +409,8 @@ impl Engine {
         let reached = call.answered.len() + 1;
         let (quorate, roster) = (call.quorate, self.roster.len());
         let asked = call.sample.as_ref().map_or(roster, |drawn| drawn.len() + 1);
-        self.roll.ended(&call, reached >= asked.min(self.swim.active_count() + 1));
+        let complete = reached >= asked.min(self.swim.active_count() + 1);
+        self.roll.ended(&call, complete, self.config.timing.roll_call_wait);
         self.roll.between.clone_from(&call.between);
         if reached < asked {
             self.roll.fades = Some(call.started + MISSED_LIFE);

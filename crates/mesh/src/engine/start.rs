@@ -168,6 +168,7 @@ impl Engine {
             stored_roster: 1,
             sync_pending: None,
             floors: BTreeMap::new(),
+            last_incarnation: 0,
             expects_members: !config.founder,
             was_quorate: false,
             was_settled: false,
@@ -298,7 +299,7 @@ impl Engine {
 
     /// The same copy keeps its incarnation; another address or check is another copy.
     fn incarnation_of(
-        &self,
+        &mut self,
         registration: &Registration,
         stored: &BTreeMap<InstanceId, (Arc<Registration>, u64)>,
     ) -> u64 {
@@ -306,23 +307,24 @@ impl Engine {
             |known: &Registration| known.address == registration.address && known.check.kind == registration.check.kind;
         let key = RecordKey::Instance(registration.instance.clone());
         let known = match self.log.record(&key) {
-            Some(Record::Instance { registration, incarnation }) => Some((registration, *incarnation)),
-            _ => stored.get(&registration.instance).map(|(registration, incarnation)| (registration, *incarnation)),
+            Some(Record::Instance { registration, incarnation }) => Some((same(registration), *incarnation)),
+            _ => stored.get(&registration.instance).map(|(known, incarnation)| (same(known), *incarnation)),
         };
         let highest = self.instances.get(&registration.instance).map_or(0, |instance| instance.incarnation);
         match known {
-            Some((known, incarnation)) if same(known) && incarnation >= highest => incarnation,
+            Some((true, incarnation)) if incarnation >= highest => incarnation,
             Some((_, incarnation)) => self.fresh_incarnation(incarnation.max(highest)),
             None => self.fresh_incarnation(highest),
         }
     }
 
-    /// An incarnation above `highest` and above all that were given out in earlier starts, whatever the wall clock shows. It does show in it,
-    /// since two agents may claim one name one after the other.
-    fn fresh_incarnation(&self, highest: u64) -> u64 {
+    /// An incarnation above `highest` and above all that were given out before, whatever the wall clock shows. It does show in it, since two agents may
+    /// claim one name one after the other.
+    fn fresh_incarnation(&mut self, highest: u64) -> u64 {
         let clock = self.now.wall.0 % (1 << INCARNATION_CLOCK_BITS);
         let started = u64::from(self.boot.min(MAX_INCARNATION_BOOT)) << INCARNATION_CLOCK_BITS;
-        (started | clock).max(highest.saturating_add(1))
+        self.last_incarnation = (started | clock).max(highest.max(self.last_incarnation).saturating_add(1));
+        self.last_incarnation
     }
 
     /// What was registered at a time that this agent has forgotten may have been other copies, of which verdicts are known: each instance is another

@@ -131,8 +131,10 @@ impl Engine {
                 // It answers again: is that to last?
                 () if watch.vote.fails() && watch.successes > 0 => timing.host_ping_interval,
                 // Roll calls beside its pings follow each other while they hold: what one vouches for only in part, two do.
-                () if watch.vote.fails() && !condemned => timing.swim_period.min(timing.roll_call_life * 3 / 4),
-                () if watch.vote.fails() || condemned || watch.failures >= threshold => timing.swim_period,
+                () if watch.vote.fails() && decided_down => timing.swim_period,
+                () if watch.vote.fails() || condemned || watch.failures >= threshold => {
+                    timing.swim_period.min(timing.roll_call_life * 3 / 4)
+                }
                 () => timing.host_ping_interval,
             };
             // Pings keep their place on a grid, so that a late timer does not shift all that follow.
@@ -283,7 +285,7 @@ impl Engine {
         if held_up || cut_off || !same {
             self.stats.probes_inconclusive += 1;
             if cut_off {
-                watch.overdue |= uncalled;
+                watch.overdue = true;
                 self.replan(&id);
             } else {
                 watch.set_aside = false;
@@ -381,7 +383,7 @@ impl Engine {
             vantage => vantage,
         };
         match vantage {
-            Vantage::Valid if !already && may_be_ours(vote) && self.impaired() => {
+            Vantage::Valid if !already && may_be_ours(vote) && self.reached_by_others(id) && self.impaired() => {
                 self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail);
             }
             Vantage::Valid => self.set_vote(id, vote, detail),
@@ -396,17 +398,30 @@ impl Engine {
         }
     }
 
+    /// Does anyone else reach this instance on another host? Else nothing points to this agent's own host, nor does silence of its own instances, or of a
+    /// host, to which the way is that of the roll call.
+    fn reached_by_others(&self, id: &InstanceId) -> bool {
+        let Some(instance) = self.instances.get(id).filter(|i| !i.is_host() && i.home != self.me()) else {
+            return false;
+        };
+        let mut others = instance.observers.iter().chain([&instance.home]).filter(|agent| **agent != self.me());
+        others.any(|agent| self.vote_of(instance, *agent).is_some_and(Vote::reaches))
+    }
+
     /// A roll call has told whether this agent may accuse.
     pub(super) fn roll_known(&mut self, quorate: bool) {
         let regained = quorate && !self.was_quorate;
         let impaired = quorate && !self.awaiting_roll.is_empty() && self.impaired();
         for id in std::mem::take(&mut self.awaiting_roll) {
+            let impaired = impaired && self.reached_by_others(&id);
             let Some(instance) = self.instances.get_mut(&id) else { continue };
             let remote = instance.home != self.config.agent;
             let Some(watch) = &mut instance.watch else { continue };
             let Some((vote, detail, began)) = watch.pending_fail.take().filter(|_| !regained) else { continue };
             let cut_off = began.is_some_and(|began| self.roll.may_have_been_cut_off(began));
             if quorate && remote && may_be_ours(vote) && cut_off && watch.may_set_aside() {
+                watch.overdue = true;
+                self.replan(&id);
                 continue;
             }
             let vote = match quorate {
