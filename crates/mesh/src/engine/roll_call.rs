@@ -49,6 +49,8 @@ pub(crate) struct Roll {
     postponed: u32,
     /// Roll calls in a row that found too few.
     failed: u32,
+    /// How many membership held within reach when one was called since fewer were, or the most since then.
+    pub(super) reached: usize,
     /// Has any found enough since the start?
     pub(super) vouched: bool,
     /// When the first of the roll calls in a row began that found enough, none of them longer after the one before than such a finding holds.

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A roll call that succeeded says for this long, better than membership, that this agent is quorate.
 const QUORATE_LIFE: Duration = Duration::from_secs(3);
 
+/// When membership finds no more of the roster than this, in percent, each further failure is a reason to call the roll.
+const THIN_PERCENT: usize = 75;
+
 /// Remote instances, on how many hosts that answer, must be watched before failing nearly all of them at once points to ourselves.
 const IMPAIRED_MIN_INSTANCES: usize = 6;
 const IMPAIRED_MIN_HOSTS: usize = 3;
@@ -144,12 +147,24 @@ impl Engine {
         }
     }
 
+    /// Membership takes long to find that half of a large mesh is out of reach. While more and more of it fails, a roll call tells at once.
+    fn watch_thinning(&mut self, quorate: bool) {
+        let (reached, all) = (self.reached, self.roster.len());
+        self.roll.reached = self.roll.reached.max(reached);
+        let thin = reached * 100 <= all * THIN_PERCENT;
+        if quorate && thin && reached < self.roll.reached && !self.roll.began_within(QUORATE_LIFE, self.now.mono) {
+            self.roll.reached = reached;
+            self.call_roll();
+        }
+    }
+
     pub(super) fn watch_quorate(&mut self) {
         let quorate = self.quorate();
         let due = !self.roll.vouched && self.roll.last.is_none();
         if due && self.caught_up() && self.stands_by_epoch() && self.roster.majority(self.reached) {
             self.call_roll();
         }
+        self.watch_thinning(quorate);
         if quorate == self.was_quorate {
             return;
         }
