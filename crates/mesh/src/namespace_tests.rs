@@ -116,6 +116,23 @@ fn a_new_epoch_hides_nothing_until_it_is_complete() {
     assert_eq!(copy.take(Arc::clone(&first[0])), Taken::Known);
 }
 
+/// A faulty owner begins ever new starts and never brings one to its end.
+#[test]
+fn starts_that_never_end_hold_no_more_than_one() {
+    let mut copy = Namespace::default();
+    for epoch in 1..=4 * MAX_RECORDS as u32 / 10_000 {
+        let record = |n: u32| {
+            let instance = InstanceId::new(format!("i{epoch}-{n}")).unwrap();
+            let observation = Observation { vote: Vote::Pass, detail: String::new(), since: UnixMs(1) };
+            Record::Observed { instance, incarnation: 1, observation }
+        };
+        let records = (0..10_000).map(record).collect();
+        let batch = Batch { owner: AgentId(1), epoch, seq: 1, live: vec![1], records, signature: vec![] };
+        copy.take(Arc::new(batch));
+        assert!(copy.records().count() <= 2 * MAX_RECORDS, "{epoch}");
+    }
+}
+
 #[test]
 fn a_start_in_many_batches_hides_nothing() {
     let start = |epoch: u32| {
