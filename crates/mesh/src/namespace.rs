@@ -236,18 +236,20 @@ impl Namespace {
             return Taken::Refused;
         }
         // What a new start has not yet written anew comes on top: as much again at most.
-        let room = |held: usize| held + batch.records.len() <= MAX_RECORDS;
+        let held = if batch.epoch > self.epoch { 0 } else { self.places.len() };
+        if held + batch.records.len() > MAX_RECORDS {
+            return Taken::Refused;
+        }
+        let mut dropped = Vec::new();
         if batch.epoch > self.epoch {
-            // Of starts that never come to their end no more is kept.
+            // Of starts that never come to their end no more is kept than of one.
             let older = self.incomplete.as_ref().map_or(0, |incomplete| incomplete.older.len());
-            if !room(self.places.len()) || !room(older) {
-                return Taken::Refused;
+            if self.places.len() + older > MAX_RECORDS {
+                dropped = self.complete();
             }
             let older: BTreeMap<_, _> = self.records().map(|record| (record.key(), record.clone())).collect();
             let incomplete = (!older.is_empty()).then(|| Box::new(Incomplete { older, retired: Vec::new() }));
             *self = Self { epoch: batch.epoch, incomplete, ..Self::default() };
-        } else if !room(self.places.len()) {
-            return Taken::Refused;
         }
         self.head = self.head.max(batch.seq);
         let mut fresh = BTreeMap::new();
@@ -255,6 +257,7 @@ impl Namespace {
             fresh.entry(record.key()).or_insert(index);
         }
         let mut changed = self.point_to(batch.seq, fresh);
+        changed.extend(dropped);
         self.keep(batch);
         // A start writes all anew, in several batches when that is much, and the profile comes with the last of them: what is not in the first is not gone.
         if self.missing().next().is_none() && self.find(&RecordKey::Profile).is_ok() {

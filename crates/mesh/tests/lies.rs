@@ -139,3 +139,24 @@ fn forged_batches_are_not_verified_to_the_last() {
     inject(&mut world, 1, &Packet::push(&forged.collect::<Vec<_>>(), &[]));
     assert_eq!(world.view(1).stats.batches_refused, before + 1);
 }
+
+/// A member that begins start after start, and ends none, makes others hold no more than one agent's worth of instances; those it no longer has are gone.
+#[test]
+fn what_is_dropped_of_endless_starts_is_gone() {
+    let mut world = World::formed(3);
+    let before = world.view(1).instances.len();
+    for epoch in 100..140 {
+        let records = (0..2_000)
+            .map(|n| {
+                let registration = Arc::new(world::registration(&format!("web@{epoch}-{n}")));
+                Record::Instance { registration, incarnation: 1 }
+            })
+            .collect();
+        let mut batch = Batch { owner: AgentId(3), epoch, seq: 1, live: vec![1], records, signature: vec![] };
+        batch.signature = HashKeys(AgentId(3)).sign(&batch.signing_bytes());
+        let owners = vec![OwnerDelta { owner: AgentId(3), credential: None, batches: vec![Arc::new(batch)] }];
+        world.input(1, Input::Message { from: AgentId(3), bytes: quorate_wire::encode(&Packet::push(&owners, &[])) });
+    }
+    let held = world.view(1).instances.len() - before;
+    assert!((2_000..=60_000).contains(&held), "{held}");
+}

@@ -165,6 +165,7 @@ impl Engine {
             Reply::Promised(Refusal::Taken { term } | Refusal::Certified { term }) => {
                 self.raise_term(id, term.saturating_add(1))
             }
+            Reply::Disagrees(vote) => self.note_dissent(id, me, vote, self.lease_clock()),
             _ => {}
         }
         for observer in observers.into_iter().filter(|agent| *agent != me) {
@@ -362,10 +363,7 @@ impl Engine {
                     self.stats.packets_refused += 1;
                 }
             }
-            Reply::Disagrees(vote) => {
-                proposal.endorsements.remove(&from);
-                proposal.dissent.insert(from, (vote, asked));
-            }
+            Reply::Disagrees(vote) => self.note_dissent(id, from, vote, asked),
             Reply::Promised(Refusal::Taken { term } | Refusal::Certified { term }) => {
                 self.raise_term(id, term.saturating_add(1));
             }
@@ -407,6 +405,13 @@ impl Engine {
         if let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.as_mut()) {
             proposal.dissent.remove(&endorsement.agent);
             proposal.endorsements.insert(endorsement.agent, (endorsement, asked));
+        }
+    }
+
+    fn note_dissent(&mut self, id: &InstanceId, from: AgentId, vote: Vote, asked: Mono) {
+        if let Some(proposal) = self.instances.get_mut(id).and_then(|instance| instance.proposal.as_mut()) {
+            proposal.endorsements.remove(&from);
+            proposal.dissent.insert(from, (vote, asked));
         }
     }
 

@@ -6,20 +6,26 @@
 use super::Engine;
 use super::adoption::{ASK_AGAIN, FIRST_BACKING};
 use super::vantage::Vantage;
+use crate::api::MemberState;
 use quorate_core::{AgentId, Mono, Roster};
 use rand::seq::IndexedRandom;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Rosters told of that are remembered.
 const MAX_CLAIMS: usize = 8;
 /// Members that are asked whether it is so, at a time.
 const ASK_AT_ONCE: usize = 64;
+/// They are asked again after twice the wait each time, up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
 /// The later epochs that are told of.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     list: Vec<Claim>,
     ask_at: Mono,
+    /// How long it was last waited before asking again.
+    waited: Duration,
 }
 
 #[derive(Debug)]
@@ -30,20 +36,15 @@ struct Claim {
 }
 
 impl Claim {
-    fn backing(&self, by: &Roster) -> usize {
-        self.said_by.iter().filter(|agent| by.contains(**agent)).count()
+    /// Do more than half of those say so of the `others` in this agent's roster that have not left? Without these nothing could have followed.
+    fn is_backed_by(&self, others: &BTreeSet<AgentId>) -> bool {
+        self.said_by.intersection(others).count() * 2 > others.len()
     }
 
-    /// Do more than half of those say so who count by `own`? Without these nothing could have followed.
-    fn is_backed_by(&self, own: &Roster) -> bool {
-        own.majority(self.backing(own))
-    }
-
-    /// Do more than half of those say so whom it names, and more than two, who may lie? Of a mesh as small as that to `me`, all others.
-    fn backs_itself(&self, own: &Roster, me: AgentId) -> bool {
-        let small = own.len() <= FIRST_BACKING && self.roster.contains(me);
-        let needed = if small { FIRST_BACKING.min(self.roster.len() - 1) } else { FIRST_BACKING };
-        let backing = self.backing(&self.roster);
+    /// Do more than half of those say so whom it names, and more than two, who may lie? Of a few, `me` among them, all others.
+    fn backs_itself(&self, me: AgentId) -> bool {
+        let backing = self.said_by.iter().filter(|agent| self.roster.contains(**agent)).count();
+        let needed = if self.roster.contains(me) { FIRST_BACKING.min(self.roster.len() - 1) } else { FIRST_BACKING };
         backing >= needed && self.roster.majority(backing)
     }
 }
@@ -91,24 +92,30 @@ impl Engine {
         }
         if self.vantage() == Vantage::Valid {
             self.adoption.claims.list.clear();
+            self.adoption.claims.waited = Duration::ZERO;
             return;
         }
-        let now = self.now.mono;
+        let (me, now) = (self.me(), self.now.mono);
+        let stays = |agent: &AgentId| *agent != me && self.member_state(*agent) != MemberState::Left;
+        let others: BTreeSet<_> = self.roster.iter().filter(stays).collect();
         let claims = &self.adoption.claims.list;
-        let believed = |claim: &&Claim| {
-            claim.is_backed_by(&self.roster)
-                || claim.backs_itself(&self.roster, self.me()) && self.roll.found_too_few_since(claim.since)
-        };
+        let alone = |claim: &Claim| self.roll.found_too_few_since(claim.since, &self.roster);
+        let believed = |claim: &&Claim| claim.is_backed_by(&others) || claim.backs_itself(me) && alone(claim);
         if let Some(claim) = claims.iter().filter(believed).max_by_key(|claim| claim.roster.epoch()) {
             let roster = claim.roster.clone();
             self.take_roster(roster);
             return;
         }
-        if self.adoption.claims.ask_at <= now {
-            self.adoption.claims.ask_at = now + ASK_AGAIN;
-            self.call_roll();
-            self.ask_about_claims();
+        if self.adoption.claims.ask_at > now {
+            return;
         }
+        let called = claims.iter().all(alone);
+        let waited = (self.adoption.claims.waited * 2).clamp(ASK_AGAIN, LONGEST_WAIT);
+        (self.adoption.claims.ask_at, self.adoption.claims.waited) = (now + waited, waited);
+        if !called {
+            self.call_roll();
+        }
+        self.ask_about_claims();
     }
 
     fn ask_about_claims(&mut self) {
@@ -168,28 +175,35 @@ mod tests {
         assert!(told.list.iter().any(|claim| claim.roster == honest));
     }
 
+    fn others(agents: &[u64]) -> BTreeSet<AgentId> {
+        agents.iter().copied().map(AgentId).collect()
+    }
+
+    fn backed(told: &[(u64, &Roster)], own_others: &[u64], me: u64) -> (bool, bool) {
+        let claims = claims(told);
+        let claim = claims.list.first().unwrap();
+        (claim.is_backed_by(&others(own_others)), claim.backs_itself(AgentId(me)))
+    }
+
     #[test]
     fn two_cannot_make_up_an_epoch_of_their_own() {
-        let own = roster(4, &[1, 2, 3, 4, 5]);
-        let lie = claims(&[(1, &roster(90, &[1, 2])), (2, &roster(90, &[1, 2]))]);
-        let claim = lie.list.first().unwrap();
-        assert!(!claim.is_backed_by(&own) && !claim.backs_itself(&own, AgentId(5)));
+        let lie = roster(90, &[1, 2]);
+        assert_eq!(backed(&[(1, &lie), (2, &lie)], &[1, 2, 3, 4], 5), (false, false));
         let true_one = roster(80, &[1, 2, 3, 7]);
-        let told = claims(&[(1, &true_one), (2, &true_one), (3, &true_one)]);
-        assert!(told.list.first().unwrap().is_backed_by(&own));
+        assert_eq!(backed(&[(1, &true_one), (2, &true_one), (3, &true_one)], &[1, 2, 3, 4], 5), (true, true));
         let successors = roster(80, &[6, 7, 8, 9, 10]);
-        let told = claims(&[(6, &successors), (7, &successors), (8, &successors)]);
-        let claim = told.list.first().unwrap();
-        assert!(!claim.is_backed_by(&own) && claim.backs_itself(&own, AgentId(5)));
+        assert_eq!(backed(&[(6, &successors), (7, &successors), (8, &successors)], &[1, 2, 3, 4], 5), (false, true));
     }
 
     #[test]
     fn of_a_small_mesh_all_others_are_enough() {
-        let (own, me) = (roster(4, &[1, 2]), AgentId(2));
         let later = roster(5, &[1, 2, 3]);
-        let backed = |told: &[(u64, &Roster)]| claims(told).list.first().unwrap().backs_itself(&own, me);
-        assert!(!backed(&[(1, &later)]) && backed(&[(1, &later), (3, &later)]));
-        assert!(!backed(&[(1, &roster(5, &[1]))]), "of those who have put it out more than two must say so");
-        assert!(!backed(&[(1, &roster(5, &[1, 2]))]));
+        assert_eq!(backed(&[(1, &later)], &[1, 4], 2), (false, false));
+        assert_eq!(backed(&[(1, &later), (3, &later)], &[1, 4], 2), (false, true));
+        let few = roster(5, &[1]);
+        assert_eq!(backed(&[(1, &few)], &[1, 4], 2), (false, false), "of those who have put it out more than two");
+        let pair = roster(5, &[1, 2]);
+        assert_eq!(backed(&[(1, &pair)], &[1, 4], 2), (false, false));
+        assert_eq!(backed(&[(1, &pair)], &[1], 2), (true, false), "all but one have left");
     }
 }

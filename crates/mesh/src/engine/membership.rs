@@ -6,7 +6,7 @@ use crate::api::{EventKind, MemberState, Output};
 use crate::gossip::{MAX_SUSPICIONS, News};
 use crate::swim::SwimOutput;
 use quorate_core::{AgentId, InstanceId, Verdict};
-use quorate_wire::{Batch, OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
+use quorate_wire::{OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::sync::Arc;
@@ -28,6 +28,14 @@ const MAX_QUESTIONED: usize = 4;
 const MAX_RUMOURS: usize = 16;
 /// Members told of a leave directly.
 const MAX_LEAVE_TOLD: usize = 64;
+
+/// What is told of an agent that may have been forgotten.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    News,
+    Old,
+    Forged,
+}
 
 impl Engine {
     pub(super) fn receive_swim(&mut self, from: AgentId, bytes: &[u8]) {
@@ -327,18 +335,24 @@ impl Engine {
         self.membership_changed(agent);
     }
 
-    /// Is this an old word of an agent that was forgotten, passed on by one that has not heard so? Its own word is always news.
-    pub(super) fn is_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> bool {
-        let Some(Gone { boot, credential }) = self.gone.get(&delta.owner) else { return false };
+    /// What is told of an agent that was forgotten: an old word, passed on by one that has not heard so, or a forged one? Its own word is always news, and so is
+    /// what it has signed in a later start.
+    pub(super) fn told_of_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> Told {
+        let Some(Gone { boot, credential }) = self.gone.get(&delta.owner).filter(|_| from != delta.owner) else {
+            self.gone.remove(&delta.owner);
+            return Told::News;
+        };
         let told = delta.credential.as_ref().filter(|told| self.keys.admit(told) == Some(delta.owner));
         let credential = told.unwrap_or(credential);
-        let signed = |batch: &Batch| self.keys.verify(credential, &batch.signing_bytes(), &batch.signature);
-        let anew = |batch: &Arc<Batch>| batch.epoch > *boot && (signed(batch) || self.believes_bearer(from, batch));
-        if from != delta.owner && !delta.batches.iter().any(anew) {
-            return true;
+        let newest = delta.batches.iter().max_by_key(|batch| (batch.epoch, batch.seq));
+        let Some(batch) = newest.filter(|batch| batch.epoch > *boot) else { return Told::Old };
+        let signed = self.keys.verify(credential, &batch.signing_bytes(), &batch.signature);
+        if !signed && !self.believes_bearer(from, batch) {
+            self.stats.batches_refused += 1;
+            return Told::Forged;
         }
         self.gone.remove(&delta.owner);
-        false
+        Told::News
     }
 
     /// Counts whom of the roster this agent holds alive, when that may have changed.

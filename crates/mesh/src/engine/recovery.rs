@@ -35,32 +35,36 @@ impl Recovery {
         self.ask_at.min(self.until)
     }
 
-    /// How many have told of this change as accepted, and how many of the `others` may have accepted it without having told.
-    fn tellers(&self, change: &Change, others: usize) -> (usize, usize) {
+    /// How many have told of this change as accepted.
+    fn tellers(&self, change: &Change) -> usize {
         let tells = |told: &&Acceptor| told.accepted.as_ref().is_some_and(|(_, accepted)| accepted == change);
-        let sure = self.heard.difference(&self.unsure).count();
-        (self.told.values().filter(tells).count(), others.saturating_sub(sure))
+        self.told.values().filter(tells).count()
     }
 
-    /// Have some told of a change that too few have, unless others whom it has not heard have as well?
+    /// Whose word stands: nobody's before it has promised to take part in nothing earlier any more.
+    fn said(&self) -> &BTreeSet<AgentId> {
+        if self.above.is_some() { &self.promised } else { &self.heard }
+    }
+
+    /// Have some told of a change that too few have, unless others of whom that is not known yet have as well?
     fn depends_on_unheard(&self, others: usize) -> bool {
         let told = self.told.values().filter_map(|told| told.accepted.as_ref());
-        let mut tellers = told.map(|(_, change)| self.tellers(change, others).0);
-        self.heard.len() < others && tellers.any(|tellers| tellers < others.div_ceil(2))
+        let mut tellers = told.map(|(_, change)| self.tellers(change));
+        self.said().len() < others && tellers.any(|tellers| tellers < others.div_ceil(2))
     }
 
     /// What this agent may have forgotten. A round far beyond all others' is one member's invention, and so is a change that fewer have accepted than make a
-    /// majority together with this agent, even with all who have not been heard: it was never agreed.
+    /// majority together with this agent, even with all who may still accept it: it was never agreed, and will not be.
     fn credible(&self, others: usize, own_round: u64) -> Acceptor {
         let mut rounds: Vec<_> = self.told.values().map(|told| told.promised.round).collect();
         rounds.sort_unstable_by(|a, b| b.cmp(a));
         let second = rounds.get(1).or(rounds.first()).copied().unwrap_or(0);
         let limit = second.max(own_round).saturating_add(MAX_ROUND_STEP);
+        let unheard = others.saturating_sub(self.promised.difference(&self.unsure).count());
         let mut learnt = Acceptor::default();
         for told in self.told.values() {
             let agreed = |(ballot, change): &(Ballot, Change)| {
-                let (tellers, unheard) = self.tellers(change, others);
-                ballot.round <= limit && tellers + unheard >= others.div_ceil(2)
+                ballot.round <= limit && self.tellers(change) + unheard >= others.div_ceil(2)
             };
             let accepted = told.accepted.clone().filter(agreed);
             let promised = if told.promised.round <= limit { told.promised } else { Ballot::default() };
@@ -134,28 +138,30 @@ impl Engine {
         let unsure = &recovery.unsure;
         let suffice = |said: &BTreeSet<AgentId>| said.len() >= others || said.difference(unsure).count() >= enough;
         // What only a few have told waits for those who may answer yet.
-        let late = self.now.mono.since(recovery.since) > ASK_AGAIN;
+        let late = self.now.mono.since(recovery.since) >= ASK_AGAIN;
         let clear = late || !recovery.depends_on_unheard(others);
         match recovery.above {
             None if suffice(&recovery.heard) && clear => self.rise_above_forgotten(),
-            Some(_) if suffice(&recovery.promised) => self.end_recovery(),
+            Some(_) if suffice(&recovery.promised) && clear => self.end_recovery(),
             _ => {}
         }
     }
 
-    /// Takes over what others have told, as far as one of them alone cannot have made it up.
-    fn learn_told(&mut self) {
-        let Some(recovery) = &self.adoption.recovery else { return };
-        let others = self.roster.len().saturating_sub(1);
-        let learnt = recovery.credible(others, self.epochs.acceptor.promised.round);
-        self.epochs.acceptor.learn(&learnt);
+    /// What others have told, as far as one of them alone cannot have made it up.
+    fn learnt(&self) -> Acceptor {
+        let (others, own_round) = (self.roster.len().saturating_sub(1), self.epochs.acceptor.promised.round);
+        let recovery = self.adoption.recovery.as_ref();
+        recovery.map_or_else(Acceptor::default, |recovery| recovery.credible(others, own_round))
     }
 
     fn rise_above_forgotten(&mut self) {
-        self.learn_told();
+        // What they have accepted they may still tell of, or accept.
+        let learnt = Acceptor { accepted: None, ..self.learnt() };
+        self.epochs.acceptor.learn(&learnt);
         let above = self.epochs.acceptor.above_forgotten(self.me());
         if let Some(recovery) = &mut self.adoption.recovery {
             recovery.above = Some(above);
+            recovery.since = self.now.mono;
             recovery.ask_at = self.now.mono + ASK_AGAIN;
         }
         // It is the highest that is known: the promise is given.
@@ -195,7 +201,8 @@ impl Engine {
     }
 
     fn end_recovery(&mut self) {
-        self.learn_told();
+        let learnt = self.learnt();
+        self.epochs.acceptor.learn(&learnt);
         self.adoption.recovery = None;
         self.epochs.dirty = true;
         self.persist_now();
@@ -208,9 +215,12 @@ impl Engine {
             self.end_recovery();
         } else if recovery.ask_at <= now {
             recovery.ask_at = now + ASK_AGAIN;
+            let asking = recovery.above;
             self.advance_recovery();
-            let Some(recovery) = &self.adoption.recovery else { return };
-            let said = if recovery.above.is_some() { &recovery.promised } else { &recovery.heard };
+            let Some(recovery) = self.adoption.recovery.as_ref().filter(|recovery| recovery.above == asking) else {
+                return;
+            };
+            let said = recovery.said();
             let silent: Vec<_> = self
                 .roster
                 .iter()
@@ -250,13 +260,14 @@ mod tests {
         Acceptor { promised: ballot(round), accepted: accepted.map(|(round, agent)| (ballot(round), change(agent))) }
     }
 
-    fn recovery(told: &[Acceptor], heard: u64) -> Recovery {
+    /// Who has told this, so many of whom have promised as well.
+    fn recovery(told: &[Acceptor], promised: u64) -> Recovery {
         Recovery {
             since: Mono(0),
-            heard: (1..=heard).map(AgentId).collect(),
+            heard: (1..=told.len() as u64).map(AgentId).collect(),
             told: (1..).map(AgentId).zip(told.iter().cloned()).collect(),
-            above: None,
-            promised: BTreeSet::new(),
+            above: (promised > 0).then(Ballot::default),
+            promised: (1..=promised).map(AgentId).collect(),
             unsure: BTreeSet::new(),
             until: Mono(0),
             ask_at: Mono(0),
@@ -277,9 +288,11 @@ mod tests {
     fn what_can_have_been_agreed_is_learnt_and_what_cannot_is_not() {
         let (none, one) = (told(3, None), told(3, Some((3, 5))));
         // Of five, three agree: this agent and two others.
-        assert_eq!(recovery(&[one.clone(), none.clone(), none.clone(), none.clone()], 4).credible(4, 0), none);
+        let four = [one.clone(), none.clone(), none.clone(), none.clone()];
+        assert_eq!(recovery(&four, 4).credible(4, 0), none);
+        assert_eq!(recovery(&four, 3).credible(4, 0), one, "who has not promised may accept it yet");
+        assert_eq!(recovery(&four, 0).credible(4, 0), one);
         assert_eq!(recovery(&[one.clone(), one.clone(), none.clone(), none.clone()], 4).credible(4, 0), one);
-        assert_eq!(recovery(&[one.clone(), none.clone(), none.clone()], 3).credible(4, 0), one, "the fourth may have");
         // Of three, this agent and one other.
         assert_eq!(recovery(&[one.clone(), none.clone()], 2).credible(2, 0), one);
     }
@@ -287,9 +300,13 @@ mod tests {
     #[test]
     fn what_few_have_told_waits_for_those_who_may_answer_yet() {
         let (none, one) = (told(3, None), told(3, Some((3, 5))));
-        assert!(recovery(&[one.clone(), none.clone(), none.clone()], 3).depends_on_unheard(4));
-        assert!(!recovery(&[one.clone(), one.clone(), none.clone()], 3).depends_on_unheard(4));
-        assert!(!recovery(&[one, none.clone(), none.clone(), none.clone()], 4).depends_on_unheard(4));
-        assert!(!recovery(&[none.clone(), none.clone(), none], 3).depends_on_unheard(4));
+        for promised in [0, 3] {
+            assert!(recovery(&[one.clone(), none.clone(), none.clone()], promised).depends_on_unheard(4));
+            assert!(!recovery(&[one.clone(), one.clone(), none.clone()], promised).depends_on_unheard(4));
+            assert!(!recovery(&[none.clone(), none.clone(), none.clone()], promised).depends_on_unheard(4));
+        }
+        let all = [one, none.clone(), none.clone(), none];
+        assert!(recovery(&all, 3).depends_on_unheard(4));
+        assert!(!recovery(&all, 4).depends_on_unheard(4) && !recovery(&all, 0).depends_on_unheard(4));
     }
 }

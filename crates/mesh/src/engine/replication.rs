@@ -1,6 +1,7 @@
 //! How records and certificates travel while they are new, and what becomes of those that arrive. The repair of what got lost is in `repair.rs`.
 
 use super::certificates::Origin;
+use super::membership::Told;
 use super::{Engine, limits};
 use crate::api::EventKind;
 use crate::gossip::{News, Parcel};
@@ -203,8 +204,10 @@ impl Engine {
             self.take_own(delta.batches);
             return true;
         }
-        if self.is_gone(from, &delta) {
-            return true;
+        match self.told_of_gone(from, &delta) {
+            Told::News => {}
+            Told::Old => return true,
+            Told::Forged => return false,
         }
         if !self.agents.contains_key(&owner) {
             let Some(credential) = &delta.credential else {

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::api::{Output, Ticket};
 use crate::sabotage::Defect;
-use quorate_core::{AgentId, Mono};
+use quorate_core::{AgentId, Mono, Roster};
 use quorate_wire::Packet;
 use rand::seq::IteratorRandom;
 use std::cmp::Reverse;
@@ -49,7 +49,7 @@ pub(crate) struct Roll {
     postponed: u32,
     /// Roll calls in a row that found too few.
     failed: u32,
-    /// How many membership held within reach when one was called since fewer were, or the most since then.
+    /// The most that membership has held within reach since a call for its losses, or how many were then.
     pub(super) reached: usize,
     /// Has any found enough since the start?
     pub(super) vouched: bool,
@@ -105,6 +105,8 @@ pub(super) struct Outcome {
     /// Who was asked; `None` for everyone.
     sample: Option<BTreeSet<AgentId>>,
     answered: BTreeSet<AgentId>,
+    /// How many of them stand by the same epoch, this agent among them.
+    standing: usize,
     pub(super) quorate: bool,
     /// Would it be, if those between two epochs counted? Then it says nothing, and is repeated at once.
     pub(super) between: bool,
@@ -151,9 +153,11 @@ impl Roll {
         self.last.as_ref().is_some_and(|last| now.since(last.started) < span)
     }
 
-    /// Has a roll call been called since `moment`, and found too few?
-    pub fn found_too_few_since(&self, moment: Mono) -> bool {
-        self.last.as_ref().is_some_and(|last| !last.quorate && last.started >= moment)
+    /// Has a roll call been called since `moment`, and found too few who stand by the `roster`?
+    pub fn found_too_few_since(&self, moment: Mono, roster: &Roster) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|last| !last.quorate && !roster.majority(last.standing) && last.started >= moment)
     }
 
     /// Notes that an agent whose host was found down is not heard until then.
@@ -422,7 +426,8 @@ impl Engine {
         answered.extend(call.answered.into_keys());
         let between = !quorate && self.roster.majority(answered.len() + 1);
         self.roll.hope = false;
-        self.roll.last = Some(Outcome { started: call.started, sample: call.sample, answered, quorate, between });
+        self.roll.last =
+            Some(Outcome { started: call.started, sample: call.sample, answered, standing: reached, quorate, between });
         // Between two epochs nothing can be said: whoever asks hears after the next roll call, which comes at once.
         self.roll.postponed = if between { self.roll.postponed + 1 } else { 0 };
         self.roll.failed = if quorate || between { 0 } else { self.roll.failed.saturating_add(1) };
