@@ -132,9 +132,7 @@ fn forged_batches_are_not_verified_to_the_last() {
     let before = world.view(1).stats.batches_refused;
     let forged = (0..100).map(|n| {
         let owner = 2 + n % 3;
-        let owners =
-            OwnerDelta { owner: AgentId(owner), credential: None, batches: vec![batch(owner, LIAR, 9, vec![])] };
-        owners
+        OwnerDelta { owner: AgentId(owner), credential: None, batches: vec![batch(owner, LIAR, 9, vec![])] }
     });
     inject(&mut world, 1, &Packet::push(&forged.collect::<Vec<_>>(), &[]));
     assert_eq!(world.view(1).stats.batches_refused, before + 1);

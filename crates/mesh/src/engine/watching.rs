@@ -1,14 +1,14 @@
 //! What this agent sees itself: when it probes, what it makes of the outcomes, and how it says so.
 
+use super::Engine;
 use super::instance::{Instance, Watch};
 use super::vantage::Vantage;
-use super::{Engine, limits};
 use crate::api::{EventKind, Output, ProbeId, ProbeRequest};
-use quorate_core::evidence::{Cause, Evidence, Phase};
+use quorate_core::evidence::Evidence;
 use quorate_core::{
     AbstainReason, AgentId, InstanceId, Mono, Observation, Outcome, ProbeFailure, ProbeResult, Verdict, Vote, hash,
 };
-use quorate_wire::{Packet, Record};
+use quorate_wire::Record;
 use std::time::Duration;
 
 /// The first probes of a new observer are spread over at most this long.
@@ -28,7 +28,7 @@ pub(crate) struct Running {
 }
 
 /// What an outcome says, whatever the protocol.
-enum Seen {
+pub(super) enum Seen {
     Reached(Vote, String),
     Failed(Vote, String),
     /// The fault is ours.
@@ -183,78 +183,6 @@ impl Engine {
         }
     }
 
-    /// Pings a host; a second time also by a stream, which survives the loss of packets.
-    pub(super) fn ping_host(&mut self, agent: AgentId, retry: bool) {
-        if self.pings.len() >= limits::MAX_NONCES {
-            self.stats.limits_hit += 1;
-            return;
-        }
-        let nonce = self.fresh_nonce();
-        self.pings.insert(nonce, (agent, self.now.mono));
-        self.pings_sent.push_back((self.now.mono, nonce));
-        self.send(agent, &Packet::Ping { nonce });
-        if retry {
-            self.send_stream(agent, &Packet::Ping { nonce });
-        }
-    }
-
-    pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
-        let sent = self.pings.get(&nonce).filter(|(agent, _)| *agent == from).map(|(_, sent)| *sent);
-        if let Some(sent) = sent {
-            self.pings.remove(&nonce);
-            self.drop_answered();
-            self.answered(from);
-            self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()), sent);
-        }
-    }
-
-    pub(super) fn pings_deadline(&self) -> Option<Mono> {
-        self.pings_sent.front().map(|(sent, _)| *sent + self.config.timing.host_ping_timeout)
-    }
-
-    /// The first of the pings sent is one that has not been answered.
-    fn drop_answered(&mut self) {
-        while self.pings_sent.pop_front_if(|(_, nonce)| !self.pings.contains_key(nonce)).is_some() {}
-    }
-
-    /// Host pings that were not answered in time.
-    pub(super) fn run_pings(&mut self) {
-        let timeout = self.config.timing.host_ping_timeout;
-        while let Some((_, nonce)) = self.pings_sent.pop_front_if(|(sent, _)| *sent + timeout <= self.now.mono) {
-            let Some((agent, sent)) = self.pings.remove(&nonce) else { continue };
-            if self.doubts_own_ping(agent, sent) {
-                continue;
-            }
-            let vote = Vote::Fail { phase: Phase::FirstByte, cause: Cause::Timeout };
-            self.seen(
-                &InstanceId::host(agent),
-                Seen::Failed(vote, "the agent does not answer over the mesh".to_owned()),
-                sent,
-            );
-        }
-    }
-
-    /// May a ping that accuses a host have gone unanswered because this agent was cut off when it sent it? The roll calls that vouch for this moment
-    /// must vouch for that one, too. It accuses when it is the last needed, or the accusation stands but has not been heeded: an accusation of former
-    /// times would else be good for a signature again after any short cut.
-    fn doubts_own_ping(&self, agent: AgentId, sent: Mono) -> bool {
-        let Some(host) = self.instances.get(&InstanceId::host(agent)) else { return false };
-        let accuses = |watch: &Watch| match watch.vote.fails() {
-            true => !host.condemned(),
-            false => watch.failures + 1 >= self.config.timing.host_failures,
-        };
-        host.watch.as_deref().is_some_and(accuses) && self.vantage() != Vantage::Isolated && !self.vouched_for(sent)
-    }
-
-    pub(super) fn forget_running_pings(&mut self) {
-        self.pings_sent.clear();
-        for (agent, _) in std::mem::take(&mut self.pings).into_values() {
-            if let Some(watch) = self.instances.get_mut(&InstanceId::host(agent)).and_then(|i| i.watch.as_mut()) {
-                watch.running = false;
-            }
-        }
-    }
-
     /// A probe has come back.
     pub(super) fn probe_done(&mut self, probe: ProbeId, outcome: Outcome) {
         let Some(running) = self.probes.remove(&probe) else { return };
@@ -308,7 +236,7 @@ impl Engine {
     }
 
     /// Counts the outcome of a look that began at `began` against the thresholds.
-    fn seen(&mut self, id: &InstanceId, seen: Seen, began: Mono) {
+    pub(super) fn seen(&mut self, id: &InstanceId, seen: Seen, began: Mono) {
         let (now, lease) = (self.now.mono, self.lease_clock());
         let host_failures = self.config.timing.host_failures;
         let Some(instance) = self.instances.get_mut(id) else { return };
