@@ -394,6 +394,7 @@ impl Truth {
             && self.awake_throughout(agent, from, to)
             && self.path_clear(observer, agent, from, to)
             && !self.scenario.lossy(from, to)
+            && !self.scenario.keeps_breaking(observer, agent, from, to)
     }
 
     /// The moment at which the wall clock of `agent` shows `ms`.

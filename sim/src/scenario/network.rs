@@ -42,6 +42,17 @@ impl Scenario {
         self.worst_loss(from, to) > 0
     }
 
+    /// Does the link of `a` and `b` break more than once in that time? While it is being made anew nothing gets through, and what asks at the same pace
+    /// may hit upon that each time.
+    pub fn keeps_breaking(&self, a: usize, b: usize, from: SimTime, to: SimTime) -> bool {
+        if !self.resets.iter().any(|reset| reset.breaks(a, b)) {
+            return false;
+        }
+        let within = self.actions.iter().filter(|(at, _)| (from..=to).contains(at));
+        let breaks = |action: &Action| matches!(action, Action::Reset(number) if self.resets[*number].breaks(a, b));
+        within.filter(|(_, action)| breaks(action)).nth(1).is_some()
+    }
+
     fn set(&self, list: Option<&Vec<usize>>) -> Set {
         Set::of(self.agents.len(), list.map(Vec::as_slice))
     }
@@ -157,5 +168,14 @@ mod tests {
         assert!(stops(text, 0, 2) && stops(text, 2, 1) && !stops(text, 0, 1) && !stops(text, 3, 0));
         let one_way = format!("{text}symmetric = false\n");
         assert!(stops(&one_way, 0, 2) && !stops(&one_way, 2, 0));
+    }
+
+    #[test]
+    fn a_link_that_breaks_once_does_not_keep_breaking() {
+        let text = "summary = \"t\"\n[[faults]]\nkind = \"reset\"\nagents = [0]\npeers = [1]\nat = \"1s\"\nevery = \"700ms\"\nto = \"5s\"\n";
+        let scenario = Scenario::new("t", &Plan::parse(text).unwrap(), 1).unwrap();
+        let breaks = |a, b, from, to| scenario.keeps_breaking(a, b, SimTime::from_ms(from), SimTime::from_ms(to));
+        assert!(breaks(0, 1, 1_000, 2_000) && breaks(1, 0, 1_000, 2_000));
+        assert!(!breaks(0, 1, 900, 1_500) && !breaks(0, 2, 1_000, 2_000) && !breaks(0, 1, 5_000, 9_000));
     }
 }
