@@ -76,6 +76,18 @@ fn nobody_counts_by_an_epoch_that_one_member_made_up() {
     }
 }
 
+/// A newcomer that nobody else has told of the mesh yet is told of the last epoch that a number can name, after which none could follow.
+#[test]
+fn no_newcomer_begins_with_the_last_of_all_epochs() {
+    let mut world = World::formed(5);
+    world.start(6, &[]);
+    let (members, acceptor) = (Some(vec![AgentId(LIAR), AgentId(6)]), Acceptor::default());
+    let tell = EpochTalk::Tell { epoch: u64::MAX, proofs: vec![], members, acceptor };
+    inject(&mut world, 6, &Packet::Epoch(tell));
+    world.contact(6, 1);
+    world.until(20_000, |w| (1..=6).all(|agent| w.view(agent).quorate && w.view(agent).roster == 6));
+}
+
 /// The host of an agent dies. Those who do not observe it have been shown a certificate of a term far ahead, of one signer: they believe the real one.
 #[test]
 fn a_far_term_of_one_signer_does_not_hide_a_hosts_end() {

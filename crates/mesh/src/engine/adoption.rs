@@ -151,6 +151,7 @@ impl Engine {
         }
         if let Some(members) = members
             && epoch > self.roster.epoch()
+            && epoch <= super::limits::MAX_ROSTER_EPOCH
             && members.len() <= super::limits::MAX_AGENTS
         {
             let roster = Roster::new(epoch, members.into_iter().collect());

@@ -12,6 +12,8 @@ pub const MAX_INSTANCES: usize = 100_000;
 pub const MAX_INSTANCES_PER_HOME: usize = 10_000;
 /// Highest incarnation and term believed: far beyond any honest one, far below what overflows.
 pub const MAX_INCARNATION: u64 = 1 << 60;
+/// Latest epoch of the roster believed without proof: no mesh comes so far, and there is one after it.
+pub const MAX_ROSTER_EPOCH: u64 = 1 << 60;
 /// Furthest that a certificate of too few signers may carry the terms ahead: a single member can sign one.
 pub const MAX_TERM_LEAP: u64 = 1 << 32;
 /// Bytes of a certificate.

@@ -30,7 +30,7 @@ const MAX_RUMOURS: usize = 16;
 const MAX_LEAVE_TOLD: usize = 64;
 
 /// What is told of an agent that may have been forgotten.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Told {
     News,
     Old,

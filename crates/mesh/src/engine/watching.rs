@@ -130,8 +130,8 @@ impl Engine {
             let period = match () {
                 // It answers again: is that to last?
                 () if watch.vote.fails() && watch.successes > 0 => timing.host_ping_interval,
-                // Roll calls beside its pings follow each other while they hold: what one vouches for only in part, two do.
                 () if watch.vote.fails() && decided_down => timing.swim_period,
+                // Roll calls beside its pings follow each other while they hold: what one vouches for only in part, two do.
                 () if watch.vote.fails() || condemned || watch.failures >= threshold => {
                     timing.swim_period.min(timing.roll_call_life * 3 / 4)
                 }
