@@ -89,7 +89,7 @@ impl World {
             self.truth.missed(peer);
         }
         let class = if packet.class == Class::Datagram { "datagram" } else { "message" };
-        self.tell_send(agent, peer, class, packet.bytes.len());
+        self.tell_send(agent, peer, class, &packet.bytes);
         self.checks.coverage.packet(&packet.bytes);
         self.truth.sent[self.truth.scenario.role(agent)] += packet.bytes.len() as u64;
         let route = self.hosts[agent].process.as_ref().and_then(|process| process.routes[peer]);

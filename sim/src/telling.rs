@@ -125,9 +125,17 @@ impl World {
         self.write_line(|world| Line::Link { agent: world.name(agent), peer: world.name(peer), up });
     }
 
-    pub(crate) fn tell_send(&mut self, agent: usize, peer: usize, class: &'static str, bytes: usize) {
+    pub(crate) fn tell_send(&mut self, agent: usize, peer: usize, class: &'static str, bytes: &[u8]) {
         if self.trace.recording.sends {
-            self.write_line(|world| Line::Send { agent: world.name(agent), to: world.name(peer), class, bytes });
+            let packet = quorate_wire::decode(bytes).map_or("other", |packet| packet.kind());
+            let bytes = bytes.len();
+            self.write_line(|world| Line::Send {
+                agent: world.name(agent),
+                to: world.name(peer),
+                class,
+                packet,
+                bytes,
+            });
         }
     }
 

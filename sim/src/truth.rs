@@ -148,9 +148,8 @@ impl Truth {
 
     /// Those that the process which ran at `at`, or the last one before, had begun: by them its signatures are judged.
     pub fn probes_known(&self, agent: usize, of: usize, at: SimTime) -> impl DoubleEndedIterator<Item = Probed> + '_ {
-        let mut starts = self.lives[agent].iter().map(|life| life.from);
-        let begun = starts.clone().rfind(|from| *from <= at).unwrap_or(SimTime::START);
-        let next = starts.find(|from| *from > at).unwrap_or(SimTime::NEVER);
+        let begun = self.began(agent, at).unwrap_or(SimTime::START);
+        let next = self.lives[agent].iter().map(|life| life.from).find(|from| *from > at).unwrap_or(SimTime::NEVER);
         self.probes.get(&(agent, of)).into_iter().flatten().copied().filter(move |p| (begun..next).contains(&p.started))
     }
 
@@ -162,6 +161,11 @@ impl Truth {
     /// Does the process of `agent` exist at `at`?
     pub fn running(&self, agent: usize, at: SimTime) -> bool {
         self.lives[agent].iter().any(|life| life.holds(at))
+    }
+
+    /// When the process that exists at `at`, or the last one before, began.
+    pub fn began(&self, agent: usize, at: SimTime) -> Option<SimTime> {
+        self.lives[agent].iter().map(|life| life.from).rfind(|from| *from <= at)
     }
 
     /// Does it exist all the time?

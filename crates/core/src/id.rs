@@ -266,7 +266,11 @@ impl fmt::Debug for InstanceId {
 /// As their names are ordered.
 impl Ord for InstanceId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_bytes().cmp(other.as_bytes())
+        match (&self.0, &other.0) {
+            // What most comparisons are of: here only the digits differ, and they fill a register.
+            (Name::Host(name), Name::Host(others)) => digits(name).cmp(&digits(others)),
+            _ => self.as_bytes().cmp(other.as_bytes()),
+        }
     }
 }
 
@@ -280,6 +284,11 @@ impl PartialOrd for InstanceId {
 fn with_digit(number: u64, digit: &u8) -> u64 {
     let value = if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
     number << 4 | u64::from(value)
+}
+
+/// The digits of a host's name as one number: the lower, the sooner the name.
+fn digits(name: &[u8; HOST_BYTES]) -> u128 {
+    name[HOST_PREFIX.len()..].iter().fold(0, |number, digit| number << 8 | u128::from(*digit))
 }
 
 fn host_named(text: &str) -> Option<AgentId> {

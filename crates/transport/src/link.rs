@@ -69,6 +69,11 @@ impl Link {
         (Arc::new(link), queue)
     }
 
+    /// Can the peer read what is written in this wire version? Who comes back as an older release cannot read what was meant for the newer one.
+    pub(crate) fn reads(&self, version: u16) -> bool {
+        self.version.is_some_and(|highest| (self.hello.versions.min..=highest).contains(&version))
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.connection.close_reason().is_none()
     }

@@ -76,6 +76,8 @@ counters! {
     dropped_no_address,
     /// Dropped unsent: larger than the limit.
     dropped_oversize,
+    /// Dropped unsent: written in a wire version that the peer, come back as another release, cannot read.
+    dropped_unreadable,
     /// Messages dropped unsent: the link's queue was full.
     dropped_link_queue_full,
     /// Dropped half-way: the link ended, or the message took too long.

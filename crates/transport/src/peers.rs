@@ -64,8 +64,9 @@ pub(crate) struct Peer {
     announced: Option<(u64, SocketAddr)>,
     /// Boot counter and process nonce of the last link.
     pub(crate) seen: Option<(u32, u64)>,
-    pub(crate) datagrams: VecDeque<Bytes>,
-    pub(crate) messages: VecDeque<Bytes>,
+    /// What waits for a link, with the wire version that it takes to read it.
+    pub(crate) datagrams: VecDeque<(u16, Bytes)>,
+    pub(crate) messages: VecDeque<(u16, Bytes)>,
     pub(crate) dialling: bool,
     pub(crate) failures: u32,
     pub(crate) dial_not_before: Option<Instant>,
@@ -107,17 +108,21 @@ impl Table {
         if link.dialled_by_us || peer.address.is_none() {
             peer.address = Some(link.address);
         }
-        for bytes in peer.datagrams.drain(..) {
+        for (version, bytes) in peer.datagrams.drain(..) {
             let length = bytes.len();
-            if link.connection.send_datagram(bytes).is_ok() {
+            if !link.reads(version) {
+                counters.dropped_unreadable.increment();
+            } else if link.connection.send_datagram(bytes).is_ok() {
                 counters.datagrams_out.increment();
                 counters.datagram_bytes_out.add(length);
             } else {
                 counters.dropped_link_lost.increment();
             }
         }
-        for bytes in peer.messages.drain(..) {
-            if link.messages.try_send(bytes).is_err() {
+        for (version, bytes) in peer.messages.drain(..) {
+            if !link.reads(version) {
+                counters.dropped_unreadable.increment();
+            } else if link.messages.try_send(bytes).is_err() {
                 counters.dropped_link_queue_full.increment();
             }
         }

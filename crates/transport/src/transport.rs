@@ -31,6 +31,7 @@ use crate::limits::{
     MAX_CONCURRENT_STREAMS, MAX_DATAGRAM_BYTES, MAX_MESSAGE_BYTES, PENDING_DATAGRAMS, PENDING_MESSAGES,
     STREAM_WINDOW_BYTES,
 };
+use crate::link::Link;
 use crate::link_error::{LinkError, close_code};
 use crate::metrics::TransportMetrics;
 use crate::peers::{Peer, Shared};
@@ -129,6 +130,9 @@ pub enum SendError {
     /// The link's queue is full.
     #[error("too much is waiting for this peer")]
     QueueFull,
+    /// It was written for another release than the peer has been found to be.
+    #[error("the peer cannot read wire version {0}")]
+    Unreadable(u16),
     /// The transport stops.
     #[error("the transport is shutting down")]
     ShuttingDown,
@@ -212,41 +216,44 @@ impl Transport {
     }
 
     /// Sends a datagram (RFC 9221): at most once, and soon or never. Never waits. Without a link it dials, and keeps the
-    /// newest [`PENDING_DATAGRAMS`] until the link is up or the dial failed.
+    /// newest [`PENDING_DATAGRAMS`] until the link is up or the dial failed. `version` is the wire version that it is
+    /// written in: to a peer that cannot read it, such as one that comes back as an older release, it is not sent.
     ///
     /// # Errors
     /// [`SendError`] when it was dropped at once.
-    pub fn send_datagram(&self, to: u64, bytes: Bytes) -> Result<(), SendError> {
+    pub fn send_datagram(&self, to: u64, version: u16, bytes: Bytes) -> Result<(), SendError> {
         let length = bytes.len();
         self.check_size(length, MAX_DATAGRAM_BYTES)?;
         let mut table = self.shared.table();
         let peer = table.peers.get_mut(&to).ok_or_else(|| self.no_address())?;
-        if let Some(link) = peer.live_link()
-            && link.connection.send_datagram(bytes.clone()).is_ok()
-        {
-            self.shared.counters.datagrams_out.increment();
-            self.shared.counters.datagram_bytes_out.add(length);
-            return Ok(());
+        if let Some(link) = peer.live_link() {
+            self.check_version(link, version)?;
+            if link.connection.send_datagram(bytes.clone()).is_ok() {
+                self.shared.counters.datagrams_out.increment();
+                self.shared.counters.datagram_bytes_out.add(length);
+                return Ok(());
+            }
         }
         self.demand(to, peer)?;
         if peer.datagrams.len() >= PENDING_DATAGRAMS {
             peer.datagrams.pop_front();
             self.shared.counters.dropped_pending_full.increment();
         }
-        peer.datagrams.push_back(bytes);
+        peer.datagrams.push_back((version, bytes));
         Ok(())
     }
 
     /// Sends a message reliably while the link lives; if it is lost with the link, nobody says so. Never waits. Without a
-    /// link it dials, and keeps up to [`PENDING_MESSAGES`] until the link is up or the dial failed.
+    /// link it dials, and keeps up to [`PENDING_MESSAGES`] until the link is up or the dial failed. `version` is as with datagrams.
     ///
     /// # Errors
     /// [`SendError`] when it was dropped at once.
-    pub fn send_message(&self, to: u64, bytes: Bytes) -> Result<(), SendError> {
+    pub fn send_message(&self, to: u64, version: u16, bytes: Bytes) -> Result<(), SendError> {
         self.check_size(bytes.len(), MAX_MESSAGE_BYTES)?;
         let mut table = self.shared.table();
         let peer = table.peers.get_mut(&to).ok_or_else(|| self.no_address())?;
         if let Some(link) = peer.live_link() {
+            self.check_version(link, version)?;
             match link.messages.try_send(bytes.clone()) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -262,7 +269,7 @@ impl Transport {
             self.shared.counters.dropped_pending_full.increment();
             return Err(SendError::QueueFull);
         }
-        peer.messages.push_back(bytes);
+        peer.messages.push_back((version, bytes));
         Ok(())
     }
 
@@ -275,6 +282,14 @@ impl Transport {
             return Err(SendError::Oversize { length, limit });
         }
         Ok(())
+    }
+
+    fn check_version(&self, link: &Link, version: u16) -> Result<(), SendError> {
+        if link.reads(version) {
+            return Ok(());
+        }
+        self.shared.counters.dropped_unreadable.increment();
+        Err(SendError::Unreadable(version))
     }
 
     fn no_address(&self) -> SendError {

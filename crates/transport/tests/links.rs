@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_transport::{Identity, Incoming, SendError, TransportConfig, limits};
-use support::{Agent, Mesh, VERSIONS, eventually, loopback};
+use support::{Agent, Mesh, VERSION, VERSIONS, eventually, loopback};
 use tempfile::TempDir;
 
 struct Pair {
@@ -41,15 +41,15 @@ async fn datagrams_and_messages_travel_both_ways() {
     let pair = pair().await;
     let [mut a, mut b] = pair.start();
     let largest = Bytes::from(vec![7; limits::MAX_DATAGRAM_BYTES]);
-    a.transport.send_datagram(b.id, largest.clone()).unwrap();
+    a.transport.send_datagram(b.id, VERSION, largest.clone()).unwrap();
     assert_eq!(b.expect_datagram(a.id).await, largest);
-    b.transport.send_datagram(a.id, largest.clone()).unwrap();
+    b.transport.send_datagram(a.id, VERSION, largest.clone()).unwrap();
     assert_eq!(a.expect_datagram(b.id).await, largest);
 
     let large = Bytes::from(vec![9; limits::MAX_MESSAGE_BYTES]);
-    a.transport.send_message(b.id, large.clone()).unwrap();
+    a.transport.send_message(b.id, VERSION, large.clone()).unwrap();
     assert_eq!(b.expect_message(a.id).await, large);
-    b.transport.send_message(a.id, Bytes::new()).unwrap();
+    b.transport.send_message(a.id, VERSION, Bytes::new()).unwrap();
     assert_eq!(a.expect_message(b.id).await, b"");
 
     let info = a.transport.links().remove(0);
@@ -64,13 +64,13 @@ async fn datagrams_and_messages_travel_both_ways() {
 async fn what_is_too_large_or_has_no_address_is_refused_and_counted() {
     let pair = pair().await;
     let [a, b] = pair.start();
-    let error = a.transport.send_datagram(b.id, vec![0; limits::MAX_DATAGRAM_BYTES + 1].into());
+    let error = a.transport.send_datagram(b.id, VERSION, vec![0; limits::MAX_DATAGRAM_BYTES + 1].into());
     assert!(matches!(error, Err(SendError::Oversize { length: 1151, limit: 1150 })), "{error:?}");
-    let error = a.transport.send_message(b.id, vec![0; limits::MAX_MESSAGE_BYTES + 1].into());
+    let error = a.transport.send_message(b.id, VERSION, vec![0; limits::MAX_MESSAGE_BYTES + 1].into());
     assert!(matches!(error, Err(SendError::Oversize { .. })), "{error:?}");
-    assert_eq!(a.transport.send_message(4711, Bytes::new()), Err(SendError::NoAddress));
+    assert_eq!(a.transport.send_message(4711, VERSION, Bytes::new()), Err(SendError::NoAddress));
     a.transport.forget_peer(b.id);
-    assert_eq!(a.transport.send_datagram(b.id, Bytes::new()), Err(SendError::NoAddress));
+    assert_eq!(a.transport.send_datagram(b.id, VERSION, Bytes::new()), Err(SendError::NoAddress));
     let metrics = a.transport.metrics();
     assert_eq!((metrics.dropped_oversize, metrics.dropped_no_address, metrics.links), (2, 2, 0));
 }
@@ -82,8 +82,8 @@ async fn simultaneous_dials_end_in_one_link_and_lose_nothing() {
         let [mut a, mut b] = pair.start();
         let send = |numbers: std::ops::Range<u8>| {
             for number in numbers {
-                a.transport.send_message(b.id, vec![number; 20_000].into()).unwrap();
-                b.transport.send_message(a.id, vec![number; 20_000].into()).unwrap();
+                a.transport.send_message(b.id, VERSION, vec![number; 20_000].into()).unwrap();
+                b.transport.send_message(a.id, VERSION, vec![number; 20_000].into()).unwrap();
             }
         };
         // The first ones make both sides dial, and go out on whichever link is up first.
@@ -135,7 +135,7 @@ async fn a_vanished_peer_is_reported_and_found_again() {
     a.expect_link(b_id, true).await;
     b.vanish();
     a.expect_link(b_id, false).await;
-    a.transport.send_datagram(b_id, Bytes::from_static(b"into the void")).unwrap();
+    a.transport.send_datagram(b_id, VERSION, Bytes::from_static(b"into the void")).unwrap();
     eventually("the dial has failed", || a.transport.metrics().dropped_unreachable == 1).await;
     assert_eq!(a.transport.metrics().dials_failed, 1);
 
@@ -145,7 +145,7 @@ async fn a_vanished_peer_is_reported_and_found_again() {
     let sender = a.transport.clone();
     let sending = tokio::spawn(async move {
         loop {
-            let _ = sender.send_datagram(b_id, Bytes::from_static(b"again"));
+            let _ = sender.send_datagram(b_id, VERSION, Bytes::from_static(b"again"));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
@@ -175,7 +175,7 @@ async fn a_restarted_peer_replaces_its_old_link_at_once() {
     a.expect_link(b_id, false).await;
     a.expect_link(b_id, true).await;
     assert_eq!(a.transport.links()[0].boot, 2);
-    a.transport.send_message(b_id, Bytes::from_static(b"welcome back")).unwrap();
+    a.transport.send_message(b_id, VERSION, Bytes::from_static(b"welcome back")).unwrap();
     assert_eq!(b.expect_message(a.id).await, b"welcome back");
     assert_eq!(a.transport.metrics().refused_cloned, 0);
 }
@@ -191,7 +191,7 @@ async fn a_restarted_process_ends_the_links_of_the_one_before_it() {
     b.vanish();
     let _b = Agent::start_with(patient(&pair, 1, b_address, 2));
     // Any packet to the old process is answered by a stateless reset; a keep-alive would do as well.
-    a.transport.send_datagram(b_id, Bytes::from_static(b"anybody there?")).unwrap();
+    a.transport.send_datagram(b_id, VERSION, Bytes::from_static(b"anybody there?")).unwrap();
     a.expect_link(b_id, false).await;
 }
 
@@ -202,10 +202,10 @@ async fn shutdown_flushes_and_says_goodbye() {
     a.connect(b.address).await.unwrap();
     b.expect_link(a.id, true).await;
     for number in 0..50u8 {
-        a.transport.send_message(b.id, vec![number; 10_000].into()).unwrap();
+        a.transport.send_message(b.id, VERSION, vec![number; 10_000].into()).unwrap();
     }
     a.transport.shutdown().await;
-    assert_eq!(a.transport.send_message(b.id, Bytes::new()), Err(SendError::ShuttingDown));
+    assert_eq!(a.transport.send_message(b.id, VERSION, Bytes::new()), Err(SendError::ShuttingDown));
     let (mut messages, mut down) = (0, false);
     while messages < 50 || !down {
         b.expect("all messages and the end of the link", |event| {
@@ -230,12 +230,12 @@ async fn closing_and_forgetting() {
     a.transport.close_link(b.id);
     a.expect_link(b.id, false).await;
     b.expect_link(a.id, false).await;
-    b.transport.send_datagram(a.id, Bytes::from_static(b"once more")).unwrap();
+    b.transport.send_datagram(a.id, VERSION, Bytes::from_static(b"once more")).unwrap();
     assert_eq!(a.expect_datagram(b.id).await, b"once more");
     a.transport.forget_peer(b.id);
     b.expect_link(a.id, false).await;
     eventually("the link is gone", || a.transport.links().is_empty()).await;
-    assert_eq!(a.transport.send_datagram(b.id, Bytes::new()), Err(SendError::NoAddress));
+    assert_eq!(a.transport.send_datagram(b.id, VERSION, Bytes::new()), Err(SendError::NoAddress));
 }
 
 #[tokio::test]
@@ -247,12 +247,12 @@ async fn an_owner_that_does_not_read_loses_datagrams_but_no_messages() {
     let mut b = Agent::start_with(config);
     a.connect(b.address).await.unwrap();
     eventually("datagrams are dropped", || {
-        let _ = a.transport.send_datagram(b.id, Bytes::from_static(b"d"));
+        let _ = a.transport.send_datagram(b.id, VERSION, Bytes::from_static(b"d"));
         b.transport.metrics().dropped_incoming_full > 0
     })
     .await;
     for number in 0..40u8 {
-        a.transport.send_message(b.id, vec![number].into()).unwrap();
+        a.transport.send_message(b.id, VERSION, vec![number].into()).unwrap();
     }
     for _ in 0..40 {
         b.expect_message(a.id).await;

@@ -13,7 +13,7 @@ use quorate_transport::{Identity, Incoming, LinkError, close_code, limits};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use support::{Agent, Mesh, VERSIONS, copy_dir, eventually, loopback};
+use support::{Agent, Mesh, VERSION, VERSIONS, copy_dir, eventually, loopback};
 
 /// The first stream of a hand-made caller: the versions it claims, boot 1, a nonce.
 fn hello(version_min: u16, version_max: u16) -> Vec<u8> {
@@ -187,7 +187,7 @@ async fn the_certificate_of_one_agent_where_another_is_expected() {
     let dialler = Agent::start(&mesh.identity, loopback(), 1);
     let (_dir, absent) = mesh_member(&mesh).await;
     dialler.transport.set_address(absent.agent_id(), impostor.address);
-    dialler.transport.send_message(absent.agent_id(), Bytes::from_static(b"secret")).unwrap();
+    dialler.transport.send_message(absent.agent_id(), VERSION, Bytes::from_static(b"secret")).unwrap();
     eventually("both have counted it", || {
         [&dialler, &impostor].iter().all(|side| side.transport.metrics().refused_unexpected_peer == 1)
     })

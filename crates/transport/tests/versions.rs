@@ -3,7 +3,8 @@
 
 mod support;
 
-use quorate_transport::{Identity, Incoming, LinkError, TransportConfig, VersionRange};
+use bytes::Bytes;
+use quorate_transport::{Identity, Incoming, LinkError, SendError, TransportConfig, VersionRange};
 use support::{Agent, Mesh, loopback};
 
 fn range(min: u16, max: u16) -> VersionRange {
@@ -63,4 +64,24 @@ async fn without_a_common_version_both_sides_learn_both_ranges_and_the_remedy() 
     assert_eq!(new.expect_refusal().await, refused);
     assert!(refused.remedy().starts_with("upgrade the peer"), "{}", refused.remedy());
     assert_eq!((warned(&old), warned(&new)), (2, 2));
+}
+
+#[tokio::test]
+async fn what_a_peer_cannot_read_is_not_sent_to_it() {
+    let mesh = Mesh::new();
+    let (_dir, identity) = mesh.members(1).await.remove(0);
+    let (new, mut old) = (start(&mesh.identity, range(5, 6)), start(&identity, range(5, 5)));
+    new.transport.set_address(old.id, old.address);
+    // Which release the peer is turns out with the link, for which these wait.
+    new.transport.send_datagram(old.id, 6, Bytes::from_static(b"unreadable")).unwrap();
+    new.transport.send_message(old.id, 6, Bytes::from_static(b"unreadable")).unwrap();
+    new.transport.send_message(old.id, 5, Bytes::from_static(b"readable")).unwrap();
+    assert_eq!(old.expect_message(new.id).await, b"readable");
+    for version in [4, 6] {
+        let refused = Err(SendError::Unreadable(version));
+        assert_eq!(new.transport.send_datagram(old.id, version, Bytes::from_static(b"d")), refused);
+        assert_eq!(new.transport.send_message(old.id, version, Bytes::from_static(b"m")), refused);
+    }
+    let metrics = new.transport.metrics();
+    assert_eq!((metrics.dropped_unreadable, metrics.datagrams_out), (6, 0));
 }

@@ -76,6 +76,12 @@ fn is_next(version: u8) -> bool {
     cfg!(feature = "next-version") && version == VERSION
 }
 
+/// The version that an encoded packet names.
+#[must_use]
+pub fn version_of(packet: &[u8]) -> u8 {
+    packet.first().copied().unwrap_or_default()
+}
+
 /// Decodes a packet of any version from [`OLDEST_VERSION`] to [`VERSION`].
 ///
 /// # Errors

@@ -18,7 +18,7 @@ pub use breaker::{
 };
 pub use codec::{
     DecodeError, MAX_PACKET_BYTES, OLDEST_VERSION, VERSION, decode, decode_prefix, decode_value, decode_value_prefix,
-    encode, encode_as, encode_value, signing_bytes,
+    encode, encode_as, encode_value, signing_bytes, version_of,
 };
 pub use epoch::{EpochTalk, RosterProof};
 pub use packet::{

@@ -86,6 +86,29 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// What kind of packet it is, as traces name it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Swim(_) => "swim",
+            Self::Suspicions(_) => "suspicions",
+            Self::HeldFailed { .. } => "held_failed",
+            Self::Push { .. } => "push",
+            Self::Digest(_) => "digest",
+            Self::Summary(_) => "summary",
+            Self::Delta(_) => "delta",
+            Self::RollCall { .. } => "roll_call",
+            Self::Present { .. } => "present",
+            Self::Epoch(_) => "epoch",
+            Self::Ping { .. } => "ping",
+            Self::Pong { .. } => "pong",
+            Self::Propose { .. } => "propose",
+            Self::Answers { .. } => "answers",
+            Self::Roots(_) => "roots",
+            Self::LookNow { .. } => "look_now",
+        }
+    }
+
     /// News from values that have not been encoded yet.
     #[must_use]
     pub fn push(owners: &[OwnerDelta], certificates: &[Arc<Certificate>]) -> Self {

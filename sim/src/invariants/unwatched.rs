@@ -70,7 +70,13 @@ fn gone(truth: &Truth, agent: usize, instance: &InstanceView, past: &[Rc<Parts>]
     let watchers: Vec<usize> = instance.observers.iter().filter_map(|o| truth.scenario.agent(o.agent)).collect();
     // News travels over others, so whoever is connected over any number of hops can be heard.
     let reach = |parts: &Parts| parts.of(agent).is_some_and(|part| watchers.iter().any(|other| part[*other]));
-    !watchers.is_empty() && !watchers.contains(&agent) && !past.iter().any(|parts| reach(parts))
+    // Of who has begun within that time, one may have been told by a path that leads only here, and has as long to find out.
+    let from = truth.now.minus(truth.scenario.bounds.unwatched.0);
+    let began = |watcher: &usize| truth.began(*watcher, truth.now).is_some_and(|began| began > from);
+    !watchers.is_empty()
+        && !watchers.contains(&agent)
+        && !watchers.iter().any(began)
+        && !past.iter().any(|parts| reach(parts))
 }
 
 #[cfg(test)]
@@ -94,6 +100,23 @@ mod tests {
         watched.verdict = Verdict::Unknown;
         let honest = bench.mesh_view(0, true, &[watched]);
         assert_eq!(bench.survey(&mut Unwatched, &[&honest]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_began_within_the_bound_may_have_been_heard_one_way() {
+        let fault = "[[faults]]\nkind = \"partition\"\ngroups = [[0, 1, 2], [3, 4]]\nfrom = \"20s\"\nto = \"200s\"\n";
+        let mut bench = Bench::new(fault);
+        bench.at(20);
+        bench.truth.ended(4);
+        let mut watched = bench.instance_view("web@0", Verdict::Up, 1, None);
+        watched.observers.retain(|observer| bench.number(observer.agent) == 4);
+        let view = bench.mesh_view(0, true, &[watched]);
+        bench.at(60);
+        bench.truth.started(4);
+        bench.at(80);
+        assert_eq!(bench.survey(&mut Unwatched, &[&view]), Vec::<String>::new());
+        bench.at(91);
+        assert!(bench.survey(&mut Unwatched, &[&view])[0].contains("all its observers are out of reach"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub enum Line {
     /// An agent is told of a link.
     Link { agent: String, peer: String, up: bool },
     /// An agent sends; only when asked for.
-    Send { agent: String, to: String, class: &'static str, bytes: usize },
+    Send { agent: String, to: String, class: &'static str, packet: &'static str, bytes: usize },
     /// What the mesh looks like, and what went over the network up to now.
     Survey {
         running: usize,

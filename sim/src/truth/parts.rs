@@ -2,7 +2,7 @@
 
 use super::Truth;
 use crate::time::SimTime;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// Moments of which the parts are remembered: a minute's worth of seconds.
@@ -12,7 +12,7 @@ const MOMENTS_KEPT: usize = 64;
 const STATES_KEPT: usize = 64;
 
 /// All that the parts depend on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     /// Which cuts hold.
     cuts: Vec<bool>,
@@ -96,7 +96,7 @@ pub struct Found {
     /// At moments, as of a revision of the truth.
     moments: VecDeque<(SimTime, Rc<Parts>)>,
     /// In states of the mesh, of which there are few: most moments are like the one before.
-    states: VecDeque<(State, Rc<Parts>)>,
+    states: BTreeMap<State, Rc<Parts>>,
 }
 
 impl Found {
@@ -110,23 +110,22 @@ impl Found {
             return Rc::clone(parts);
         }
         let parts = self.in_state(truth, State::at(truth, at));
-        push(&mut self.moments, MOMENTS_KEPT, (at, Rc::clone(&parts)));
+        if self.moments.len() == MOMENTS_KEPT {
+            self.moments.pop_front();
+        }
+        self.moments.push_back((at, Rc::clone(&parts)));
         parts
     }
 
     fn in_state(&mut self, truth: &Truth, state: State) -> Rc<Parts> {
-        if let Some((_, parts)) = self.states.iter().rev().find(|(known, _)| *known == state) {
+        if let Some(parts) = self.states.get(&state) {
             return Rc::clone(parts);
         }
+        if self.states.len() == STATES_KEPT {
+            self.states.clear();
+        }
         let parts = Rc::new(Parts::find(truth, &state));
-        push(&mut self.states, STATES_KEPT, (state, Rc::clone(&parts)));
+        self.states.insert(state, Rc::clone(&parts));
         parts
     }
-}
-
-fn push<T>(kept: &mut VecDeque<T>, most: usize, value: T) {
-    if kept.len() == most {
-        kept.pop_front();
-    }
-    kept.push_back(value);
 }

@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What every agent of these tests speaks unless it is told otherwise.
-pub const VERSIONS: VersionRange = VersionRange { min: 5, max: 5 };
+pub const VERSIONS: VersionRange = VersionRange { min: VERSION, max: VERSION };
+/// The one they speak unless a test says otherwise.
+pub const VERSION: u16 = 5;
 
 pub fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
