@@ -196,7 +196,7 @@ impl World {
         if self.trace.wants_lines() {
             for (id, new) in after.instances.iter() {
                 let old = before.as_ref().and_then(|view| view.instances.get(id));
-                self.tell_verdict(agent, old.map(Arc::as_ref), new);
+                self.tell_instance(agent, old.map(Arc::as_ref), new);
             }
         }
     }
@@ -231,7 +231,7 @@ impl World {
         if !known.insert(proof) {
             return;
         }
-        self.tell_certificate(holder, view.roster, certificate);
+        self.tell_certificate(holder, view.roster, instance, certificate);
         self.checks.look(&self.truth, &Sight::Certificate { holder, instance, certificate });
     }
 

@@ -83,13 +83,14 @@ impl Checks {
     /// Keeps what was found.
     pub fn report(&mut self, truth: &Truth, invariant: &'static str, finding: Finding) {
         self.found += 1;
-        let repeated = self.violations.iter().any(|v| v.invariant == invariant && v.detail == finding.detail);
+        let detail = truth.scenario.in_names(&finding.detail);
+        let repeated = self.violations.iter().any(|v| v.invariant == invariant && v.detail == detail);
         if self.violations.len() < KEPT && !repeated {
             self.violations.push(Violation {
                 invariant,
                 at_s: truth.now.as_secs_f64(),
                 agent: finding.agent.map(|agent| truth.scenario.agent_name(agent).to_owned()),
-                detail: finding.detail,
+                detail,
                 votes: finding.votes,
             });
         }

@@ -1,7 +1,9 @@
 //! The plans that come with the program, each a question with an answer.
 
 use crate::plan::Plan;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use std::fs::File;
+use std::io::Read as _;
 
 macro_rules! plans {
     ($($name:literal),* $(,)?) => {
@@ -86,19 +88,31 @@ plans!(
     "calls-recovery-of-many",
 );
 
+/// The longest plan. One of the largest mesh with a long list in each of many faults fits many times.
+const MAX_PLAN_BYTES: u64 = 16 << 20;
+
+/// The text of a plan of the library.
+pub fn text(name: &str) -> Option<&'static str> {
+    PLANS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
 /// The plan in a file, or of that name in the library; and its name.
 ///
 /// # Errors
 /// When there is neither, or the plan is wrong.
 pub fn load(what: &str) -> anyhow::Result<(String, Plan)> {
-    if let Some((name, text)) = PLANS.iter().find(|(name, _)| *name == what) {
-        return Ok(((*name).to_owned(), Plan::parse(text).with_context(|| format!("the plan {name} is wrong"))?));
+    if let Some(text) = text(what) {
+        return Ok((what.to_owned(), Plan::parse(text).with_context(|| format!("the plan {what} is wrong"))?));
     }
     if !std::path::Path::new(what).exists() {
         let near = nearest(what).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         bail!("there is no file {what:?} and no plan of that name{near}; `quorate-sim plans` lists them");
     }
-    let text = std::fs::read_to_string(what).with_context(|| format!("{what} cannot be read"))?;
+    let unread = || format!("{what} cannot be read");
+    let mut text = String::new();
+    let file = File::open(what).with_context(unread)?;
+    let length = file.take(MAX_PLAN_BYTES + 1).read_to_string(&mut text).with_context(unread)?;
+    ensure!(length as u64 <= MAX_PLAN_BYTES, "{what} is longer than any plan: {MAX_PLAN_BYTES} bytes are the most");
     Ok((what.to_owned(), Plan::parse(&text).with_context(|| format!("{what} is not a plan"))?))
 }
 

@@ -7,7 +7,7 @@ use crate::trace::line::{AgentLine, CallEnd, InstanceLine, Line, Signer};
 use crate::truth::Probed;
 use crate::world::{World, view_of};
 use quorate_core::verdict::Certificate;
-use quorate_core::{InstanceId, ProbeResult, Verdict};
+use quorate_core::{AgentId, InstanceId, ProbeResult, Verdict};
 use quorate_mesh::{EventKind, Glance, InstanceView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl World {
                     timeout_ms: ms(check.timeout),
                     failure_threshold: check.failure_threshold,
                     success_threshold: check.success_threshold,
-                    observers: instance.registration.observers,
+                    observers: instance.registration.wanted_observers(),
                 }
             };
             Line::Run {
@@ -160,16 +160,27 @@ impl World {
             EventKind::Vote { instance, observation } => Line::Vote {
                 agent: world.name(agent),
                 instance: world.instance_name(instance),
-                vote: observation.vote,
+                vote: Some(observation.vote),
                 detail: observation.detail.clone(),
             },
             other => Line::Event { agent: world.name(agent), event: other.clone() },
         });
     }
 
-    /// What an agent states of an instance, if it is something else than before.
-    pub(crate) fn tell_verdict(&mut self, agent: usize, old: Option<&InstanceView>, new: &InstanceView) {
-        let stated = |view: &InstanceView| (view.verdict, view.decided, view.term, view.stale_since.is_some());
+    /// What an agent states of an instance, if it is something else than before, and that it observes it no more.
+    pub(crate) fn tell_instance(&mut self, agent: usize, old: Option<&InstanceView>, new: &InstanceView) {
+        let me = self.truth.scenario.agents[self.truth.scenario.role(agent)].id;
+        let observes = |view: &InstanceView| view.observers.iter().any(|observer| observer.agent == me);
+        if old.is_some_and(observes) && !observes(new) {
+            self.write_line(|world| Line::Vote {
+                agent: world.name(agent),
+                instance: world.instance_name(&new.instance),
+                vote: None,
+                detail: String::new(),
+            });
+        }
+        let stated =
+            |view: &InstanceView| (view.verdict, view.decided, view.incarnation, view.term, view.stale_since.is_some());
         if old.map(stated) == Some(stated(new)) {
             return;
         }
@@ -178,18 +189,29 @@ impl World {
             instance: world.instance_name(&new.instance),
             verdict: new.verdict,
             decided: new.decided,
+            incarnation: new.incarnation,
             term: new.term,
             stale: new.stale_since.is_some(),
         });
     }
 
-    pub(crate) fn tell_certificate(&mut self, holder: usize, roster: usize, certificate: &Certificate) {
+    pub(crate) fn tell_certificate(
+        &mut self,
+        holder: usize,
+        roster: usize,
+        instance: &InstanceView,
+        certificate: &Certificate,
+    ) {
         self.write_line(|world| {
+            let named = |agent: AgentId| match world.truth.scenario.agent(agent) {
+                Some(number) => world.name(number),
+                None => agent.to_string(),
+            };
             let decision = &certificate.decision;
             let signer = |endorsement: &quorate_core::verdict::Endorsement| {
                 let number = world.truth.scenario.agent(endorsement.agent);
                 Signer {
-                    agent: number.map_or_else(|| endorsement.agent.to_string(), |number| world.name(number)),
+                    agent: named(endorsement.agent),
                     vote: endorsement.vote,
                     signed_ns: number.map_or(0, |number| world.truth.moment_of(number, endorsement.signed_at.0).0),
                 }
@@ -201,6 +223,7 @@ impl World {
                 term: decision.term,
                 verdict: decision.verdict,
                 observers: decision.observers,
+                assigned: instance.observers.iter().map(|observer| named(observer.agent)).collect(),
                 roster,
                 signers: certificate.endorsements.iter().map(signer).collect(),
             }

@@ -24,6 +24,7 @@ pub use breakers::{
     OverrideView,
 };
 pub use config::{EngineConfig, Timing};
+pub use engine::limits::{MAX_INSTANCES, MAX_INSTANCES_PER_HOME};
 pub use engine::{Acquaintance, Engine, Formation, Testimony};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Defect;

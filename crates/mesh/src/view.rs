@@ -194,6 +194,9 @@ pub struct MemberView {
 pub struct InstanceView {
     /// Its name.
     pub instance: InstanceId,
+    /// Which copy of that name it is: terms belong to one.
+    #[serde(skip)]
+    pub incarnation: u64,
     /// Its service.
     pub service: ServiceName,
     /// Its home agent.

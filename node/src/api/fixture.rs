@@ -91,6 +91,7 @@ pub fn instance(name: &str, service: &str, home: u64, verdict: Verdict) -> Insta
     let host = id.host_of().is_some();
     InstanceView {
         instance: id.clone(),
+        incarnation: 1,
         service,
         home: AgentId(home),
         home_name: format!("host-{home}"),

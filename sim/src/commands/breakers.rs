@@ -1,6 +1,6 @@
 //! `breakers`: the same calls guarded by breakers that the mesh shares, and by others that nobody shares.
 
-use super::output::{print, print_json};
+use super::output::{ensure_writable, print, print_json, write};
 use crate::calls::{Callers, Counted};
 use crate::cli::{Format, agent_count, job_count};
 use crate::library;
@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use quorate_breaker::Settings;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Arguments of `breakers`.
@@ -110,6 +110,8 @@ struct Line {
 /// When a plan is wrong, none is wanted, or the file cannot be written.
 pub fn breakers(args: &Args) -> anyhow::Result<bool> {
     let plans = chosen(plans(args.callers)?, args.only.as_deref())?;
+    ensure_writable(args.into.as_deref())?;
+    let document = args.into.as_deref().map(around).transpose()?;
     let lines = for_each_seed((0, plans.len() as u64), args.jobs.unwrap_or_else(default_jobs), |case| {
         let (name, plan) = &plans[usize::try_from(case)?];
         run(name, plan, args.seed)
@@ -120,14 +122,19 @@ pub fn breakers(args: &Args) -> anyhow::Result<bool> {
     } else {
         print(table(&lines).trim_end())?;
     }
-    if let Some(path) = &args.into {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let marks = || format!("{} has no place for the table", path.display());
-        let (before, rest) = text.split_once(BEGIN).with_context(marks)?;
-        let (_, after) = rest.split_once(END).with_context(marks)?;
-        std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", table(&lines)))?;
+    if let (Some(path), Some((before, after))) = (&args.into, document) {
+        write(path, &format!("{before}{BEGIN}{}{END}{after}", table(&lines)))?;
     }
     Ok(true)
+}
+
+/// What stands before the table in a file, and after it.
+fn around(path: &Path) -> anyhow::Result<(String, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let marks = || format!("{} has no place for the table: it needs the lines {BEGIN}{END}", path.display());
+    let (before, rest) = text.split_once(BEGIN).with_context(marks)?;
+    let (_, after) = rest.split_once(END).with_context(marks)?;
+    Ok((before.to_owned(), after.to_owned()))
 }
 
 /// The plans whose names contain `only`.

@@ -1,10 +1,10 @@
 //! Where outcomes go: the standard output, and files. What is told on the way goes to the standard error.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Prints a line, or several.
 ///
@@ -62,7 +62,31 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn cannot_write(path: &Path) -> String {
-    format!("{} cannot be written; does its folder exist?", path.display())
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let hint = if folder.is_some_and(|folder| !folder.is_dir()) { "; there is no such folder" } else { "" };
+    format!("{} cannot be written{hint}", path.display())
+}
+
+/// What is read stays, and what is written goes to a file each.
+///
+/// # Errors
+/// Names two of `paths` that are the same file.
+pub fn ensure_distinct(paths: &[(&str, Option<&Path>)]) -> anyhow::Result<()> {
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (name, path) in paths.iter().filter_map(|(name, path)| Some((*name, (*path)?))) {
+        // One that is not there yet is known by its folder.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let placed = |folder: PathBuf| path.file_name().map_or_else(|| path.to_owned(), |file| folder.join(file));
+        let real =
+            path.canonicalize().or_else(|_| folder.canonicalize().map(placed)).unwrap_or_else(|_| path.to_owned());
+        // A device, such as the terminal, takes what it is given.
+        let shared = std::fs::metadata(&real).is_ok_and(|there| !there.is_file());
+        if let Some((other, _)) = seen.iter().find(|(_, known)| !shared && *known == real) {
+            bail!("{other} and {name} are the same file, {}: give each its own", path.display());
+        }
+        seen.push((name, real));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -83,6 +107,26 @@ mod tests {
             let error = ensure_writable(Some(&path)).unwrap_err().to_string();
             assert!(error.contains(path.to_str().unwrap()), "{error}");
         }
+        assert!(ensure_writable(Some(&folder.join("none/new"))).unwrap_err().to_string().contains("no such folder"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_over_what_is_read_or_written_beside_it() {
+        let folder = std::env::temp_dir().join(format!("quorate-sim-distinct-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let (plan, new, again) =
+            (folder.join("plan"), folder.join("new"), folder.join("../").join(folder.file_name().unwrap()).join("new"));
+        write(&plan, "").unwrap();
+        let both = |one: &Path, other: &Path| {
+            ensure_distinct(&[("PLAN", Some(one)), ("--trace", Some(other)), ("--report", None)])
+        };
+        both(&plan, &new).unwrap();
+        for (one, other) in [(&plan, &plan), (&new, &new), (&new, &again)] {
+            let error = both(one, other).unwrap_err().to_string();
+            assert!(error.starts_with("PLAN and --trace are the same file"), "{error}");
+        }
+        both(Path::new("/dev/null"), Path::new("/dev/null")).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -2,9 +2,9 @@
 
 use super::output::{ensure_writable, print, print_json, write};
 use crate::cli::{Format, agent_count, job_count, range};
-use crate::papers::{EXPERIMENTS, Experiment, Settings, replace};
+use crate::papers::{EXPERIMENTS, Experiment, Settings, part, replace};
 use anyhow::Context;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `papers`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +50,12 @@ pub fn papers(args: &Args) -> anyhow::Result<bool> {
     let wanted =
         |experiment: &&Experiment| args.only.is_empty() || args.only.iter().any(|name| name == experiment.name);
     ensure_writable(args.write.as_deref())?;
+    if let Some(path) = &args.write {
+        let document = read(path)?;
+        for experiment in EXPERIMENTS.iter().filter(wanted) {
+            part(&document, experiment.name).with_context(|| path.display().to_string())?;
+        }
+    }
     let mut sections = Vec::new();
     for experiment in EXPERIMENTS.iter().filter(wanted) {
         let section = (experiment.run)(&settings)?;
@@ -57,9 +63,7 @@ pub fn papers(args: &Args) -> anyhow::Result<bool> {
             print(&section.markdown())?;
         }
         if let Some(path) = &args.write {
-            let document =
-                std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-            write(path, &replace(&document, &section)?)?;
+            write(path, &replace(&read(path)?, &section)?)?;
         }
         sections.push(section);
     }
@@ -67,4 +71,8 @@ pub fn papers(args: &Args) -> anyhow::Result<bool> {
         print_json(&sections)?;
     }
     Ok(sections.iter().all(|section| section.met()))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }

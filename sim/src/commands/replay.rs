@@ -38,6 +38,8 @@ pub fn replay(args: &Args) -> anyhow::Result<bool> {
     let window = Window { from: args.from, to: args.to, every_event: args.events };
     ensure!(!window.is_void(), "--to must be later than --from");
     let shown = || args.file.display().to_string();
+    let about = std::fs::metadata(&args.file).with_context(shown)?;
+    ensure!(about.is_file(), "{} is not a file", args.file.display());
     let bytes = std::fs::read(&args.file).with_context(shown)?;
     let mut replay = Replay::open(&bytes).with_context(shown)?;
     let summary = match args.output {

@@ -1,12 +1,11 @@
 //! `run`: one plan with one seed.
 
-use super::output::{create, ensure_writable, print, print_json, write};
+use super::output::{create, ensure_distinct, ensure_writable, print, print_json, write};
 use super::source::{Source, SourceArgs};
 use crate::cli::Format;
 use crate::page;
 use crate::runner::{self, Manner};
 use crate::trace::recording::Recording;
-use anyhow::ensure;
 use std::path::PathBuf;
 
 /// Arguments of `run`.
@@ -35,7 +34,8 @@ pub struct Args {
 /// When the plan cannot be read or the trace not written.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let Source { name, seed, plan, words } = args.source.load()?;
-    ensure!(args.trace.is_none() || args.trace != args.report, "--trace and --report need a file each");
+    let named = args.source.file();
+    ensure_distinct(&[("PLAN", named), ("--trace", args.trace.as_deref()), ("--report", args.report.as_deref())])?;
     ensure_writable(args.report.as_deref())?;
     let mut recording = Recording::default();
     (recording.keep, recording.sends) = (args.report.is_some(), args.trace_sends);

@@ -1,6 +1,6 @@
 //! `shrink`: the smallest plan that still breaks the same promise.
 
-use super::output::{ensure_writable, print, tell, write};
+use super::output::{ensure_distinct, ensure_writable, print, tell, write};
 use super::source::{Source, SourceArgs, quoted};
 use crate::checks::Violation;
 use crate::cli::span;
@@ -61,6 +61,7 @@ pub fn shrink(args: &Args) -> anyhow::Result<bool> {
     };
     tell(&format!("{name} with seed {seed} breaks:\n{}", violation_text(&first).trim_end()));
     let path = args.output.clone().unwrap_or_else(|| default_path(&name));
+    ensure_distinct(&[("PLAN", args.source.file()), ("--output", Some(&path))])?;
     ensure_writable(Some(&path))?;
     let found = search(args, &plan, seed, &first)?;
     let reproduce = format!("quorate-sim run {} --seed {seed}", quoted(&path.display().to_string()));

@@ -7,6 +7,7 @@ use crate::plan_table;
 use crate::swarm::{self, Profile};
 use anyhow::bail;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Arguments that name a plan and a seed.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,6 +46,11 @@ pub struct Source {
 }
 
 impl SourceArgs {
+    /// The file that holds the plan, if it is none of the library or drawn.
+    pub fn file(&self) -> Option<&Path> {
+        self.plan.as_deref().filter(|plan| library::text(plan).is_none()).map(Path::new)
+    }
+
     /// Finds the plan.
     ///
     /// # Errors
@@ -74,7 +80,10 @@ impl SourceArgs {
 /// A word as a shell takes it: in quotes when it needs them.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    if word.starts_with('-') && word.len() > 1 {
+        // A file, and no option.
+        quoted(&format!("./{word}"))
+    } else if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
@@ -121,6 +130,7 @@ mod tests {
         assert_eq!(quoted("my plan.toml"), "'my plan.toml'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("-x.toml"), "./-x.toml");
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Bench {
         });
         InstanceView {
             instance: self.id(name),
+            incarnation: 1,
             service: ServiceName::new("web").unwrap(),
             home: self.truth.scenario.agents[home].id,
             home_name: String::new(),

@@ -7,7 +7,7 @@ use super::{Finding, Invariant, Sight, observations};
 use crate::scenario::{Cut, Interval, Subject, Windows};
 use crate::time::SimTime;
 use crate::truth::Truth;
-use quorate_core::{AgentId, InstanceId, Roster, Verdict, quorum};
+use quorate_core::{AgentId, InstanceId, Roster, UnixMs, Verdict, quorum};
 use quorate_mesh::{Glance, InstanceView, MemberState, Standings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -159,6 +159,10 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
     let first = *live.first()?;
     let Some(model) = views[first] else { return Some(Finding::new(Some(first), "it has published no view")) };
     seen.compare_with((&roster, &core), model);
+    let moment = |agent: AgentId, at: UnixMs| {
+        let number = truth.scenario.agent(agent);
+        number.map_or_else(|| at.0.to_string(), |number| truth.moment_of(number, at.0).to_string())
+    };
     let speaks = |agent: AgentId| truth.scenario.agent(agent).is_some_and(|agent| live.contains(&agent));
     for agent in &live {
         let complain = |detail: String| Some(Finding::new(Some(*agent), detail));
@@ -173,7 +177,7 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
         if let Some(detail) = wrong_roster(truth, view, &roster, &core) {
             return complain(detail);
         }
-        if let Some(detail) = differing(model, view).or_else(|| observations::differing(model, view, speaks)) {
+        if let Some(detail) = differing(model, view).or_else(|| observations::differing(model, view, speaks, moment)) {
             return complain(format!("{detail}, on {}", truth.scenario.agent_name(first)));
         }
         let stale = |instance: &&Arc<InstanceView>| {

@@ -1,12 +1,22 @@
 //! Part of promise 9, Convergence: all agents hold the same observations, not only the same verdicts.
 
-use quorate_core::{AbstainReason, AgentId, Observation, Vote};
+use quorate_core::{AbstainReason, AgentId, Observation, UnixMs, Vote};
 use quorate_mesh::{Glance, InstanceView};
 use std::collections::BTreeSet;
 
 /// What two agents do not hold alike of what `live` observers have said, if anything. Of the dead the last word may have reached nobody; then
 /// whoever held the one before keeps that, and whoever came later has neither.
-pub fn differing(model: &Glance, view: &Glance, live: impl Fn(AgentId) -> bool) -> Option<String> {
+///
+/// `at` tells which moment an agent's wall clock means.
+pub fn differing(
+    model: &Glance,
+    view: &Glance,
+    live: impl Fn(AgentId) -> bool,
+    at: impl Fn(AgentId, UnixMs) -> String,
+) -> Option<String> {
+    let words = |agent, observation: Option<&Observation>| {
+        observation.map_or_else(|| "not observed".to_owned(), |o| format!("{} since {}", o.vote, at(agent, o.since)))
+    };
     view.instances.iter().find_map(|(id, here)| {
         let there = model.instances.get(id)?;
         let who = |instance: &InstanceView| instance.observers.iter().map(|o| o.agent).collect::<Vec<_>>();
@@ -17,7 +27,8 @@ pub fn differing(model: &Glance, view: &Glance, live: impl Fn(AgentId) -> bool) 
                 return None;
             }
             let (ours, theirs) = (said(here, agent), said(there, agent));
-            (ours != theirs).then(|| format!("{id} is {} by {agent} here and {} there", words(ours), words(theirs)))
+            (ours != theirs)
+                .then(|| format!("{id} is {} by {agent} here and {} there", words(agent, ours), words(agent, theirs)))
         })
     })
 }
@@ -28,18 +39,18 @@ fn said(instance: &InstanceView, agent: AgentId) -> Option<&Observation> {
     observer.observation.as_ref().filter(|observation| observation.vote != Vote::Abstain(AbstainReason::Starting))
 }
 
-fn words(observation: Option<&Observation>) -> String {
-    observation.map_or_else(|| "not observed".to_owned(), |o| format!("{} since {}", o.vote, o.since.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::bench::Bench;
     use super::*;
-    use quorate_core::{InstanceId, UnixMs, Verdict};
+    use quorate_core::{InstanceId, Verdict};
 
     fn all(_: AgentId) -> bool {
         true
+    }
+
+    fn shown(_: AgentId, at: UnixMs) -> String {
+        at.0.to_string()
     }
 
     #[test]
@@ -51,11 +62,14 @@ mod tests {
             instance.observers[2].observation = Some(Observation { vote, detail: String::new(), since: UnixMs(since) });
             bench.mesh_view(agent, true, &[instance])
         };
-        assert_eq!(differing(&view(0, 7), &view(1, 7), all), None);
-        let found = differing(&view(0, 7), &view(1, 8), all).unwrap();
-        assert_eq!(differing(&view(0, 7), &view(1, 8), |_| false), None, "the dead");
+        assert_eq!(differing(&view(0, 7), &view(1, 7), all, shown), None);
+        let found = differing(&view(0, 7), &view(1, 8), all, shown).unwrap();
+        assert_eq!(differing(&view(0, 7), &view(1, 8), |_| false, shown), None, "the dead");
         assert!(found.contains("since 8") && found.contains("since 7"), "{found}");
-        assert!(differing(&view(0, 7), &bench.mesh_view(1, true, &[]), all).is_none(), "another check names that");
+        assert!(
+            differing(&view(0, 7), &bench.mesh_view(1, true, &[]), all, shown).is_none(),
+            "another check names that"
+        );
     }
 
     #[test]
@@ -69,7 +83,7 @@ mod tests {
             instance.observers[2].observation = Some(Observation { vote, detail: String::new(), since: UnixMs(since) });
             bench.mesh_view(agent, true, &[instance])
         };
-        assert_eq!(differing(&view(0, 7), &view(2, 8), all), None);
-        assert!(differing(&view(0, 7), &view(1, 8), all).is_some());
+        assert_eq!(differing(&view(0, 7), &view(2, 8), all, shown), None);
+        assert!(differing(&view(0, 7), &view(1, 8), all, shown).is_some());
     }
 }

@@ -45,8 +45,8 @@ Marks are changes of verdict on that agent: <span class=\"key up\">up</span> <sp
 <span class=\"key mixed\">partial or degraded</span> <span class=\"key unknown\">unknown</span>. A red line is a broken promise. Point at anything.";
 const PLOTS: &str = "Agents that <span class=\"key c1\">run</span>, that are <span class=\"key c2\">quorate</span>, and the largest group that \
 <span class=\"key c3\">agrees</span> on all verdicts; bytes sent per agent and second; packets lost per second; the longest backlog of gossip.";
-const VOTES: &str = "For each instance: what most observers would find, what share of the agents states which verdict, and each observer's own \
-vote: <span class=\"key pass\">pass</span> <span class=\"key fail\">fail</span> <span class=\"key warn\">warn</span> \
+const VOTES: &str = "For each instance: what most observers would find, what share of the agents states which verdict (<span class=\"key up stale\">pale</span> \
+where it is stale: too few observers are heard to confirm it), and each observer's own vote: <span class=\"key pass\">pass</span> <span class=\"key fail\">fail</span> <span class=\"key warn\">warn</span> \
 <span class=\"key abstain\">abstains</span>. Upright lines are certificates; point at one for its signers.";
 
 fn figures(report: &Report) -> String {
@@ -119,7 +119,7 @@ line.up, line.down, line.mixed, line.unknown { stroke-width: 1; stroke-dasharray
 .part3 { fill: #2a9d6a33 } .part4 { fill: #d1495b33 }
 .up, .pass { fill: var(--good); stroke: var(--good); background: var(--good) } .down, .fail { fill: var(--bad); stroke: var(--bad); background: var(--bad) }
 .mixed, .warn { fill: var(--warm); stroke: var(--warm); background: var(--warm) } .unknown, .abstain { fill: #888; stroke: #888; background: #777 }
-rect { stroke: none } rect.abstain, rect.unknown { fill-opacity: 0.45 } .plot { fill: #8881 }
+rect { stroke: none } rect.abstain, rect.unknown { fill-opacity: 0.45 } rect.stale { fill-opacity: 0.4 } .key.stale { opacity: 0.5 } .plot { fill: #8881 }
 .curve { fill: none; stroke-width: 1.5 } .curve1 { stroke: #888 } .curve2 { stroke: var(--calm) } .curve3 { stroke: var(--good); stroke-dasharray: 4 2 } .curve4 { stroke: var(--bad) }
 .c1 { background: #777 } .c2 { background: var(--calm) } .c3 { background: var(--good) }
 ";
@@ -145,6 +145,12 @@ mod tests {
         assert_eq!(html.matches("<rect class=\"part0\"").count(), 3, "the larger side");
         assert_eq!(html.matches("<rect class=\"part1\"").count(), 2, "the smaller side");
         assert!(html.contains("quorate-agent@a3") && html.contains(": down, term 1: 3 signatures of 4 observers"));
+    }
+
+    #[test]
+    fn what_is_stale_is_shown_so() {
+        let html = page_of("lost-majority");
+        assert!(html.contains("<rect class=\"up stale\"") && html.contains("agents state up, stale, "));
     }
 
     #[test]

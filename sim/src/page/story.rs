@@ -43,8 +43,11 @@ pub struct InstanceStory {
     /// The certificates, in order.
     pub proofs: Vec<Proof>,
     /// How many agents stated which verdict, at each change.
-    pub stated: Vec<(f64, BTreeMap<Verdict, usize>)>,
+    pub stated: Vec<(f64, BTreeMap<Statement, usize>)>,
 }
+
+/// A verdict, and whether too few observers can be heard to confirm it.
+pub type Statement = (Verdict, bool);
 
 /// What a survey found.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +81,7 @@ struct Reader {
     numbers: BTreeMap<String, usize>,
     closed: BTreeSet<(usize, usize)>,
     targets: BTreeMap<String, Vec<TargetState>>,
-    stated: BTreeMap<String, BTreeMap<usize, Verdict>>,
+    stated: BTreeMap<String, BTreeMap<usize, Statement>>,
 }
 
 impl Story {
@@ -142,9 +145,11 @@ impl Reader {
             }
             Line::Vote { agent, instance, vote, .. } => {
                 let votes = &mut self.story.instances.entry(instance.clone()).or_default().votes;
-                turn(votes.entry(agent.clone()).or_default(), at, Some(*vote));
+                turn(votes.entry(agent.clone()).or_default(), at, *vote);
             }
-            Line::Verdict { agent, instance, verdict, term, .. } => self.verdict(at, agent, instance, *verdict, *term),
+            Line::Verdict { agent, instance, verdict, term, stale, .. } => {
+                self.verdict(at, agent, instance, (*verdict, *stale), *term);
+            }
             Line::Certificate { instance, term, verdict, observers, signers, .. } => {
                 let told = told(*verdict, *term, *observers, signers);
                 let proof = Proof { at, verdict: *verdict, told };
@@ -185,13 +190,16 @@ impl Reader {
         }
     }
 
-    fn verdict(&mut self, at: f64, agent: &str, instance: &str, verdict: Verdict, term: u64) {
+    fn verdict(&mut self, at: f64, agent: &str, instance: &str, statement: Statement, term: u64) {
         let Some(number) = self.numbers.get(agent) else { return };
         let stated = self.stated.entry(instance.to_owned()).or_default();
-        if stated.insert(*number, verdict) == Some(verdict) {
+        let before = stated.insert(*number, statement);
+        if before == Some(statement) {
             return;
         }
-        self.story.agents[*number].verdicts.push((at, instance.to_owned(), verdict, term));
+        if before.map(|(verdict, _)| verdict) != Some(statement.0) {
+            self.story.agents[*number].verdicts.push((at, instance.to_owned(), statement.0, term));
+        }
         self.story.instances.entry(instance.to_owned()).or_default().stated.push((at, count(stated)));
     }
 
@@ -223,9 +231,9 @@ impl Reader {
     }
 }
 
-fn count(stated: &BTreeMap<usize, Verdict>) -> BTreeMap<Verdict, usize> {
+fn count(stated: &BTreeMap<usize, Statement>) -> BTreeMap<Statement, usize> {
     let mut counts = BTreeMap::new();
-    stated.values().for_each(|verdict| *counts.entry(*verdict).or_default() += 1);
+    stated.values().for_each(|statement| *counts.entry(*statement).or_default() += 1);
     counts
 }
 
@@ -280,12 +288,40 @@ mod tests {
     fn the_votes_of_a_clone_end_with_it() {
         let mut reader = Reader::default();
         let (agent, instance) = ("a1'".to_owned(), "web@0".to_owned());
-        let vote =
-            Line::Vote { agent: agent.clone(), instance: instance.clone(), vote: Vote::Pass, detail: String::new() };
-        reader.read(1.0, &vote);
+        reader.read(1.0, &vote(&agent, &instance, Some(Vote::Pass)));
         reader.read(2.0, &Line::Process { agent: agent.clone(), state: ProcessState::Crashed });
         reader.story.end = 3.0;
         assert_eq!(reader.close().instances[&instance].votes[&agent], [(1.0, 2.0, Vote::Pass)]);
+    }
+
+    fn vote(agent: &str, instance: &str, vote: Option<Vote>) -> Line {
+        Line::Vote { agent: agent.to_owned(), instance: instance.to_owned(), vote, detail: String::new() }
+    }
+
+    #[test]
+    fn a_vote_ends_when_another_observes_in_its_place() {
+        let mut reader = Reader::default();
+        reader.read(1.0, &vote("a1", "web@0", Some(Vote::Warn)));
+        reader.read(2.0, &vote("a1", "web@0", None));
+        reader.story.end = 3.0;
+        assert_eq!(reader.close().instances["web@0"].votes["a1"], [(1.0, 2.0, Vote::Warn)]);
+    }
+
+    #[test]
+    fn what_is_stale_is_counted_apart_and_is_no_change_of_verdict() {
+        let mut reader = Reader::default();
+        reader.numbers.insert("a0".to_owned(), 0);
+        reader.story.agents.push(AgentStory::default());
+        for (at, stale) in [(1.0, false), (2.0, true)] {
+            reader.verdict(at, "a0", "web@0", (Verdict::Up, stale), 1);
+        }
+        let story = reader.close();
+        let counted = [false, true].map(|stale| BTreeMap::from([((Verdict::Up, stale), 1)]));
+        assert_eq!(
+            story.instances["web@0"].stated.iter().map(|(_, counts)| counts).collect::<Vec<_>>(),
+            [&counted[0], &counted[1]]
+        );
+        assert_eq!(story.agents[0].verdicts.len(), 1);
     }
 
     #[test]

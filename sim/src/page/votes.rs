@@ -70,10 +70,12 @@ fn stated(chart: &mut Chart, story: &Story, instance: &InstanceStory) {
         let to = instance.stated.get(index + 1).map_or(story.end, |(next, _)| *next);
         let all: usize = counts.values().sum();
         let mut y = top + 2.0;
-        for (verdict, count) in counts {
+        for ((verdict, stale), count) in counts {
             let share = height * *count as f64 / all.max(1) as f64;
-            let told = format!("{count} of {all} agents state {verdict}, {from:.3} to {to:.3} s");
-            chart.span((*from, to), (y, share), verdict_class(*verdict), &told);
+            let (class, words) = (verdict_class(*verdict), if *stale { ", stale" } else { "" });
+            let told = format!("{count} of {all} agents state {verdict}{words}, {from:.3} to {to:.3} s");
+            let class = if *stale { format!("{class} stale") } else { class.to_owned() };
+            chart.span((*from, to), (y, share), &class, &told);
             y += share;
         }
     }

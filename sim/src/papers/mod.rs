@@ -19,7 +19,7 @@ use crate::runner::stopwatch;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-pub use table::{Section, replace};
+pub use table::{Section, part, replace};
 
 /// How the experiments are done.
 #[derive(Debug, Clone)]

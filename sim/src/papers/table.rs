@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// A figure with the spread of the runs behind it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -138,18 +139,27 @@ impl Section {
     }
 }
 
-/// Replaces the part of `document` that belongs to a section, between its two marks.
+/// The part of `document` that belongs to the section of this name: what stands between its two marks.
 ///
 /// # Errors
 /// When the marks are not there.
-pub fn replace(document: &str, section: &Section) -> anyhow::Result<String> {
-    let (begin, end) = (format!("<!-- {} -->\n", section.name), format!("<!-- end of {} -->", section.name));
+pub fn part(document: &str, name: &str) -> anyhow::Result<Range<usize>> {
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
     let place = |mark: &str| {
         document.find(mark).ok_or_else(|| anyhow::anyhow!("the document has no line {:?}", mark.trim_end()))
     };
     let (from, to) = (place(&begin)? + begin.len(), place(&end)?);
-    anyhow::ensure!(from <= to, "the marks of {:?} are in the wrong order", section.name);
-    Ok(format!("{}{}{}", &document[..from], section.markdown(), &document[to..]))
+    anyhow::ensure!(from <= to, "the marks of {name:?} are in the wrong order");
+    Ok(from..to)
+}
+
+/// Replaces the part of `document` that belongs to a section.
+///
+/// # Errors
+/// As [`part`].
+pub fn replace(document: &str, section: &Section) -> anyhow::Result<String> {
+    let part = part(document, section.name)?;
+    Ok(format!("{}{}{}", &document[..part.start], section.markdown(), &document[part.end..]))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{Burst, Cycle, Fault, Plan, TargetMode};
 use crate::time::Span;
 use anyhow::bail;
 use quorate_core::quorum;
+use quorate_mesh::{MAX_INSTANCES, MAX_INSTANCES_PER_HOME};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -37,6 +38,24 @@ pub(super) fn agent_exists(agent: usize, agents: usize) -> anyhow::Result<()> {
 pub(super) fn in_order(from: Span, to: Span) -> anyhow::Result<()> {
     if from >= to {
         bail!("it must end after it begins; it begins at {} and ends at {}", String::from(from), String::from(to));
+    }
+    Ok(())
+}
+
+/// No agent takes more, however they come about.
+pub(super) fn instances_are_few(plan: &Plan) -> anyhow::Result<()> {
+    let mut by_home = vec![0; plan.mesh.agents];
+    for home in plan.services.iter().flat_map(|service| &service.homes) {
+        by_home[*home] += 1;
+    }
+    let instances: usize = by_home.iter().sum();
+    if instances > MAX_INSTANCES {
+        bail!("services: {instances} instances are too many; a mesh has at most {MAX_INSTANCES}");
+    }
+    if let Some((home, count)) = by_home.iter().enumerate().find(|(_, count)| **count > MAX_INSTANCES_PER_HOME) {
+        bail!(
+            "services: {count} instances are too many for home {home}; an agent has at most {MAX_INSTANCES_PER_HOME}"
+        );
     }
     Ok(())
 }
@@ -204,7 +223,7 @@ impl Fault {
                     bail!("an agent stands twice in the ring");
                 }
                 let length = agents.as_ref().map_or(cast.agents, Vec::len);
-                if *reach == 0 || *reach * 2 + 1 >= length {
+                if *reach == 0 || reach.saturating_mul(2).saturating_add(1) >= length {
                     bail!("reach: {reach} is not allowed; use 1 or more, but so that not all {length} hear all");
                 }
                 Ok(())

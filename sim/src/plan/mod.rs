@@ -123,6 +123,7 @@ impl Plan {
         if let Some(twice) = self.instances().find(|name| !seen.insert(name.clone())) {
             bail!("services: the instance {twice} appears twice");
         }
+        check::instances_are_few(self)?;
         check::faulty_are_few(self)?;
         for (index, calls) in self.calls.iter().enumerate() {
             let wrong = || format!("calls: number {} is wrong", index + 1);

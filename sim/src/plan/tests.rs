@@ -90,6 +90,7 @@ const FAULTS: &[(&str, &[Wrong])] = &[
             ("[0, 1, 2, 3]", "[]", "names nobody"),
             ("reach = 1", "reach = 2", "reach: 2 is not allowed"),
             ("reach = 1", "reach = 0", "reach: 0 is not allowed"),
+            ("reach = 1", "reach = 9223372036854775807", "reach: 9223372036854775807 is not allowed"),
         ],
     ),
     (
@@ -281,6 +282,17 @@ fn wrong_calls_are_refused_with_their_reason() {
         let error = Plan::parse(&calls.replacen(from, to, 1)).expect_err(to);
         assert!(format!("{error:#}").contains(message), "{to}: {error:#}");
     }
+}
+
+#[test]
+fn as_many_instances_as_an_agent_takes_are_allowed_and_no_more() {
+    let plan = |services: usize| {
+        let service = |number: usize| format!("[[services]]\nname = \"s{number}\"\nhomes = [0]\n");
+        Plan::parse(&format!("summary = \"t\"\n{}", (0..services).map(service).collect::<String>()))
+    };
+    plan(quorate_mesh::MAX_INSTANCES_PER_HOME).unwrap();
+    let error = plan(quorate_mesh::MAX_INSTANCES_PER_HOME + 1).unwrap_err().to_string();
+    assert!(error.contains("10001 instances are too many for home 0"), "{error}");
 }
 
 /// Every key that a plan can have, by its dotted path; lists by their heads.

@@ -1,5 +1,6 @@
 //! The numbers of agents by their identities. Asked for with every packet, so it is a table; the identities are random enough to be places in it.
 
+use super::Scenario;
 use quorate_core::AgentId;
 
 /// The numbers of a run's agents.
@@ -37,6 +38,24 @@ impl Numbers {
     }
 }
 
+impl Scenario {
+    /// A text with the names of agents in place of their ids.
+    pub fn in_names(&self, text: &str) -> String {
+        let mut named = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+            let digits = &rest[start..];
+            let length = digits.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(digits.len());
+            let (word, after) = digits.split_at(length);
+            let agent = word.parse().ok().and_then(|id| self.agent(id));
+            named.push_str(&rest[..start]);
+            named.push_str(agent.map_or(word, |agent| self.agent_name(agent)));
+            rest = after;
+        }
+        named + rest
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +69,15 @@ mod tests {
         }
         assert_eq!(numbers.get(AgentId(29)), None);
         assert_eq!(Numbers::new([].into_iter()).get(AgentId(0)), None);
+    }
+
+    #[test]
+    fn ids_in_a_text_give_way_to_names() {
+        let scenario = Scenario::new("t", &crate::plan::Plan::parse("summary = \"t\"").unwrap(), 1).unwrap();
+        let (first, second) = (scenario.agents[0].id, scenario.agents[1].id);
+        let text =
+            format!("quorate-agent@{first} is down by {second}, not by {first}0, {:x} or the 0123456789abcdef", 77);
+        let named = format!("quorate-agent@a0 is down by a1, not by {first}0, 4d or the 0123456789abcdef");
+        assert_eq!(scenario.in_names(&text), named);
     }
 }

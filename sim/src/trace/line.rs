@@ -45,10 +45,18 @@ pub enum Line {
     Probe { agent: String, instance: String, started_ns: u64, passed: bool, result: ProbeResult },
     /// A call is let through or rejected, or its result comes.
     Call { agent: String, instance: String, began_ns: u64, admitted: bool, trial: bool, outcome: Option<CallEnd> },
-    /// An agent votes differently from now on.
-    Vote { agent: String, instance: String, vote: Vote, detail: String },
+    /// An agent votes differently from now on, or not any more.
+    Vote { agent: String, instance: String, vote: Option<Vote>, detail: String },
     /// What an agent states of an instance changes.
-    Verdict { agent: String, instance: String, verdict: Verdict, decided: Verdict, term: u64, stale: bool },
+    Verdict {
+        agent: String,
+        instance: String,
+        verdict: Verdict,
+        decided: Verdict,
+        incarnation: u64,
+        term: u64,
+        stale: bool,
+    },
     /// A certificate is held by an agent for the first time in the run.
     Certificate {
         agent: String,
@@ -57,6 +65,7 @@ pub enum Line {
         term: u64,
         verdict: Verdict,
         observers: u32,
+        assigned: Vec<String>,
         roster: usize,
         signers: Vec<Signer>,
     },

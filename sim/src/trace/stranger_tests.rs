@@ -87,12 +87,17 @@ struct Stranger {
     /// When each observer last found something other than healthy, or would have, by instance.
     bad_until: BTreeMap<(String, String), u64>,
     target: BTreeMap<(String, String), String>,
-    certificates: BTreeSet<(String, u64)>,
+    certificates: BTreeSet<(String, u64, u64)>,
     complaints: Vec<String>,
 }
 
 fn text(line: &Value, field: &str) -> String {
     line[field].as_str().unwrap().to_owned()
+}
+
+/// Of which copy of which instance a line speaks, and in which term.
+fn copy(line: &Value) -> (String, u64, u64) {
+    (text(line, "instance"), line["incarnation"].as_u64().unwrap(), line["term"].as_u64().unwrap())
 }
 
 fn names(line: &Value, field: &str) -> Vec<String> {
@@ -124,7 +129,7 @@ impl Stranger {
             "vote" => _ = self.votes.insert((text(line, "agent"), text(line, "instance")), line["vote"].to_string()),
             "certificate" => self.certificate(line, now),
             "verdict" if line["decided"] == "down" => {
-                let stated = (text(line, "instance"), line["term"].as_u64().unwrap());
+                let stated = copy(line);
                 if !self.certificates.contains(&stated) {
                     self.complaints.push(format!("{stated:?} is stated down without a certificate"));
                 }
@@ -134,7 +139,7 @@ impl Stranger {
     }
 
     fn certificate(&mut self, line: &Value, now: u64) {
-        let (instance, term) = (text(line, "instance"), line["term"].as_u64().unwrap());
+        let (instance, incarnation, term) = copy(line);
         if line["verdict"] != "down" {
             return;
         }
@@ -142,6 +147,10 @@ impl Stranger {
         let distinct: BTreeSet<String> = signers.iter().map(|signer| text(signer, "agent")).collect();
         if (distinct.len() as u64) <= line["observers"].as_u64().unwrap() / 2 {
             self.complaints.push(format!("{instance} term {term}: {} signers", distinct.len()));
+        }
+        let assigned = names(line, "assigned");
+        if let Some(other) = distinct.iter().find(|signer| !assigned.contains(signer)) {
+            self.complaints.push(format!("{instance} term {term}: {other} is not assigned"));
         }
         for signer in signers {
             let key = (text(signer, "agent"), instance.clone());
@@ -151,7 +160,7 @@ impl Stranger {
                 self.complaints.push(format!("{key:?} signs {} at {now} and had no reason", signer["vote"]));
             }
         }
-        self.certificates.insert((instance, term));
+        self.certificates.insert((instance, incarnation, term));
     }
 }
 

@@ -231,6 +231,7 @@ impl Engine {
         let decided = instance.decided();
         InstanceView {
             instance: instance.id.clone(),
+            incarnation: instance.incarnation,
             service: instance.service.clone(),
             home: instance.home,
             home_name: name,

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     pub quick: bool,
     /// Runs of each case.
-    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     pub repeat: usize,
     /// How to print the outcome.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
@@ -150,7 +150,7 @@ pub fn bench(args: &Args) -> anyhow::Result<bool> {
     }
     let (sizes, repeat): (Vec<usize>, usize) = match args.quick {
         true => (args.agents.iter().copied().filter(|agents| *agents <= 100).collect(), 1),
-        false => (args.agents.clone(), args.repeat.max(1)),
+        false => (args.agents.clone(), args.repeat),
     };
     let head = ["case", "agents", "simulated", "wall s", "least to most", "sim/wall", "events/s", "ns/event", "RSS MB"];
     let [a, b, c, d, e, f, g, h, i] = head;
@@ -197,6 +197,10 @@ fn ratios(rows: &[Row]) -> Vec<(&'static str, usize, f64)> {
     };
     let pairs = [("steady", Case::Steady, Case::BareSteady), ("half", Case::Half, Case::BareHalf)];
     rows.iter().flat_map(|row| pairs.into_iter().filter_map(move |pair| ratio(pair, row))).collect()
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "use 1 or more".to_owned())
 }
 
 /// Runs a case once in a process of its own.
