@@ -272,6 +272,11 @@ impl Scenario {
             last_fault: SimTime::START,
             smooth: network::smooth(plan),
         };
+        if plan.bounds.convergence == Bounds::default().convergence {
+            let settled = scenario.instances.iter().map(|instance| plan.bounds.settled(&instance.registration.check));
+            let convergence = &mut scenario.bounds.convergence.0;
+            *convergence = settled.fold(*convergence, Duration::max);
+        }
         let faults: Vec<Fault> = plan.faults.iter().flat_map(|fault| parts(fault, plan.mesh.agents)).collect();
         scenario.start_agents(plan, &faults);
         scenario.set_clocks(&faults);

@@ -285,7 +285,8 @@ impl World {
                     self.act(Action::Start(agent));
                 } else if host.process.is_none() && !host.left && host.run > 0 && !felled {
                     self.start(agent, disk);
-                    if disk == Disk::Lose || !self.hosts[agent].remembers() {
+                    // An old disk may be of a time when it knew nobody.
+                    if disk != Disk::Keep || !self.hosts[agent].remembers() {
                         self.contact_some(agent);
                     }
                 }

@@ -21,9 +21,14 @@ const PLAIN: Duration = Duration::from_secs(15);
 const NEWS: Duration = Duration::from_secs(5);
 
 /// So many changes may make the next one wait: others may have seen two more.
-pub(super) const HELD_DOWN_CHANGES: u32 = 4;
+pub(super) fn held_down_changes(truth: &Truth) -> u32 {
+    truth.scenario.timing.flap_threshold.saturating_sub(2).max(1)
+}
+
 /// A host flaps from half as many, and what is decided of it everybody hears.
-const HELD_DOWN_HOST_CHANGES: u32 = 3;
+fn held_down_host_changes(truth: &Truth) -> u32 {
+    truth.scenario.timing.flap_threshold.div_ceil(2).max(1)
+}
 
 /// The invariant.
 pub struct Convergence {
@@ -46,10 +51,9 @@ pub fn plain_from(truth: &Truth) -> SimTime {
     truth.scenario.last_fault.plus(longest)
 }
 
-/// How long an instance must have been as it is, to be known as that: slow checks take longer.
+/// How long an instance must have been as it is, to be known as that.
 fn plain(truth: &Truth, index: usize) -> Duration {
-    let (check, bounds) = (&truth.scenario.instances[index].registration.check, &truth.scenario.bounds);
-    PLAIN.max(check.detection_span() + bounds.detection.0).max(check.recovery_span() + bounds.recovery.0)
+    PLAIN.max(truth.scenario.bounds.settled(&truth.scenario.instances[index].registration.check))
 }
 
 /// An agent's picture; the same one is shared until something in it changes.
@@ -370,7 +374,7 @@ fn wrong_instance(truth: &Truth, views: &[&Glance], core: &[bool], index: usize)
     if expected == Some(false) {
         return Some(format!("{} is withdrawn, but decided {}", instance.id, told.decided));
     }
-    let held_down = || held_down(views, &instance.id, HELD_DOWN_CHANGES);
+    let held_down = || held_down(views, &instance.id, held_down_changes(truth));
     let alive = core.iter().filter(|inside| **inside).count();
     if !enough_honest(truth, Subject::Instance(index), alive, view.roster) {
         return None;
@@ -396,7 +400,7 @@ fn wrong_host(truth: &Truth, views: &[&Glance], core: &[bool], agent: usize) -> 
     let (from, now) = (truth.now.minus(PLAIN), truth.now);
     let id = truth.scenario.agents[agent].id;
     let (_, decided, _) = view.host(id)?;
-    let held_down = || held_down(views, &InstanceId::host(id), HELD_DOWN_HOST_CHANGES);
+    let held_down = || held_down(views, &InstanceId::host(id), held_down_host_changes(truth));
     if truth.scenario.faulty(agent, from) {
         return None;
     }

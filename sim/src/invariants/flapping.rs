@@ -44,7 +44,7 @@ impl Invariant for Flapping {
         if std::mem::replace(held, verdict) == verdict {
             return;
         }
-        let wait = hold(changes, at, host);
+        let wait = hold(&truth.scenario.timing, changes, at, host);
         let early = changes.last().is_some_and(|last| at.plus(NEWS).since(*last) < wait);
         // Agents that were away know of fewer changes, and need not wait so long; but one of several observers decides nothing.
         let from = changes.first().copied().unwrap_or(at).minus(NEWS);
@@ -68,8 +68,7 @@ fn decided(truth: &Truth, certificate: &Certificate) -> SimTime {
 }
 
 /// How long an instance with these changes must be well before it is up again; a host flaps from half as many.
-fn hold(changes: &[SimTime], at: SimTime, host: bool) -> Duration {
-    let timing = Timing::default();
+fn hold(timing: &Timing, changes: &[SimTime], at: SimTime, host: bool) -> Duration {
     let threshold = if host { timing.flap_threshold.div_ceil(2) } else { timing.flap_threshold };
     let ends = changes.iter().skip(1).copied().chain([at]);
     let known = changes.iter().zip(ends).filter(|(change, end)| end.since(**change) >= BRIEF);
@@ -116,8 +115,8 @@ mod tests {
     fn what_was_replaced_at_once_is_not_known_to_all() {
         let at = SimTime::from_ms;
         let changes = |third| [18_000, 19_000, third, 23_000, 30_000, 31_000].map(at);
-        assert_eq!(hold(&changes(22_000), at(32_000), false), FIRST_HOLD);
-        assert_eq!(hold(&changes(22_990), at(32_000), false), Duration::ZERO);
+        assert_eq!(hold(&Timing::default(), &changes(22_000), at(32_000), false), FIRST_HOLD);
+        assert_eq!(hold(&Timing::default(), &changes(22_990), at(32_000), false), Duration::ZERO);
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! Promise 2, Minority silence: agents that reach half of the roster or less start no new `down`, and at most one side holds itself quorate.
 
 use super::{Finding, Invariant, Sight};
+use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::Verdict;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// An agent cut off for this long signs no `down`.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// The invariant.
-pub struct Minority;
+#[derive(Default)]
+pub struct Minority {
+    /// Since when each agent that does holds itself quorate.
+    claims: BTreeMap<usize, SimTime>,
+}
 
 impl Invariant for Minority {
     fn name(&self) -> &'static str {
@@ -43,8 +49,12 @@ impl Invariant for Minority {
                 };
                 for (agent, view) in views.iter().enumerate().filter(|(agent, _)| !truth.scenario.suspect(*agent, now))
                 {
-                    let claims =
-                        view.is_some_and(|view| view.quorate) && truth.awake_throughout(agent, now.minus(bound), now);
+                    if view.is_none_or(|view| !view.quorate) {
+                        self.claims.remove(&agent);
+                        continue;
+                    }
+                    let since = *self.claims.entry(agent).or_insert(now);
+                    let claims = now.since(since) >= bound && truth.awake_throughout(agent, now.minus(bound), now);
                     if claims && cornered(agent) && truth.cornered_throughout(agent, now.minus(bound), now) {
                         let detail = format!("it holds itself quorate on the smaller side for {bound:?}");
                         found.push(Finding::new(Some(agent), detail));
@@ -60,28 +70,41 @@ impl Invariant for Minority {
 mod tests {
     use super::super::bench::{Bench, SPLIT};
     use super::*;
+    use quorate_mesh::Glance;
 
     #[test]
     fn a_signer_of_the_smaller_side_is_found_and_one_of_the_greater_is_not() {
         let mut bench = Bench::new(SPLIT);
         bench.at(35);
         let greater = bench.certificate("web@0", Verdict::Down, &[0, 1, 2], 30_000);
-        assert_eq!(bench.shown(&mut Minority, &greater), Vec::<String>::new());
+        assert_eq!(bench.shown(&mut Minority::default(), &greater), Vec::<String>::new());
         let smaller = bench.certificate("web@0", Verdict::Down, &[0, 1, 3], 30_000);
-        assert!(bench.shown(&mut Minority, &smaller)[0].contains("a3 signs while it reaches half"));
+        assert!(bench.shown(&mut Minority::default(), &smaller)[0].contains("a3 signs while it reaches half"));
         let before = bench.certificate("web@0", Verdict::Down, &[0, 1, 3], 21_500);
-        assert_eq!(bench.shown(&mut Minority, &before), Vec::<String>::new(), "the cut is too fresh to be known");
+        assert_eq!(
+            bench.shown(&mut Minority::default(), &before),
+            Vec::<String>::new(),
+            "the cut is too fresh to be known"
+        );
     }
 
     #[test]
     fn a_quorate_agent_on_the_smaller_side_is_found_after_the_bound() {
         let mut bench = Bench::new(&format!("{SPLIT}[bounds]\nquorate = \"10s\"\n"));
-        bench.at(25);
-        let view = bench.mesh_view(4, true, &[]);
-        assert_eq!(bench.survey(&mut Minority, &[&view]), Vec::<String>::new());
-        bench.at(31);
-        assert!(bench.survey(&mut Minority, &[&view])[0].contains("holds itself quorate"));
-        let greater = bench.mesh_view(0, true, &[]);
-        assert_eq!(bench.survey(&mut Minority, &[&greater]), Vec::<String>::new());
+        let mut minority = Minority::default();
+        let [claims, silent, greater] =
+            [(4, true), (4, false), (0, true)].map(|(a, quorate)| bench.mesh_view(a, quorate, &[]));
+        let mut survey = |second, views: &[&Glance]| {
+            bench.at(second);
+            bench.survey(&mut minority, views)
+        };
+        for second in [15, 20, 25, 29] {
+            assert_eq!(survey(second, &[&claims]), Vec::<String>::new());
+        }
+        assert!(survey(31, &[&claims])[0].contains("holds itself quorate"));
+        // One that has known better in between has as long again.
+        assert_eq!(survey(32, &[&silent]), Vec::<String>::new());
+        assert_eq!(survey(33, &[&claims]), Vec::<String>::new());
+        assert_eq!(survey(34, &[&greater]), Vec::<String>::new());
     }
 }

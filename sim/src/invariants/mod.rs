@@ -127,11 +127,11 @@ pub trait Invariant {
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(quorum::Quorum),
-        Box::new(minority::Minority),
+        Box::new(minority::Minority::default()),
         Box::new(blame::Blame::default()),
         Box::new(truth_wins::TruthWins),
         Box::new(unwatched::Unwatched),
-        Box::new(order::Order),
+        Box::new(order::Order::default()),
         Box::new(epochs::Epochs::default()),
         Box::new(forged::Forged::default()),
         Box::new(one_side::OneSide::default()),

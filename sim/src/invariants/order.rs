@@ -6,10 +6,19 @@ use crate::plan::Disk;
 use crate::scenario::Action;
 use crate::time::SimTime;
 use crate::truth::Truth;
+use quorate_core::InstanceId;
 use quorate_mesh::InstanceView;
+use std::collections::BTreeMap;
 
 /// The invariant.
-pub struct Order;
+#[derive(Default)]
+pub struct Order {
+    /// By agent and instance: when the agent's process began, and the highest rank that it has shown. What is forgotten and known again goes on from there.
+    shown: BTreeMap<(usize, InstanceId), (Option<SimTime>, Rank)>,
+}
+
+/// Incarnation, term, standing, signers.
+type Rank = (u64, u64, u8, u64);
 
 impl Invariant for Order {
     fn name(&self) -> &'static str {
@@ -17,8 +26,10 @@ impl Invariant for Order {
     }
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
-        if let Sight::Instance { agent, before: Some(before), after } = sight
-            && let (Some(old), Some(new)) = (rank(before), rank(after))
+        let Sight::Instance { agent, after, .. } = sight else { return };
+        let (Some(new), began) = (rank(after), truth.began(*agent, truth.now)) else { return };
+        let before = self.shown.insert((*agent, after.instance.clone()), (began, new));
+        if let Some((_, old)) = before.filter(|(then, _)| *then == began)
             && new < old
             && !(new.0 < old.0 && returned_to_the_past(truth, after))
         {
@@ -45,7 +56,7 @@ fn returned_to_the_past(truth: &Truth, view: &InstanceView) -> bool {
     home.is_some_and(returned)
 }
 
-fn rank(view: &InstanceView) -> Option<(u64, u64, u8, u64)> {
+fn rank(view: &InstanceView) -> Option<Rank> {
     view.certificate.as_ref().map(|certificate| certificate.rank())
 }
 
@@ -65,7 +76,12 @@ mod tests {
             bench.instance_view("web@0", verdict, term, Some(certificate))
         };
         let (third, second, down) = (view(Verdict::Up, 3), view(Verdict::Up, 2), view(Verdict::Down, 2));
-        let look = |before, after| bench.look(&mut Order, &Sight::Instance { agent: 1, before: Some(before), after });
+        let look = |first, then| {
+            let mut order = Order::default();
+            let mut show = |after| bench.look(&mut order, &Sight::Instance { agent: 1, before: None, after });
+            assert!(show(first).is_empty());
+            show(then)
+        };
         assert!(look(&third, &second)[0].contains("(0, 3, 3) back to (0, 2, 3)"));
         assert!(look(&second, &down)[0].contains("(0, 2, 3) back to (0, 2, 0)"));
         assert!(look(&second, &third).is_empty() && look(&down, &second).is_empty());

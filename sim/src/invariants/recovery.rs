@@ -1,7 +1,7 @@
 //! Promise 8, Recovery: what lives again is `up` on every agent within `success_threshold x period + timeout + dissemination`.
 
 use super::Finding;
-use super::convergence::HELD_DOWN_CHANGES;
+use super::convergence::held_down_changes;
 use super::detection::{describe, majority_left, put_off};
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
@@ -42,7 +42,7 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         }
         // What has changed often is held down, by rule.
         let recent = Interval { from: ended.minus(truth.scenario.timing.flap_window), to: ended };
-        let held_down = |agent| timeline.changed(trial.subject, agent, recent) >= HELD_DOWN_CHANGES as usize;
+        let held_down = |agent| timeline.changed(trial.subject, agent, recent) >= held_down_changes(truth) as usize;
         if (0..truth.agents()).any(held_down) {
             continue;
         }

@@ -1,7 +1,9 @@
 //! How long things may take.
 
 use crate::time::Span;
+use quorate_core::Check;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How long things may take before a promise of progress counts as broken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +21,13 @@ pub struct Bounds {
     pub quorate: Span,
     /// Until an instance that nobody watches is no longer `up`.
     pub unwatched: Span,
+}
+
+impl Bounds {
+    /// How long an instance that is checked so must have been as it is, to be known as that: slow checks take longer.
+    pub fn settled(&self, check: &Check) -> Duration {
+        (check.detection_span() + self.detection.0).max(check.recovery_span() + self.recovery.0)
+    }
 }
 
 impl Default for Bounds {

@@ -125,7 +125,8 @@ impl Engine {
         // An old `down` must not come back to life where a later verdict has been forgotten. One that was too thin may have become enough since: its
         // signers were strangers then.
         let old = instance.certificate.is_none() && certificate.decision.term < instance.believed;
-        let overtaken = old && certificate.decision.verdict == Verdict::Down;
+        let outlived = certificate.decision.term <= instance.outlived;
+        let overtaken = outlived || old && certificate.decision.verdict == Verdict::Down;
         let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();

@@ -13,12 +13,30 @@ use std::time::Duration;
 /// fail at once, once for all.
 const LOOK_DELAY: Duration = Duration::from_millis(200);
 
-/// The terms of a host of which there is nothing to say: the highest that is used up, the highest that was believed, and the proof of a higher one.
-#[derive(Debug, Default)]
+/// The terms of a host of which there is nothing to say, or of what was forgotten with its home: the highest that is used up, the highest that was
+/// believed, the highest of a time that is over, and the proof of a higher one.
+#[derive(Debug)]
 pub(crate) struct Floor {
+    home: AgentId,
+    incarnation: u64,
     certified: u64,
     believed: u64,
+    outlived: u64,
     used_up: Option<Arc<Certificate>>,
+}
+
+impl Floor {
+    fn of(instance: &Instance) -> Self {
+        Self {
+            home: instance.home,
+            incarnation: instance.incarnation,
+            certified: instance.signer.certified,
+            believed: instance.believed,
+            outlived: instance.outlived,
+            // Who has missed them is shown it.
+            used_up: instance.used_up.clone().or_else(|| instance.certificate.clone()),
+        }
+    }
 }
 
 impl Engine {
@@ -30,11 +48,7 @@ impl Engine {
                 return None;
             }
             self.insert_instance(Instance::new(id.clone(), agent, 1, None, self.now));
-            let floor = self.floors.remove(&id).unwrap_or_default();
-            if let Some(host) = self.instances.get_mut(&id) {
-                host.signer.certify(floor.certified);
-                (host.believed, host.used_up) = (floor.believed, floor.used_up);
-            }
+            self.resume_terms(&id);
             // Others may have spoken of it before.
             self.gather_votes(&id);
             self.assign();
@@ -77,12 +91,57 @@ impl Engine {
 
     /// Gives up the instance; the terms used up are remembered.
     pub(super) fn give_up_host(&mut self, id: &InstanceId) {
-        let used = self.instances.get(id).filter(|host| host.signer.certified > 0);
-        if let Some(host) = used.filter(|_| self.floors.len() < limits::MAX_GONE) {
-            let (certified, believed, used_up) = (host.signer.certified, host.believed, host.used_up.clone());
-            self.floors.insert(id.clone(), Floor { certified, believed, used_up });
-        }
+        self.keep_terms(id);
         self.forget_instance(id);
+    }
+
+    /// Remembers the terms used up of an instance that is about to be forgotten, in place of those of another whose home is no member any more.
+    fn keep_terms(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id).filter(|instance| instance.signer.certified > 0) else { return };
+        let floor = Floor::of(instance);
+        if self.floors.len() >= limits::MAX_GONE {
+            let spare = self.floors.iter().find(|(_, floor)| !self.members.contains(&floor.home));
+            let Some(spare) = spare.map(|(id, _)| id.clone()) else {
+                self.stats.limits_hit += 1;
+                return;
+            };
+            self.floors.remove(&spare);
+        }
+        self.floors.insert(id.clone(), floor);
+    }
+
+    /// Goes on with the terms that are remembered of this copy of an instance. Those of an earlier one are of no use any more.
+    pub(super) fn resume_terms(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(floor) = self.floors.remove(id) else { return };
+        if floor.home != instance.home || floor.incarnation > instance.incarnation {
+            self.floors.insert(id.clone(), floor);
+        } else if floor.incarnation == instance.incarnation {
+            instance.signer.certify(floor.certified);
+            (instance.believed, instance.outlived) = (floor.believed, floor.outlived);
+            instance.used_up = floor.used_up;
+        }
+    }
+
+    /// What was decided of an agent's host and of its instances up to now is of a time that is over: its home is being forgotten. Should it return, they are
+    /// decided about anew, in later terms, whoever still holds the former certificates.
+    pub(super) fn outlive_terms(&mut self, home: AgentId) {
+        let of_home = self.instances.values().filter(|instance| instance.home == home && !instance.is_host());
+        let ids: Vec<_> = of_home.map(|instance| instance.id.clone()).collect();
+        for id in ids {
+            self.keep_terms(&id);
+            self.withdraw(&id, home);
+        }
+        for floor in self.floors.values_mut().filter(|floor| floor.home == home) {
+            floor.outlived = floor.certified;
+        }
+    }
+
+    /// Was the host of a returning agent decided about before that was forgotten? Then it is decided about anew, and all hear of it.
+    pub(super) fn reconsider_host(&mut self, agent: AgentId) {
+        if self.floors.get(&InstanceId::host(agent)).is_some_and(|floor| floor.outlived > 0) {
+            self.doubt_host(agent);
+        }
     }
 
     /// An agent has failed or returned: whose place does this agent take?

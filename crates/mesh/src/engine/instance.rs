@@ -52,6 +52,8 @@ pub(crate) struct Instance {
     pub signer: Signer,
     /// The highest term of which a certificate was believed.
     pub believed: u64,
+    /// The highest term that was decided before its home was forgotten: up to this one no certificate is believed any more.
+    pub outlived: u64,
     /// The certificate that is not believed but has used up terms beyond the one that is: shown to those who have not seen it.
     pub used_up: Option<Arc<Certificate>>,
     pub proposal: Option<Box<Proposal>>,
@@ -226,6 +228,7 @@ impl Instance {
             overruled: Mono(0),
             signer: Signer::default(),
             believed: 0,
+            outlived: 0,
             used_up: None,
             proposal: None,
             ripe_at: Mono(0),
@@ -324,6 +327,7 @@ impl Engine {
         }
         self.forget_instance(&id);
         self.insert_instance(Instance::new(id.clone(), home, incarnation, Some(registration), self.now));
+        self.resume_terms(&id);
         self.gather_votes(&id);
         if fresh {
             self.event(EventKind::Registered { instance: id.clone(), service, home });

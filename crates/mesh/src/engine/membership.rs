@@ -283,6 +283,7 @@ impl Engine {
             }
         }
         self.adopt_host(agent);
+        self.reconsider_host(agent);
         self.membership_changed(agent);
         // Who belongs to the mesh must survive a crash of the next moment.
         let soon = (self.now.mono + ROSTER_PERSIST).max(self.persist_next);
@@ -328,10 +329,7 @@ impl Engine {
             }
             self.gone.insert(agent, Gone { boot, credential: known.credential });
         }
-        let homes: Vec<_> = self.instances.values().filter(|i| i.home == agent).map(|i| i.id.clone()).collect();
-        for id in homes {
-            self.withdraw(&id, agent);
-        }
+        self.outlive_terms(agent);
         self.membership_changed(agent);
     }
 

@@ -7,6 +7,7 @@ use super::{Engine, limits};
 use quorate_core::evidence::{Cause, Phase};
 use quorate_core::{AgentId, InstanceId, Mono, Vote};
 use quorate_wire::Packet;
+use std::time::Duration;
 
 impl Engine {
     /// Pings a host; a second time also by a stream, which survives the loss of packets.
@@ -35,7 +36,14 @@ impl Engine {
     }
 
     pub(super) fn pings_deadline(&self) -> Option<Mono> {
-        self.pings_sent.front().map(|(sent, _)| *sent + self.config.timing.host_ping_timeout)
+        self.pings_sent.front().map(|(sent, _)| *sent + self.host_ping_timeout())
+    }
+
+    /// How long an answer is waited for: longer than a roll call waits for those that vouch for this agent. They would else be accused for the very time
+    /// that all answers take.
+    fn host_ping_timeout(&self) -> Duration {
+        let (usual, roll_call) = (self.config.timing.host_ping_timeout, self.roll_wait());
+        if roll_call < usual { usual } else { roll_call + roll_call / 3 }
     }
 
     /// The first of the pings sent is one that has not been answered.
@@ -45,7 +53,7 @@ impl Engine {
 
     /// Host pings that were not answered in time.
     pub(super) fn run_pings(&mut self) {
-        let timeout = self.config.timing.host_ping_timeout;
+        let timeout = self.host_ping_timeout();
         while let Some((_, nonce)) = self.pings_sent.pop_front_if(|(sent, _)| *sent + timeout <= self.now.mono) {
             let Some((agent, sent)) = self.pings.remove(&nonce) else { continue };
             if self.doubts_own_ping(agent, sent) {

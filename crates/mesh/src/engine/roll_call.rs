@@ -124,7 +124,10 @@ impl Roll {
 
     /// An answer has taken so long; it was waited for in vain.
     fn came_late(&mut self, took: Duration, usual: Duration) {
-        self.wait = self.wait.max(enough(took, usual));
+        // Later than any is waited for: who stood still tells nothing of the way.
+        if took <= LONGEST_WAIT {
+            self.wait = self.wait.max(enough(took, usual));
+        }
     }
 
     /// A roll call has ended; `complete`: as many have answered as are held alive.
@@ -323,7 +326,7 @@ impl Engine {
         }
     }
 
-    fn roll_wait(&self) -> Duration {
+    pub(super) fn roll_wait(&self) -> Duration {
         self.config.timing.roll_call_wait.max(self.roll.wait)
     }
 
