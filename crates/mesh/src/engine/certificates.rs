@@ -125,7 +125,7 @@ impl Engine {
         // An old `down` must not come back to life where a later verdict has been forgotten. One that was too thin may have become enough since: its
         // signers were strangers then.
         let old = instance.certificate.is_none() && certificate.decision.term < instance.believed;
-        let outlived = certificate.decision.term <= instance.outlived;
+        let outlived = instance.has_outlived(certificate.decision.term, self.now.mono);
         let overtaken = outlived || old && certificate.decision.verdict == Verdict::Down;
         let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.

@@ -123,16 +123,17 @@ impl Engine {
         }
     }
 
-    /// What was decided of an agent's host and of its instances up to now is of a time that is over: its home is being forgotten. Should it return, they are
-    /// decided about anew, in later terms, whoever still holds the former certificates.
-    pub(super) fn outlive_terms(&mut self, home: AgentId) {
+    /// The instances of an agent that is being forgotten go with it; the terms stay. Was its host `down`, as it is when one vanishes, then what was decided of
+    /// that and of its instances up to now is of a time that is over: should it return, they are decided about anew, in later terms, whoever still holds
+    /// the former certificates. Who hears late that it was forgotten may hold some of the time after its return, and that its host is up.
+    pub(super) fn withdraw_all_of(&mut self, home: AgentId, was_down: bool) {
         let of_home = self.instances.values().filter(|instance| instance.home == home && !instance.is_host());
         let ids: Vec<_> = of_home.map(|instance| instance.id.clone()).collect();
         for id in ids {
             self.keep_terms(&id);
             self.withdraw(&id, home);
         }
-        for floor in self.floors.values_mut().filter(|floor| floor.home == home) {
+        for floor in self.floors.values_mut().filter(|floor| was_down && floor.home == home) {
             floor.outlived = floor.certified;
         }
     }

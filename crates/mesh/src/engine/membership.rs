@@ -304,7 +304,9 @@ impl Engine {
     /// Drops everything about an agent that vanished and no longer counts. Should it come back, it is let in like any other.
     pub(super) fn forget_agent(&mut self, agent: AgentId) {
         self.swim.dismiss(self.now.mono, agent, &self.links);
-        self.give_up_host(&InstanceId::host(agent));
+        let host = InstanceId::host(agent);
+        let was_down = self.instances.get(&host).is_some_and(|host| host.decided() == Verdict::Down);
+        self.give_up_host(&host);
         self.forget_speaker(agent);
         let boot = self.drop_namespace(agent);
         for id in self
@@ -329,7 +331,7 @@ impl Engine {
             }
             self.gone.insert(agent, Gone { boot, credential: known.credential });
         }
-        self.outlive_terms(agent);
+        self.withdraw_all_of(agent, was_down);
         self.membership_changed(agent);
     }
 
