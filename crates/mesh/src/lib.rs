@@ -30,6 +30,8 @@ pub use engine::{Acquaintance, Engine, Formation, Testimony};
 pub use sabotage::Defect;
 /// Versions of the packet format that this build speaks, for the handshake.
 pub const WIRE_VERSIONS: std::ops::RangeInclusive<u8> = quorate_wire::OLDEST_VERSION..=quorate_wire::VERSION;
+/// In which of them a packet that the engine puts out is written.
+pub use quorate_wire::version_of;
 
 pub use view::{Glance, InstanceView, MemberView, MeshView, ObserverView, Standing, Standings, Stats};
 

@@ -325,11 +325,11 @@ impl Turning {
         match output {
             // What cannot be sent is dropped and counted by the transport; the engine does not rely on it.
             Output::Datagram { to, bytes } => {
-                let version = quorate_wire::version_of(&bytes).into();
+                let version = quorate_mesh::version_of(&bytes).into();
                 let _ = self.drive.transport.send_datagram(to.0, version, Bytes::from(bytes));
             }
             Output::Message { to, bytes } => {
-                let version = quorate_wire::version_of(&bytes).into();
+                let version = quorate_mesh::version_of(&bytes).into();
                 if let Err(error) = self.drive.transport.send_message(to.0, version, Bytes::from(bytes)) {
                     tracing::debug!(%to, %error, "a message was dropped");
                 }
