@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// The invariant.
 #[derive(Default)]
 pub struct Order {
-    /// By agent and instance: when the agent's process began, and the highest rank that it has shown. What is forgotten and known again goes on from there.
+    /// By agent and instance: when the agent's process began, and the rank that it has shown last. What is forgotten and known again goes on from there.
     shown: BTreeMap<(usize, InstanceId), (Option<SimTime>, Rank)>,
 }
 
@@ -26,11 +26,14 @@ impl Invariant for Order {
     }
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
-        let Sight::Instance { agent, after, .. } = sight else { return };
+        let Sight::Instance { agent, before: last, after } = sight else { return };
         let (Some(new), began) = (rank(after), truth.began(*agent, truth.now)) else { return };
         let before = self.shown.insert((*agent, after.instance.clone()), (began, new));
+        // Who has let go of a certificate may be told of one of the same standing by others.
+        let held_on = last.and_then(rank).is_some();
+        let backwards = |old: Rank| if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
         if let Some((_, old)) = before.filter(|(then, _)| *then == began)
-            && new < old
+            && backwards(old)
             && !(new.0 < old.0 && returned_to_the_past(truth, after))
         {
             let detail = format!(
@@ -85,5 +88,15 @@ mod tests {
         assert!(look(&third, &second)[0].contains("(0, 3, 3) back to (0, 2, 3)"));
         assert!(look(&second, &down)[0].contains("(0, 2, 3) back to (0, 2, 0)"));
         assert!(look(&second, &third).is_empty() && look(&down, &second).is_empty());
+
+        let mut fewer = bench.certificate("web@0", Verdict::Up, &[0, 1], 29_000);
+        fewer.decision.term = 2;
+        let fewer = bench.instance_view("web@0", Verdict::Up, 2, Some(fewer));
+        let yields = |before| {
+            let mut order = Order::default();
+            bench.look(&mut order, &Sight::Instance { agent: 1, before: None, after: &second });
+            bench.look(&mut order, &Sight::Instance { agent: 1, before, after: &fewer }).len()
+        };
+        assert_eq!((yields(Some(&second)), yields(None)), (1, 0), "who has let go of it may be told of another");
     }
 }
