@@ -33,7 +33,9 @@ const MAX_POSTPONED: u32 = 16;
 /// Answers are waited for as long as the slowest of late have taken, and somewhat longer, up to this: less than a roll call holds.
 const LONGEST_WAIT: Duration = Duration::from_millis(600);
 /// Questions of former roll calls whose answers still tell how long the way is.
-const MAX_FORMER: usize = 12;
+const MAX_FORMER: usize = 24;
+/// So often at most those are asked again who have not answered.
+const MAX_REPEATS: u32 = 3;
 /// Tickets waiting for a roll call.
 const MAX_TICKETS: usize = 64;
 
@@ -91,9 +93,9 @@ pub(super) struct Call {
     /// Those of them who are between this agent's epoch and the next.
     between: BTreeSet<AgentId>,
     pub(super) quorate: bool,
-    /// Have those who did not answer been asked again?
-    repeated: bool,
-    /// Those who have not, of many: they are once another has answered.
+    /// How often those who did not answer have been asked again.
+    repeats: u32,
+    /// Those who have not been, of many: they are once another has answered.
     spared: Vec<AgentId>,
     /// The longest that an answer has taken.
     slowest: Duration,
@@ -110,6 +112,13 @@ pub(super) struct Outcome {
     pub(super) quorate: bool,
     /// Would it be, if those between two epochs counted? Then it says nothing, and is repeated at once.
     pub(super) between: bool,
+}
+
+impl Call {
+    /// Are those who have not answered to be asked again? Once in any case, and further while too few have.
+    fn asks_again(&self) -> bool {
+        self.repeats == 0 || (self.repeats < MAX_REPEATS && !self.quorate)
+    }
 }
 
 impl Roll {
@@ -230,7 +239,7 @@ impl Engine {
             undecided: BTreeSet::new(),
             between: BTreeSet::new(),
             quorate: false,
-            repeated: false,
+            repeats: 0,
             spared: Vec::new(),
             slowest: Duration::ZERO,
         });
@@ -340,7 +349,11 @@ impl Engine {
             _ => RECALL,
         };
         match (&self.roll.current, &self.roll.last) {
-            (Some(call), _) if !call.repeated => Some(call.asked_at + self.config.timing.roll_call_wait / 2),
+            (Some(call), _) if call.asks_again() => {
+                // After a half of the usual wait, and once more after half of what is left.
+                let usual = self.config.timing.roll_call_wait;
+                Some(call.asked_at + usual - usual / (2 << call.repeats))
+            }
             // With enough answers it ends in time for the next to follow before it is too old.
             (Some(call), _) if call.quorate => Some(call.asked_at + self.config.timing.roll_call_wait),
             (Some(call), _) => Some(call.asked_at + self.roll_wait()),
@@ -365,8 +378,8 @@ impl Engine {
             return;
         }
         match &self.roll.current {
-            Some(call) if call.repeated => self.conclude_roll(),
-            Some(_) => self.repeat_roll(),
+            Some(call) if call.asks_again() => self.repeat_roll(),
+            Some(_) => self.conclude_roll(),
             None if self.roster.len() >= LARGE && !self.roll.hope => self.scout(),
             None => self.call_roll(),
         }
@@ -388,7 +401,7 @@ impl Engine {
     }
 
     /// Asks those who have not answered once more: packets get lost. When too few of a sample have, everyone. Of many a few are asked: if nobody of
-    /// them answers, no packet was lost.
+    /// them answers, no packet was lost. While too few have answered, those whom membership holds alive are asked a third time.
     fn repeat_roll(&mut self) {
         let nonce = self.fresh_nonce();
         let Some(call) = &mut self.roll.current else { return };
@@ -396,14 +409,17 @@ impl Engine {
             call.sample = None;
             call.asked_at = self.now.mono;
         } else {
-            call.repeated = true;
+            call.repeats += 1;
         }
         call.questions.push((nonce, self.now.mono));
         let asked = |agent: &AgentId| call.sample.as_ref().is_none_or(|drawn| drawn.contains(agent));
         let me = self.config.agent;
         let mut silent: Vec<_> =
             self.roster.iter().filter(|a| *a != me && !call.answered.contains_key(a) && asked(a)).collect();
-        if call.repeated && silent.len() > SCOUTED {
+        if call.repeats > 1 {
+            silent.retain(|agent| self.swim.is_active(*agent));
+            silent.truncate(SCOUTED);
+        } else if call.repeats > 0 && silent.len() > SCOUTED {
             // Whoever lives was heard a moment ago; of the dead and of the others' side each is as good as another.
             silent.sort_by_key(|agent| Reverse(self.roll.heard_at.get(agent).copied()));
             call.spared = silent.split_off(SCOUTED);
