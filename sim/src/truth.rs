@@ -150,7 +150,12 @@ impl Truth {
     pub fn probes_known(&self, agent: usize, of: usize, at: SimTime) -> impl DoubleEndedIterator<Item = Probed> + '_ {
         let begun = self.began(agent, at).unwrap_or(SimTime::START);
         let next = self.lives[agent].iter().map(|life| life.from).find(|from| *from > at).unwrap_or(SimTime::NEVER);
-        self.probes.get(&(agent, of)).into_iter().flatten().copied().filter(move |p| (begun..next).contains(&p.started))
+        self.probes_by_any(agent, of).filter(move |p| (begun..next).contains(&p.started))
+    }
+
+    /// Those of all processes that have had the identity, oldest first.
+    pub fn probes_by_any(&self, agent: usize, of: usize) -> impl DoubleEndedIterator<Item = Probed> + '_ {
+        self.probes.get(&(agent, of)).into_iter().flatten().copied()
     }
 
     /// How many agents the plan has.

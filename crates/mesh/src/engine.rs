@@ -128,9 +128,7 @@ pub struct Engine {
     services: BTreeMap<ServiceName, ServiceCount>,
     schedule: BTreeSet<(Mono, InstanceId)>,
     probes: BTreeMap<ProbeId, watching::Running>,
-    pings: BTreeMap<u64, (AgentId, Mono)>,
-    /// The same in the order in which they were sent; those answered are still in it.
-    pings_sent: VecDeque<(Mono, u64)>,
+    pings: pings::Pings,
     proposals_due: BTreeSet<(Mono, InstanceId)>,
     /// When the votes on a new verdict have all been renewed, so that its class can be read from them.
     ripening: BTreeSet<(Mono, InstanceId)>,

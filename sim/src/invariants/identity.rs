@@ -7,7 +7,7 @@ use crate::scenario::Cut;
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_mesh::{EventKind, MemberState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So long after the last fault, whoever was wrongly given up has heard of it and come back.
@@ -73,6 +73,13 @@ fn out_of_the_blue(truth: &Truth, agent: usize, of: usize) -> bool {
         && truth.split_clean(from, truth.now)
         && truth.all_awake(from, truth.now)
         && (0..truth.agents()).all(|agent| had_company(truth, agent, from))
+        && !was_put_out(truth, &[agent, of], from)
+}
+
+/// Did an epoch since `from` no longer hold one of `agents`? It may be let in again, but to the others its former life is over.
+fn was_put_out(truth: &Truth, agents: &[usize], from: SimTime) -> bool {
+    let all_in = |roster: &BTreeSet<usize>| agents.iter().all(|agent| roster.contains(agent));
+    truth.rosters.between(from, truth.now).skip_while(|roster| !all_in(roster)).any(|roster| !all_in(roster))
 }
 
 /// Who was quite alone had nobody to tell its news to, and tells it when it returns.

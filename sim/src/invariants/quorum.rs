@@ -122,12 +122,16 @@ fn saw_failure(truth: &Truth, subject: Subject, observer: usize, at: SimTime) ->
             let check = &truth.scenario.instances[index].registration.check;
             let oldest = at.minus((check.period + check.timeout).min(MOMENT + 2 * check.timeout) + SLACK);
             // Wall clocks show milliseconds: what happened in the signature's own millisecond may have come after it.
-            let known = |to: SimTime| truth.probes_known(observer, index, at).filter(move |probe| probe.finished <= to);
+            let two = truth.scenario.doubled(observer, oldest, at);
+            let probes: Vec<_> = match two {
+                true => truth.probes_by_any(observer, index).collect(),
+                false => truth.probes_known(observer, index, at).collect(),
+            };
+            let known = |to: SimTime| probes.iter().filter(move |probe| probe.finished <= to);
             let latest = at.plus(CLOCK);
             let failed = known(latest).any(|probe| !probe.passed && probe.finished >= oldest);
             let passed_last = |to| known(to).next_back().is_some_and(|probe| probe.passed);
             // Of two processes with one identity each has its own last probe.
-            let two = truth.scenario.doubled(observer, oldest, at);
             failed && (two || !(passed_last(at) && passed_last(latest) && check.success_threshold == 1))
         }
     }

@@ -26,6 +26,9 @@ const MAX_CHANGES: usize = 64;
 /// found down, two comparisons with others and a suspicion, it is not heard. After that, an agent held alive does live: its host may be down for flapping.
 const LOST_LIFE: Duration = Duration::from_secs(15);
 
+/// Within this time, and twice that which its check takes to recover, whoever has returned is decided about anew, where that is possible.
+const DECIDED_ANEW: Duration = Duration::from_secs(20);
+
 /// Where a certificate comes from, which says how far it still has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -122,27 +125,28 @@ impl Engine {
         if !news && !self.takes_any_term(&id, &certificate) {
             return;
         }
-        // An old `down` must not come back to life where a later verdict has been forgotten. One that was too thin may have become enough since: its
-        // signers were strangers then.
-        let old = instance.certificate.is_none() && certificate.decision.term < instance.believed;
-        let outlived = instance.has_outlived(certificate.decision.term, self.now.mono);
-        let overtaken = outlived || old && certificate.decision.verdict == Verdict::Down;
+        let overtaken = self.is_overtaken(instance, &certificate);
         let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
-        let genuine = known.iter().all(|e| {
+        let plausible = |agent: AgentId| {
             signers.as_ref().is_none_or(|signers| {
-                e.agent == instance.home && !instance.is_host()
-                    || instance.may_sign(e.agent, certificate.decision.verdict)
-                    || signers.contains(&e.agent)
-            }) && self.signature_holds(&certificate.decision, e)
-        });
+                agent == instance.home && !instance.is_host()
+                    || instance.may_sign(agent, certificate.decision.verdict)
+                    || signers.contains(&agent)
+            })
+        };
+        let plausible = known.iter().all(|e| plausible(e.agent));
+        let signed = |enough: bool| enough && known.iter().all(|e| self.signature_holds(&certificate.decision, e));
         let quorum = quorum::of(instance.assigned.max(decision.observers)) as usize;
         let enough = known.len() >= self.sabotage.quorum(quorum);
-        if !genuine || !enough || overtaken {
+        // Where the mesh has grown much since, the observers of then are none of now's: it does not count, but its term does. No single member makes that up.
+        let of_then = known.len() >= (quorum::of(decision.observers) as usize).max(2);
+        let genuine = signed(of_then || plausible && !known.is_empty());
+        if !(genuine && plausible && enough) || overtaken {
             self.stats.certificates_refused += 1;
             let term = certificate.decision.term;
-            if let (true, Some(instance)) = (genuine && !known.is_empty(), self.instances.get_mut(&id))
+            if let (true, Some(instance)) = (genuine, self.instances.get_mut(&id))
                 && term <= instance.term().saturating_add(limits::MAX_TERM_LEAP)
             {
                 // Too thin to be believed by today's roster, or overtaken; but somebody holds it, and its term is used up: to be decided anew.
@@ -150,6 +154,9 @@ impl Engine {
                     instance.used_up = Some(Arc::clone(&certificate));
                 }
                 instance.signer.certify(term);
+                if overtaken {
+                    instance.refused_at.get_or_insert(self.now.mono);
+                }
                 self.touch(&id);
                 if let Some(host) = id.host_of() {
                     self.doubt_host(host);
@@ -160,6 +167,20 @@ impl Engine {
         }
         self.stats.certificates_taken += 1;
         self.install(certificate, origin);
+    }
+
+    /// Is a certificate of a time that is over, although nothing later is held: of terms up to one that was believed and has been forgotten since, or up to
+    /// one of before its home was forgotten? An old verdict must not come back to life while there may be a later one. If none comes in all the time that
+    /// it takes to decide anew, others know of a later time than this agent did when it forgot.
+    fn is_overtaken(&self, instance: &Instance, certificate: &Certificate) -> bool {
+        let (term, down) = (certificate.decision.term, certificate.decision.verdict == Verdict::Down);
+        let old = instance.certificate.is_none() && term < instance.believed && (down || !instance.is_host());
+        // Of what its home alone checks that has the only word.
+        let outlived = term <= instance.outlived && !instance.home_only();
+        let takes = instance.check.as_ref().map_or(Duration::ZERO, |check| check.recovery_span());
+        let since = instance.refused_at.unwrap_or(self.now.mono).max(self.roll.regained_at);
+        let decided_anew = self.was_quorate && self.now.mono.since(since) >= DECIDED_ANEW.max(takes * 2);
+        (old || outlived) && !decided_anew
     }
 
     /// Is this the very certificate that is held? Then it need not even be read.
@@ -252,8 +273,12 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.unverified.clone_from(&unverified);
         let (from, to) = (instance.decided(), certificate.decision.verdict);
+        // What was decided before it was forgotten may be another verdict.
+        let before = instance.used_up.as_ref().filter(|_| from == Verdict::Starting && instance.believed > 0);
+        let before = before.map_or(from, |proof| proof.decision.verdict);
         instance.signer.certify(certificate.decision.term);
         instance.believed = instance.believed.max(certificate.decision.term);
+        instance.refused_at = None;
         instance.used_up = instance.used_up.take().filter(|proof| proof.decision.term > certificate.decision.term);
         let replaced = instance.certificate.replace(Arc::clone(&certificate));
         instance.certificate_digest = Sealed::new(&*certificate).digest();
@@ -264,13 +289,13 @@ impl Engine {
         self.ripening.remove(&(unripe, id.clone()));
         self.ripening.insert((instance.ripe_at, id.clone()));
         // Before it was doubted, membership spoke for the host.
-        let from_the_first = from != Verdict::Starting || (instance.is_host() && to == Verdict::Down);
+        let from_the_first = before != Verdict::Starting || (instance.is_host() && to == Verdict::Down);
         let between = replaced.as_ref().is_some_and(|old| old.decision.term + 1 < certificate.decision.term);
         let condemned = between || matches!(from, Verdict::Down | Verdict::Partial);
         if condemned && matches!(to, Verdict::Up | Verdict::Degraded) {
             instance.overruled = now;
         }
-        if from != to && from_the_first {
+        if before != to && from_the_first {
             instance.changes.push_back(lease);
             if instance.changes.len() > MAX_CHANGES {
                 instance.changes.pop_front();

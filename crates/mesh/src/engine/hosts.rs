@@ -6,6 +6,7 @@ use super::{Engine, limits};
 use crate::api::MemberState;
 use quorate_core::verdict::Certificate;
 use quorate_core::{AgentId, InstanceId, Mono};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +24,13 @@ pub(crate) struct Floor {
     believed: u64,
     outlived: u64,
     used_up: Option<Arc<Certificate>>,
+    /// When its verdict has changed.
+    changes: VecDeque<Mono>,
+    kept_at: Mono,
 }
 
 impl Floor {
-    fn of(instance: &Instance) -> Self {
+    fn of(instance: &Instance, kept_at: Mono) -> Self {
         Self {
             home: instance.home,
             incarnation: instance.incarnation,
@@ -35,6 +39,8 @@ impl Floor {
             outlived: instance.outlived,
             // Who has missed them is shown it.
             used_up: instance.used_up.clone().or_else(|| instance.certificate.clone()),
+            changes: instance.changes.clone(),
+            kept_at,
         }
     }
 }
@@ -95,17 +101,20 @@ impl Engine {
         self.forget_instance(id);
     }
 
-    /// Remembers the terms used up of an instance that is about to be forgotten, in place of those of another whose home is no member any more.
+    /// Remembers the terms used up of an instance that is about to be forgotten. Where there is no room, what was remembered the longest goes, and with it all
+    /// of that home; the hosts of members stay.
     fn keep_terms(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.get(id).filter(|instance| instance.signer.certified > 0) else { return };
-        let floor = Floor::of(instance);
+        let floor = Floor::of(instance, self.now.mono);
         if self.floors.len() >= limits::MAX_GONE {
-            let spare = self.floors.iter().find(|(_, floor)| !self.members.contains(&floor.home));
-            let Some(spare) = spare.map(|(id, _)| id.clone()) else {
-                self.stats.limits_hit += 1;
-                return;
+            self.stats.limits_hit += 1;
+            let spare = |(id, floor): &(&InstanceId, &Floor)| {
+                id.host_of().is_none_or(|a| !self.members.contains(&a)) && floor.home != instance.home
             };
-            self.floors.remove(&spare);
+            let oldest = self.floors.iter().filter(spare).min_by_key(|(_, floor)| floor.kept_at);
+            let Some(home) = oldest.map(|(_, floor)| floor.home) else { return };
+            let member = self.members.contains(&home);
+            self.floors.retain(|id, floor| floor.home != home || member && id.host_of().is_some());
         }
         self.floors.insert(id.clone(), floor);
     }
@@ -120,6 +129,7 @@ impl Engine {
             instance.signer.certify(floor.certified);
             (instance.believed, instance.outlived) = (floor.believed, floor.outlived);
             instance.used_up = floor.used_up;
+            instance.changes = floor.changes;
         }
     }
 

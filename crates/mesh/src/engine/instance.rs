@@ -16,9 +16,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Within this time whoever has returned is decided about anew, where that is possible.
-const OUTLIVED_LIFE: Duration = Duration::from_secs(20);
-
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub id: InstanceId,
@@ -55,10 +52,12 @@ pub(crate) struct Instance {
     pub signer: Signer,
     /// The highest term of which a certificate was believed.
     pub believed: u64,
-    /// The highest term that was decided before its home was forgotten: see [`Instance::has_outlived`].
+    /// The highest term that was decided before its home was forgotten: see [`Engine::is_overtaken`].
     pub outlived: u64,
     /// The certificate that is not believed but has used up terms beyond the one that is: shown to those who have not seen it.
     pub used_up: Option<Arc<Certificate>>,
+    /// When what is overtaken was first refused.
+    pub refused_at: Option<Mono>,
     pub proposal: Option<Box<Proposal>>,
     /// Until when the class is the one read at the decision: not every observer has probed since.
     pub ripe_at: Mono,
@@ -233,6 +232,7 @@ impl Instance {
             believed: 0,
             outlived: 0,
             used_up: None,
+            refused_at: None,
             proposal: None,
             ripe_at: Mono(0),
             changes: VecDeque::new(),
@@ -267,12 +267,6 @@ impl Instance {
     /// Does somebody hold a verdict of a later term that this agent cannot believe? Only one of a still later term settles it.
     pub fn is_superseded(&self) -> bool {
         self.signer.certified > self.term()
-    }
-
-    /// Is a certificate of this term of a time before its home was forgotten? That is not believed while it is decided about anew. If nothing comes of that,
-    /// the others know of a later time than this agent did when it forgot.
-    pub fn has_outlived(&self, term: u64, now: Mono) -> bool {
-        term <= self.outlived && now.since(self.appeared) < OUTLIVED_LIFE
     }
 
     pub fn is_host(&self) -> bool {

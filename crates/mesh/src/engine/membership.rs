@@ -68,7 +68,7 @@ impl Engine {
     pub(super) fn question_suspect(&mut self, agent: AgentId) {
         let since = self.swim.suspects_since(agent);
         let long = since.is_some_and(|since| self.now.mono.since(since) >= super::replication::REFUTATION);
-        if long && !self.pings.values().any(|(asked, _)| *asked == agent) {
+        if long && !self.pings.asks(agent) {
             self.ping_host(agent, true);
         }
     }
@@ -319,6 +319,7 @@ impl Engine {
         }
         self.members.remove(&agent);
         self.addresses_in_turn.remove(&agent);
+        self.pings.forget(agent);
         let known = self.agents.remove(&agent);
         if known.as_ref().is_some_and(|known| known.placed) {
             self.forget_orders();
@@ -414,6 +415,19 @@ impl Engine {
         }
         let interval = self.config.timing.reconnect_interval;
         self.next_reconnect = self.now.mono + interval * self.rng.random_range(80..=120) / 100;
+    }
+
+    /// Forgets members that never came to count, and have failed for as long as those that count are kept: no change of the roster would.
+    pub(super) fn forget_strays(&mut self) {
+        let (now, patience) = (self.now.wall.0, self.config.timing.forget_after.as_millis());
+        let long = |known: &Agent| {
+            known.state == MemberState::Failed && u128::from(now.saturating_sub(known.since.0)) >= patience
+        };
+        let stray = |agent: &AgentId| !self.roster.contains(*agent) && self.agents.get(agent).is_some_and(long);
+        if self.caught_up() && self.roster.contains(self.me()) {
+            let strays: Vec<_> = self.members.iter().copied().filter(stray).collect();
+            strays.into_iter().for_each(|agent| self.forget_agent(agent));
+        }
     }
 
     /// Begins to leave: the others are told, and a little later the process may end.

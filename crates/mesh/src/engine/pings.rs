@@ -7,18 +7,96 @@ use super::{Engine, limits};
 use quorate_core::evidence::{Cause, Phase};
 use quorate_core::{AgentId, InstanceId, Mono, Vote};
 use quorate_wire::Packet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// An answer that comes so late is still taken for one, and the next are waited for as long.
+const LONGEST_PONG: Duration = Duration::from_secs(2);
+
+/// The pings on their way.
+#[derive(Debug, Default)]
+pub(super) struct Pings {
+    running: BTreeMap<u64, Ping>,
+    /// When each of them is given up.
+    due: BTreeSet<(Mono, u64)>,
+    /// Those that were not answered in time, the oldest first: an answer may yet come.
+    late: VecDeque<(u64, Ping)>,
+    /// How long answers are waited for of those who have answered late.
+    slow: BTreeMap<AgentId, Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ping {
+    agent: AgentId,
+    sent: Mono,
+    due: Mono,
+}
+
+impl Pings {
+    /// Is one on its way to `agent`?
+    pub fn asks(&self, agent: AgentId) -> bool {
+        self.running.values().any(|ping| ping.agent == agent)
+    }
+
+    /// Forgets how long the answers of an agent take.
+    pub fn forget(&mut self, agent: AgentId) {
+        self.slow.remove(&agent);
+    }
+
+    fn begin(&mut self, nonce: u64, ping: Ping) {
+        self.running.insert(nonce, ping);
+        self.due.insert((ping.due, nonce));
+    }
+
+    /// `agent` has answered: when was it asked? How long that took is how long the next answers are waited for, with something to spare.
+    fn answered(&mut self, nonce: u64, agent: AgentId, now: Mono, usual: Duration) -> Option<Mono> {
+        let ping = match self.running.get(&nonce).filter(|ping| ping.agent == agent).copied() {
+            Some(ping) => {
+                self.running.remove(&nonce);
+                self.due.remove(&(ping.due, nonce));
+                ping
+            }
+            None => {
+                let place = self.late.iter().position(|(late, ping)| *late == nonce && ping.agent == agent)?;
+                self.late.remove(place)?.1
+            }
+        };
+        let took = now.since(ping.sent);
+        let enough = (took + took / 2).min(LONGEST_PONG);
+        if took > LONGEST_PONG {
+            return None;
+        }
+        if enough > usual {
+            self.slow.insert(agent, enough);
+        } else {
+            self.slow.remove(&agent);
+        }
+        Some(ping.sent)
+    }
+
+    /// Takes the next that is not waited for any longer.
+    fn overdue(&mut self, now: Mono) -> Option<Ping> {
+        let (_, nonce) = self.due.first().copied().filter(|(due, _)| *due <= now)?;
+        self.due.pop_first();
+        let ping = self.running.remove(&nonce)?;
+        while self.late.pop_front_if(|(_, late)| now.since(late.sent) > LONGEST_PONG).is_some() {}
+        if self.late.len() < limits::MAX_NONCES {
+            self.late.push_back((nonce, ping));
+        }
+        Some(ping)
+    }
+}
 
 impl Engine {
     /// Pings a host; a second time also by a stream, which survives the loss of packets.
     pub(super) fn ping_host(&mut self, agent: AgentId, retry: bool) {
-        if self.pings.len() >= limits::MAX_NONCES {
+        if self.pings.running.len() >= limits::MAX_NONCES {
             self.stats.limits_hit += 1;
             return;
         }
-        let nonce = self.fresh_nonce();
-        self.pings.insert(nonce, (agent, self.now.mono));
-        self.pings_sent.push_back((self.now.mono, nonce));
+        let (nonce, sent) = (self.fresh_nonce(), self.now.mono);
+        let due = sent + self.host_ping_timeout(agent);
+        self.pings.begin(nonce, Ping { agent, sent, due });
         self.send(agent, &Packet::Ping { nonce });
         if retry {
             self.send_stream(agent, &Packet::Ping { nonce });
@@ -26,36 +104,28 @@ impl Engine {
     }
 
     pub(super) fn receive_pong(&mut self, from: AgentId, nonce: u64) {
-        let sent = self.pings.get(&nonce).filter(|(agent, _)| *agent == from).map(|(_, sent)| *sent);
-        if let Some(sent) = sent {
-            self.pings.remove(&nonce);
-            self.drop_answered();
+        let usual = self.config.timing.host_ping_timeout;
+        if let Some(sent) = self.pings.answered(nonce, from, self.now.mono, usual) {
             self.answered(from);
             self.seen(&InstanceId::host(from), Seen::Reached(Vote::Pass, String::new()), sent);
         }
     }
 
     pub(super) fn pings_deadline(&self) -> Option<Mono> {
-        self.pings_sent.front().map(|(sent, _)| *sent + self.host_ping_timeout())
+        self.pings.due.first().map(|(due, _)| *due)
     }
 
     /// How long an answer is waited for: longer than a roll call waits for those that vouch for this agent. They would else be accused for the very time
-    /// that all answers take.
-    fn host_ping_timeout(&self) -> Duration {
+    /// that all answers take. And as long as the agent has taken of late.
+    fn host_ping_timeout(&self, agent: AgentId) -> Duration {
         let (usual, roll_call) = (self.config.timing.host_ping_timeout, self.roll_wait());
-        if roll_call < usual { usual } else { roll_call + roll_call / 3 }
-    }
-
-    /// The first of the pings sent is one that has not been answered.
-    fn drop_answered(&mut self) {
-        while self.pings_sent.pop_front_if(|(_, nonce)| !self.pings.contains_key(nonce)).is_some() {}
+        let waits = if roll_call < usual { usual } else { roll_call + roll_call / 3 };
+        self.pings.slow.get(&agent).copied().unwrap_or_default().max(waits)
     }
 
     /// Host pings that were not answered in time.
     pub(super) fn run_pings(&mut self) {
-        let timeout = self.host_ping_timeout();
-        while let Some((_, nonce)) = self.pings_sent.pop_front_if(|(sent, _)| *sent + timeout <= self.now.mono) {
-            let Some((agent, sent)) = self.pings.remove(&nonce) else { continue };
+        while let Some(Ping { agent, sent, .. }) = self.pings.overdue(self.now.mono) {
             if self.doubts_own_ping(agent, sent) {
                 continue;
             }
@@ -81,8 +151,9 @@ impl Engine {
     }
 
     pub(super) fn forget_running_pings(&mut self) {
-        self.pings_sent.clear();
-        for (agent, _) in std::mem::take(&mut self.pings).into_values() {
+        self.pings.due.clear();
+        self.pings.late.clear();
+        for Ping { agent, .. } in std::mem::take(&mut self.pings.running).into_values() {
             if let Some(watch) = self.instances.get_mut(&InstanceId::host(agent)).and_then(|i| i.watch.as_mut()) {
                 watch.running = false;
             }

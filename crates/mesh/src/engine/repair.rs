@@ -156,6 +156,11 @@ impl Engine {
                 certificate.into_iter().for_each(|certificate| parts.certificate(certificate));
             }
         }
+        // Who goes on from a term that is used up here, by a verdict that is believed nowhere any more, is shown that, and decides beyond it.
+        for theirs in &summary.certificates {
+            let proof = self.instances.get(&theirs.instance).and_then(|instance| instance.used_up.clone());
+            proof.filter(|proof| proof.rank() > theirs.rank).into_iter().for_each(|proof| parts.certificate(proof));
+        }
         let behind = |theirs: &&CertificateMark| held.get(&theirs.instance).is_none_or(|rank| *rank < theirs.rank);
         let want_certificates =
             summary.certificates.iter().filter(behind).map(|theirs| theirs.instance.clone()).collect();

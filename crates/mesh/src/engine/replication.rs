@@ -98,6 +98,7 @@ impl Engine {
         self.epochs.dirty = true;
         self.watch_suspects(true);
         self.retire_hosts();
+        self.forget_strays();
         // Some opinions ripen with time alone, or with what becomes of others: a hold-down ends, an instance has stopped flapping, its service is well.
         for instance in self.instances.values() {
             if !instance.changes.is_empty() {

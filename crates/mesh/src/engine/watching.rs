@@ -253,7 +253,7 @@ impl Engine {
         let Some(watch) = &mut instance.watch else { return };
         // Who looks for the first time at what is down takes one failure for a sign that it still is.
         let fail_after = if down && watch.vote.abstains() { 1 } else { fail_after };
-        (watch.running, watch.looked) = (false, began);
+        (watch.running, watch.looked) = (false, watch.looked.max(began));
         match seen {
             Seen::Unable(detail) => self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail),
             Seen::Reached(vote, detail) => {

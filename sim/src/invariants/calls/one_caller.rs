@@ -56,7 +56,13 @@ impl Invariant for OneCaller {
                 }
             }
             Sight::Event {
-                kind: EventKind::Breaker { instance, state: BreakerState::Open, cause: BreakerCause::Verdict, .. },
+                kind:
+                    EventKind::Breaker {
+                        instance,
+                        state: BreakerState::Open,
+                        cause: BreakerCause::Verdict | BreakerCause::Released,
+                        ..
+                    },
                 ..
             } => {
                 self.opened.extend(number_of(truth, instance).map(|number| (number, None)));
