@@ -173,8 +173,8 @@ impl Engine {
     /// one of before its home was forgotten? An old verdict must not come back to life while there may be a later one. If none comes in all the time that
     /// it takes to decide anew, others know of a later time than this agent did when it forgot.
     fn is_overtaken(&self, instance: &Instance, certificate: &Certificate) -> bool {
-        let (term, down) = (certificate.decision.term, certificate.decision.verdict == Verdict::Down);
-        let old = instance.certificate.is_none() && term < instance.believed && (down || !instance.is_host());
+        let term = certificate.decision.term;
+        let old = instance.certificate.is_none() && term < instance.believed;
         // Of what its home alone checks that has the only word.
         let outlived = term <= instance.outlived && !instance.home_only();
         let takes = instance.check.as_ref().map_or(Duration::ZERO, |check| check.recovery_span());

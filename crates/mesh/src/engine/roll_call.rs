@@ -149,6 +149,17 @@ impl Roll {
         self.former.drain(..self.former.len().saturating_sub(MAX_FORMER));
     }
 
+    /// Has one found enough that began at `moment` or after it?
+    pub fn found_since(&self, moment: Mono) -> bool {
+        self.current.as_ref().is_some_and(|call| call.quorate && call.started >= moment)
+            || self.last.as_ref().is_some_and(|last| last.quorate && last.started >= moment)
+    }
+
+    /// Is one running that has not found enough yet?
+    pub fn is_open(&self) -> bool {
+        self.current.as_ref().is_some_and(|call| !call.quorate)
+    }
+
     /// Notes that a member has spoken. One that counts and missed the last roll call gives hope of another outcome.
     pub fn hear(&mut self, agent: AgentId, now: Mono, counts: bool) {
         self.heard_at.insert(agent, now);
@@ -248,6 +259,13 @@ impl Engine {
         }
         self.count_roll();
         if asked.is_empty() {
+            self.conclude_roll();
+        }
+    }
+
+    /// Ends a roll call that began before `moment` and has found enough: it says nothing of what comes after it.
+    pub(super) fn end_roll_before(&mut self, moment: Mono) {
+        if self.roll.current.as_ref().is_some_and(|call| call.quorate && call.started < moment) {
             self.conclude_roll();
         }
     }
@@ -464,29 +482,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ln_choose(of: usize, take: usize) -> f64 {
-        (0..take).map(|i| ((of - i) as f64 / (i + 1) as f64).ln()).sum()
-    }
-
-    /// The probability that at least `enough` of `drawn` out of `others` answer, of whom `reached` can.
-    fn tail(others: usize, reached: usize, drawn: usize, enough: usize) -> f64 {
-        let possible = |k: &usize| *k <= reached && drawn - k <= others - reached;
-        let ways = |k: usize| ln_choose(reached, k) + ln_choose(others - reached, drawn - k) - ln_choose(others, drawn);
-        (enough..=drawn).filter(possible).map(|k| ways(k).exp()).sum()
-    }
-
-    #[test]
-    fn a_sample_does_not_mislead() {
-        assert!((tail(10, 5, 4, 0) - 1.0).abs() < 1e-9);
-        for roster in (SAMPLE + 2..600).chain([1000, super::super::limits::MAX_AGENTS]) {
-            // The most others that are no majority together with the caller.
-            let reached = roster / 2 - 1;
-            assert!(!quorate_core::quorum::majority(reached + 1, roster), "{roster}");
-            let error = tail(roster - 1, reached, SAMPLE, SAMPLE_ENOUGH);
-            assert!(error < 3e-10, "{roster}: {error:e}");
-        }
-    }
-}
+mod tests;

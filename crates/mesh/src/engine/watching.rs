@@ -162,6 +162,9 @@ impl Engine {
         watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
         if (last_needed || unheeded && !covered) && self.vantage() != Vantage::Isolated {
+            if let Some((check, true)) = check.as_ref().map(|check| (check, last_needed)) {
+                self.end_roll_before(now - check.period / 2);
+            }
             self.call_roll();
         }
         match registration.zip(check) {
@@ -195,6 +198,10 @@ impl Engine {
         let silent = matches!(&outcome.result, ProbeResult::Fail(failure) if by_path(failure));
         let vouched = silent && self.vouched_for(running.started);
         let Some(instance) = self.instances.get_mut(&id) else { return };
+        // By a call of about its own moment, not by one that may have been answered before a cut.
+        let lately =
+            instance.check.as_ref().is_none_or(|check| self.roll.found_since(running.started - check.period / 2));
+        let vouched = vouched && lately;
         let same = instance.incarnation == running.incarnation;
         let decided_down = instance.decided() == Verdict::Down;
         let Some(watch) = &mut instance.watch else { return };
@@ -308,6 +315,8 @@ impl Engine {
             // What a cut-off agent finds is no evidence: what it said before stands.
             Vantage::Isolated if already => return,
             _ if already => Vantage::Valid,
+            // The one that was called beside this look tells, not one of before.
+            Vantage::Valid if may_be_ours(vote) && id.host_of().is_none() && self.roll.is_open() => Vantage::Unknown,
             vantage => vantage,
         };
         match vantage {
