@@ -94,6 +94,8 @@ pub struct Engine {
     recount: bool,
     /// Agents that have been forgotten: old words of theirs are not believed again, but what they signed can still be verified.
     gone: BTreeMap<AgentId, Gone>,
+    /// Members that do not count and have failed, since when.
+    strays: BTreeMap<AgentId, Mono>,
     next_reconnect: Mono,
     /// Whom the owner named; tried until someone has answered.
     contacts: BTreeSet<AgentId>,

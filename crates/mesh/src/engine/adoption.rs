@@ -255,6 +255,28 @@ impl Engine {
         self.event(EventKind::Roster { epoch, roster, admitted, removed });
         self.persist_now();
     }
+
+    /// Forgets members that were never let in, and have failed for as long as those that count are kept: no epoch would.
+    pub(super) fn forget_strays(&mut self) {
+        let now = self.now.mono;
+        let counts = self.caught_up() && self.roster.contains(self.me());
+        let stray = |agent: &AgentId| {
+            counts && !self.roster.contains(*agent) && self.member_state(*agent) == MemberState::Failed
+        };
+        let strays: BTreeMap<_, _> = self
+            .members
+            .iter()
+            .copied()
+            .filter(stray)
+            .map(|agent| (agent, self.strays.get(&agent).copied().unwrap_or(now)))
+            .collect();
+        self.strays = strays;
+        let long = |(agent, since): (&AgentId, &Mono)| {
+            (now.since(*since) >= self.config.timing.forget_after).then_some(*agent)
+        };
+        let forgotten: Vec<_> = self.strays.iter().filter_map(long).collect();
+        forgotten.into_iter().for_each(|agent| self.forget_agent(agent));
+    }
 }
 
 #[cfg(test)]

@@ -417,19 +417,6 @@ impl Engine {
         self.next_reconnect = self.now.mono + interval * self.rng.random_range(80..=120) / 100;
     }
 
-    /// Forgets members that never came to count, and have failed for as long as those that count are kept: no change of the roster would.
-    pub(super) fn forget_strays(&mut self) {
-        let (now, patience) = (self.now.wall.0, self.config.timing.forget_after.as_millis());
-        let long = |known: &Agent| {
-            known.state == MemberState::Failed && u128::from(now.saturating_sub(known.since.0)) >= patience
-        };
-        let stray = |agent: &AgentId| !self.roster.contains(*agent) && self.agents.get(agent).is_some_and(long);
-        if self.caught_up() && self.roster.contains(self.me()) {
-            let strays: Vec<_> = self.members.iter().copied().filter(stray).collect();
-            strays.into_iter().for_each(|agent| self.forget_agent(agent));
-        }
-    }
-
     /// Begins to leave: the others are told, and a little later the process may end.
     pub(super) fn leave(&mut self) {
         if self.leaving.is_some() {

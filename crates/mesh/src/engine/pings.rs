@@ -80,9 +80,7 @@ impl Pings {
         self.due.pop_first();
         let ping = self.running.remove(&nonce)?;
         while self.late.pop_front_if(|(_, late)| now.since(late.sent) > LONGEST_PONG).is_some() {}
-        if self.late.len() < limits::MAX_NONCES {
-            self.late.push_back((nonce, ping));
-        }
+        self.late.push_back((nonce, ping));
         Some(ping)
     }
 }
@@ -90,7 +88,7 @@ impl Pings {
 impl Engine {
     /// Pings a host; a second time also by a stream, which survives the loss of packets.
     pub(super) fn ping_host(&mut self, agent: AgentId, retry: bool) {
-        if self.pings.running.len() >= limits::MAX_NONCES {
+        if self.pings.running.len() + self.pings.late.len() >= limits::MAX_NONCES {
             self.stats.limits_hit += 1;
             return;
         }

@@ -419,7 +419,8 @@ impl Engine {
     }
 
     /// Asks those who have not answered once more: packets get lost. When too few of a sample have, everyone. Of many a few are asked: if nobody of
-    /// them answers, no packet was lost. While too few have answered, those whom membership holds alive are asked a third time.
+    /// them answers, no packet was lost. While too few have answered, those whom membership holds alive are
+    /// asked twice more.
     fn repeat_roll(&mut self) {
         let nonce = self.fresh_nonce();
         let Some(call) = &mut self.roll.current else { return };

@@ -123,6 +123,7 @@ impl Engine {
             next_reconnect: now.mono,
             contacts: BTreeSet::new(),
             addresses_in_turn: BTreeMap::new(),
+            strays: BTreeMap::new(),
             sync_began: BTreeMap::new(),
             syncs_paid: now.mono,
             log: OwnLog::new(me, boot),
