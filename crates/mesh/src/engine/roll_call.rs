@@ -115,9 +115,10 @@ pub(super) struct Outcome {
 }
 
 impl Call {
-    /// Are those who have not answered to be asked again? Once in any case, and further while too few have.
-    fn asks_again(&self) -> bool {
-        self.repeats == 0 || (self.repeats < MAX_REPEATS && !self.quorate)
+    /// Are those who have not answered to be asked again? Once in any case, and further while too few have, within the `usual` wait: an agent that is held up
+    /// would else come to no end.
+    fn asks_again(&self, now: Mono, usual: Duration) -> bool {
+        self.repeats == 0 || (self.repeats < MAX_REPEATS && !self.quorate && now < self.asked_at + usual)
     }
 }
 
@@ -359,6 +360,7 @@ impl Engine {
 
     /// When the running roll call ends, or the next is due because the last one found too few.
     pub(super) fn roll_deadline(&self) -> Option<Mono> {
+        let usual = self.config.timing.roll_call_wait;
         let between = self.roll.last.as_ref().is_some_and(|last| last.between);
         let recall = match self.roster.len() {
             _ if between => self.roll_wait() + RECALL_BETWEEN,
@@ -367,13 +369,12 @@ impl Engine {
             _ => RECALL,
         };
         match (&self.roll.current, &self.roll.last) {
-            (Some(call), _) if call.asks_again() => {
-                // After a half of the usual wait, and once more after half of what is left.
-                let usual = self.config.timing.roll_call_wait;
+            // After a half of the usual wait, and each time after half of what is left.
+            (Some(call), _) if call.asks_again(self.now.mono, usual) => {
                 Some(call.asked_at + usual - usual / (2 << call.repeats))
             }
             // With enough answers it ends in time for the next to follow before it is too old.
-            (Some(call), _) if call.quorate => Some(call.asked_at + self.config.timing.roll_call_wait),
+            (Some(call), _) if call.quorate => Some(call.asked_at + usual),
             (Some(call), _) => Some(call.asked_at + self.roll_wait()),
             (None, Some(last)) if !last.quorate && self.roll.hope => Some(last.started + recall),
             (None, Some(last)) if !last.quorate => Some(last.started.max(self.roll.scouted_at) + recall),
@@ -396,7 +397,7 @@ impl Engine {
             return;
         }
         match &self.roll.current {
-            Some(call) if call.asks_again() => self.repeat_roll(),
+            Some(call) if call.asks_again(self.now.mono, self.config.timing.roll_call_wait) => self.repeat_roll(),
             Some(_) => self.conclude_roll(),
             None if self.roster.len() >= LARGE && !self.roll.hope => self.scout(),
             None => self.call_roll(),
@@ -420,7 +421,7 @@ impl Engine {
 
     /// Asks those who have not answered once more: packets get lost. When too few of a sample have, everyone. Of many a few are asked: if nobody of
     /// them answers, no packet was lost. While too few have answered, those whom membership holds alive are
-    /// asked twice more.
+    /// asked twice more, if that could make it enough.
     fn repeat_roll(&mut self) {
         let nonce = self.fresh_nonce();
         let Some(call) = &mut self.roll.current else { return };
@@ -437,7 +438,9 @@ impl Engine {
             self.roster.iter().filter(|a| *a != me && !call.answered.contains_key(a) && asked(a)).collect();
         if call.repeats > 1 {
             silent.retain(|agent| self.swim.is_active(*agent));
-            silent.truncate(SCOUTED);
+            // Who is slow to answer gets no more to do where it would not be enough.
+            let hopeless = call.answered.len() + silent.len() < self.roster.len() / 2;
+            silent.truncate(if hopeless { 0 } else { SCOUTED });
         } else if call.repeats > 0 && silent.len() > SCOUTED {
             // Whoever lives was heard a moment ago; of the dead and of the others' side each is as good as another.
             silent.sort_by_key(|agent| Reverse(self.roll.heard_at.get(agent).copied()));
