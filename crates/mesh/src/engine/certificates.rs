@@ -129,20 +129,19 @@ impl Engine {
         let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
-        let plausible = |agent: AgentId| {
+        let plausible = known.iter().all(|e| {
             signers.as_ref().is_none_or(|signers| {
-                agent == instance.home && !instance.is_host()
-                    || instance.may_sign(agent, certificate.decision.verdict)
-                    || signers.contains(&agent)
+                e.agent == instance.home && !instance.is_host()
+                    || instance.may_sign(e.agent, certificate.decision.verdict)
+                    || signers.contains(&e.agent)
             })
-        };
-        let plausible = known.iter().all(|e| plausible(e.agent));
-        let signed = |enough: bool| enough && known.iter().all(|e| self.signature_holds(&certificate.decision, e));
+        });
         let quorum = quorum::of(instance.assigned.max(decision.observers)) as usize;
         let enough = known.len() >= self.sabotage.quorum(quorum);
         // Where the mesh has grown much since, the observers of then are none of now's: it does not count, but its term does. No single member makes that up.
         let of_then = known.len() >= (quorum::of(decision.observers) as usize).max(2);
-        let genuine = signed(of_then || plausible && !known.is_empty());
+        let genuine = (of_then || plausible && !known.is_empty())
+            && known.iter().all(|e| self.signature_holds(&certificate.decision, e));
         if !(genuine && plausible && enough) || overtaken {
             self.stats.certificates_refused += 1;
             let term = certificate.decision.term;

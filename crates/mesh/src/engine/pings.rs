@@ -43,6 +43,12 @@ impl Pings {
         self.slow.remove(&agent);
     }
 
+    /// Drops those that came too late by now. Is there room for one more?
+    fn has_room(&mut self, now: Mono) -> bool {
+        while self.late.pop_front_if(|(_, late)| now.since(late.sent) > LONGEST_PONG).is_some() {}
+        self.running.len() + self.late.len() < limits::MAX_NONCES
+    }
+
     fn begin(&mut self, nonce: u64, ping: Ping) {
         self.running.insert(nonce, ping);
         self.due.insert((ping.due, nonce));
@@ -62,10 +68,10 @@ impl Pings {
             }
         };
         let took = now.since(ping.sent);
-        let enough = (took + took / 2).min(LONGEST_PONG);
         if took > LONGEST_PONG {
             return None;
         }
+        let enough = (took + took / 2).min(LONGEST_PONG);
         if enough > usual {
             self.slow.insert(agent, enough);
         } else {
@@ -79,7 +85,6 @@ impl Pings {
         let (_, nonce) = self.due.first().copied().filter(|(due, _)| *due <= now)?;
         self.due.pop_first();
         let ping = self.running.remove(&nonce)?;
-        while self.late.pop_front_if(|(_, late)| now.since(late.sent) > LONGEST_PONG).is_some() {}
         self.late.push_back((nonce, ping));
         Some(ping)
     }
@@ -88,7 +93,7 @@ impl Pings {
 impl Engine {
     /// Pings a host; a second time also by a stream, which survives the loss of packets.
     pub(super) fn ping_host(&mut self, agent: AgentId, retry: bool) {
-        if self.pings.running.len() + self.pings.late.len() >= limits::MAX_NONCES {
+        if !self.pings.has_room(self.now.mono) {
             self.stats.limits_hit += 1;
             return;
         }
@@ -156,5 +161,38 @@ impl Engine {
                 watch.running = false;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_given_up_long_ago_take_no_room() {
+        let mut pings = Pings::default();
+        let (agent, sent) = (AgentId(1), Mono(0));
+        for nonce in 0..limits::MAX_NONCES as u64 {
+            assert!(pings.has_room(sent));
+            pings.begin(nonce, Ping { agent, sent, due: sent + Duration::from_millis(500) });
+        }
+        let given_up = sent + Duration::from_secs(1);
+        while pings.overdue(given_up).is_some() {}
+        assert!(!pings.has_room(given_up), "an answer may yet come");
+        assert!(pings.has_room(given_up + LONGEST_PONG));
+    }
+
+    #[test]
+    fn a_late_answer_counts_and_the_next_is_waited_for() {
+        let mut pings = Pings::default();
+        let (agent, usual) = (AgentId(1), Duration::from_millis(500));
+        pings.begin(7, Ping { agent, sent: Mono(0), due: Mono(0) + usual });
+        assert!(pings.overdue(Mono(0) + usual).is_some());
+        assert_eq!(pings.answered(7, AgentId(2), Mono(0) + usual, usual), None, "it was not asked");
+        assert_eq!(pings.answered(7, agent, Mono(0) + Duration::from_millis(600), usual), Some(Mono(0)));
+        assert_eq!(pings.slow.get(&agent), Some(&Duration::from_millis(900)));
+        pings.begin(8, Ping { agent, sent: Mono(0), due: Mono(0) + usual });
+        assert!(pings.overdue(Mono(0) + usual).is_some());
+        assert_eq!(pings.answered(8, agent, Mono(0) + Duration::from_secs(3), usual), None, "too late");
     }
 }

@@ -162,7 +162,7 @@ impl Engine {
         watch.unanswered = watch.unanswered.saturating_add(1);
         // The next roll call is made when there is hope.
         if (last_needed || unheeded && !covered) && self.vantage() != Vantage::Isolated {
-            if let Some((check, true)) = check.as_ref().map(|check| (check, last_needed)) {
+            if let Some(check) = check.as_ref().filter(|_| last_needed) {
                 self.end_roll_before(now - check.period / 2);
             }
             self.call_roll();
