@@ -1,11 +1,11 @@
 //! What a drawn plan rarely has beside its other faults: members that are faulty, agents that are lost for good when the rest heals,
-//! instances that are withdrawn and registered again, and checks that differ from most.
+//! instances that are withdrawn and registered again, checks that differ from most, and members that are soon forgotten.
 //!
 //! Drawn apart from everything else, so that the rest of a seed's plan does not depend on it.
 
 use crate::draw::{Draws, Purpose};
 use crate::faulty::Behaviour;
-use crate::plan::{Fault, Plan};
+use crate::plan::{Fault, Plan, WakeOrder};
 use crate::time::Span;
 use quorate_core::IntentKind;
 use std::time::Duration;
@@ -20,6 +20,10 @@ const CHECKED_PERCENT: u64 = 30;
 const PACED_PERCENT: u64 = 30;
 /// Of a hundred plans in so many the registrations of some instances change.
 const REGISTERING_PERCENT: u64 = 25;
+/// Of a hundred plans in so many a member that is down is no longer counted after seconds, not minutes.
+const FORGETTING_PERCENT: u64 = 15;
+/// The longest that members are out of reach, on top of the time after which they are forgotten, in milliseconds.
+const LONGEST_AWAY_MS: u64 = 40_000;
 /// The longest that a registration is withdrawn for, if not for good, in milliseconds.
 const LONGEST_WITHDRAWAL_MS: u64 = 20_000;
 /// The mesh has formed by then.
@@ -30,6 +34,9 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 /// The plan with what is drawn beside it.
 pub fn add(mut plan: Plan, draws: Draws) -> Plan {
     let throw = |n: u64, end: u64| draws.within((0, end.saturating_sub(1)), Purpose::Members, n, 0, 0);
+    if throw(180, 100) < FORGETTING_PERCENT {
+        add_forgetting(&mut plan, &throw);
+    }
     if throw(1, 100) < FAULTY_PERCENT {
         add_faulty(&mut plan, &throw);
     }
@@ -56,6 +63,32 @@ pub fn add(mut plan: Plan, draws: Draws) -> Plan {
         add_registrations(&mut plan, &throw);
     }
     plan
+}
+
+/// Members that are down are soon forgotten, and some are out of reach for longer than that. Fewer are left to remember what was agreed, so
+/// no several lose their disks.
+fn add_forgetting(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
+    let agents = plan.mesh.agents as u64;
+    let forget_after = Span::secs([3, 5, 8, 15][index(throw(181, 4))]);
+    plan.timing.forget_after = Some(forget_after);
+    plan.faults.iter_mut().for_each(Fault::keep_disks);
+    let from = Span(FORMED.0 + Duration::from_millis(throw(182, 20_000)));
+    let to = Span(from.0 + forget_after.0 + Duration::from_millis(throw(183, LONGEST_AWAY_MS)));
+    let (first, count) = (throw(184, agents), 1 + throw(185, (agents.saturating_sub(1) / 2).max(1)));
+    let away: Vec<usize> = (0..count).map(|n| index((first + n) % agents)).collect();
+    let fault = match throw(186, 3) {
+        0 => Fault::Isolate { agents: away, from, to, cycle: None },
+        1 => {
+            let rest = (0..plan.mesh.agents).filter(|agent| !away.contains(agent)).collect();
+            Fault::Partition { groups: vec![away, rest], from, to, symmetric: true, cycle: None }
+        }
+        _ => Fault::Pause { agent: away[0], from, to, wake: WakeOrder::default() },
+    };
+    plan.faults.push(fault);
+    plan.duration = plan.duration.max(to);
+    if plan.check().is_err() {
+        plan.faults.pop();
+    }
 }
 
 /// One to four changes of what is registered: withdrawn for good or for a while, or an operator's wish.
@@ -114,7 +147,8 @@ fn add_faulty(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
 fn add_abandoned(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
     let agents = plan.mesh.agents as u64;
     let most = agents.saturating_sub(1) / 2;
-    let churn = plan.faults.iter().any(Fault::changes_roster);
+    // Of a roster that has changed they might be more than half.
+    let churn = plan.faults.iter().any(Fault::changes_roster) || plan.timing.forget_after.is_some();
     if most == 0 || churn {
         return;
     }
@@ -148,6 +182,14 @@ mod tests {
         let for_good = count(|fault| matches!(fault, Fault::Withdraw { to: None, .. }));
         let wished = count(|fault| matches!(fault, Fault::Intent { .. }));
         assert!(back > 40 && for_good > 10 && wished > 40, "{back} {for_good} {wished}");
+    }
+
+    #[test]
+    fn in_some_plans_members_are_soon_forgotten() {
+        let plans = (0..400).map(|seed| plan(Profile::Swarm, seed, None));
+        let soon: Vec<_> = plans.filter(|plan| plan.timing.forget_after.is_some()).collect();
+        assert!((30..90).contains(&soon.len()), "{}", soon.len());
+        assert!(!soon.iter().flat_map(|plan| &plan.faults).any(Fault::forgets_together));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "each test file uses its part")]
 mod world;
 
-use quorate_core::AgentId;
+use quorate_core::{AgentId, InstanceId, Verdict};
 use quorate_mesh::{Command, EventKind, Input, Timing};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -104,6 +104,22 @@ fn a_host_that_vanished_is_forgotten_and_let_in_again() {
     world.boot(5);
     world.until(20_000, |w| (1..=5).all(|a| w.view(a).roster == 5 && w.view(a).alive == 5));
     decided_once(&world);
+}
+
+#[test]
+fn who_was_forgotten_returns_with_other_copies() {
+    let timing = Timing { forget_after: Duration::from_secs(5), ..Timing::default() };
+    let mut world = World::formed_with(5, timing);
+    let web: InstanceId = InstanceId::new("web@5").unwrap();
+    let before = world.view(1).instances[&web].incarnation;
+    world.split(&[&[5], &[1, 2, 3, 4]]);
+    world.until(60_000, |w| (1..=4).all(|a| w.view(a).roster == 4));
+    assert_eq!(world.view(5).instances[&web].incarnation, before);
+    world.heal();
+    world.until(20_000, |w| (1..=5).all(|a| w.view(a).roster == 5) && w.all(&[1, 2, 3, 4, 5], "web@5", Verdict::Up));
+    for agent in 1..=5 {
+        assert!(world.view(agent).instances[&web].incarnation > before, "agent {agent}");
+    }
 }
 
 #[test]

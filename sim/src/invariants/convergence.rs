@@ -266,15 +266,24 @@ fn suspecting(truth: &Truth, view: &Glance, live: &[usize]) -> Option<String> {
 }
 
 fn wrong_roster(truth: &Truth, view: &Glance, roster: &BTreeSet<usize>, core: &[bool]) -> Option<String> {
+    let expected: BTreeSet<AgentId> = roster.iter().map(|agent| truth.scenario.agents[*agent].id).collect();
     let named: BTreeSet<AgentId> =
         view.members.values().filter(|m| m.state != MemberState::Left).map(|m| m.agent).collect();
-    let expected: BTreeSet<AgentId> = roster.iter().map(|agent| truth.scenario.agents[*agent].id).collect();
     if view.roster != expected.len() || named != expected {
+        let odd = named.symmetric_difference(&expected).map(|id| {
+            let name = truth.scenario.agents.iter().position(|agent| agent.id == *id);
+            let state = view.members.get(id).map(|member| member.state);
+            format!(
+                ", {} is {state:?} there",
+                name.map_or_else(|| id.to_string(), |n| truth.scenario.agent_name(n).to_owned())
+            )
+        });
         return Some(format!(
-            "its roster holds {} ({} named); it should hold {}",
+            "its roster holds {} ({} named); it should hold {}{}",
             view.roster,
             named.len(),
-            expected.len()
+            expected.len(),
+            odd.take(3).collect::<String>()
         ));
     }
     roster.iter().find_map(|agent| {

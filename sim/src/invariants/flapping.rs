@@ -1,6 +1,7 @@
 //! Part of promise 10, Bounded cost: an instance that flaps is held down for longer and longer, so that its verdict, and all who act on it,
 //! change a bounded number of times.
 
+use super::identity::was_put_out;
 use super::{Finding, Invariant, Sight};
 use crate::time::SimTime;
 use crate::truth::Truth;
@@ -51,7 +52,10 @@ impl Invariant for Flapping {
         let away = (0..truth.agents()).filter(|agent| !truth.awake_throughout(*agent, from, at)).count();
         let uncut = !truth.scenario.cuts.iter().any(|cut| cut.when.meets(from, at));
         let known = uncut && away <= usize::from(certificate.decision.observers > 1);
-        if verdict == Verdict::Up && early && known && !truth.scenario.lossy(from, at) {
+        // Of a host that was forgotten nothing stands; once its agent has returned, membership speaks for it.
+        let home = id.host_of().and_then(|home| truth.scenario.agent(home));
+        let stands = home.is_none_or(|home| !was_put_out(truth, &[home], from));
+        if verdict == Verdict::Up && early && known && stands && !truth.scenario.lossy(from, at) {
             let detail = format!("it has changed {} times and must be held down for {wait:?}", changes.len());
             found.push(Finding::about(truth, certificate, Some(*holder), detail));
         }

@@ -77,7 +77,7 @@ fn out_of_the_blue(truth: &Truth, agent: usize, of: usize) -> bool {
 }
 
 /// Did an epoch since `from` no longer hold one of `agents`? It may be let in again, but to the others its former life is over.
-fn was_put_out(truth: &Truth, agents: &[usize], from: SimTime) -> bool {
+pub(super) fn was_put_out(truth: &Truth, agents: &[usize], from: SimTime) -> bool {
     let all_in = |roster: &BTreeSet<usize>| agents.iter().all(|agent| roster.contains(agent));
     truth.rosters.between(from, truth.now).skip_while(|roster| !all_in(roster)).any(|roster| !all_in(roster))
 }

@@ -47,14 +47,15 @@ impl Invariant for Order {
     }
 }
 
-/// Has its home come back with an old disk? From that it registers the copy of that time, until it hears that there has been another.
+/// Has its home come back with an old disk? From that it registers the copy of that time, until it hears that there has been another. A clone of it does so
+/// as well.
 fn returned_to_the_past(truth: &Truth, view: &InstanceView) -> bool {
     let home = truth.scenario.instance(&view.instance).map(|index| truth.scenario.instances[index].home);
     let returned = |agent: usize| {
         let stale = |(at, action): &(SimTime, Action)| {
             *at <= truth.now && matches!(action, Action::Restart(who, Disk::Stale) if *who == agent)
         };
-        truth.scenario.actions.iter().any(stale)
+        truth.scenario.actions.iter().any(stale) || truth.scenario.doubles.iter().any(|double| double.agent == agent)
     };
     home.is_some_and(returned)
 }

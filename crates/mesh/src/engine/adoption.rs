@@ -22,6 +22,8 @@ const ASK_SPACING: Duration = Duration::from_millis(200);
 const MAX_ASKED: usize = 4096;
 /// So many of the members that it names must tell the same roster to an agent that has none: two of them may lie.
 pub(super) const FIRST_BACKING: usize = 3;
+/// For so long a member that is not let in is known without a link to it. Admission takes a few seconds.
+const STRAY_LIFE: Duration = Duration::from_secs(15);
 /// How long that is waited for, before the roster that most have told is believed: a newcomer may have met the only member that is left.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// Tellers remembered meanwhile.
@@ -200,6 +202,8 @@ impl Engine {
         if restored {
             // It counts already: this is an agent that has lost its disk.
             self.begin_recovery(false);
+        } else if self.boot > 1 {
+            self.renew_copies();
         }
         self.sync_pending();
     }
@@ -249,6 +253,7 @@ impl Engine {
         }
         if removed.contains(&self.me()) {
             self.released();
+            self.renew_copies();
         }
         self.roster_changed();
         let (epoch, roster) = (self.roster.epoch(), self.roster.len());
@@ -256,12 +261,18 @@ impl Engine {
         self.persist_now();
     }
 
-    /// Forgets members that were never let in, and have failed for as long as those that count are kept: no epoch would.
+    /// Forgets members that are not let in and cannot be reached: whoever returns may speak of some that are long gone. Who lives after all speaks for itself, or
+    /// is let in, and is known again.
     pub(super) fn forget_strays(&mut self) {
         let now = self.now.mono;
-        let counts = self.caught_up() && self.roster.contains(self.me());
+        let counts = self.was_quorate && self.caught_up() && self.roster.contains(self.me());
         let stray = |agent: &AgentId| {
-            counts && !self.roster.contains(*agent) && self.member_state(*agent) == MemberState::Failed
+            let unreached = match self.member_state(*agent) {
+                MemberState::Left => false,
+                MemberState::Failed => true,
+                MemberState::Alive | MemberState::Suspect => !self.links.contains(agent),
+            };
+            counts && unreached && !self.roster.contains(*agent)
         };
         let strays: BTreeMap<_, _> = self
             .members
@@ -271,9 +282,8 @@ impl Engine {
             .map(|agent| (agent, self.strays.get(&agent).copied().unwrap_or(now)))
             .collect();
         self.strays = strays;
-        let long = |(agent, since): (&AgentId, &Mono)| {
-            (now.since(*since) >= self.config.timing.forget_after).then_some(*agent)
-        };
+        let life = self.config.timing.forget_after.min(STRAY_LIFE);
+        let long = |(agent, since): (&AgentId, &Mono)| (now.since(*since) >= life).then_some(*agent);
         let forgotten: Vec<_> = self.strays.iter().filter_map(long).collect();
         forgotten.into_iter().for_each(|agent| self.forget_agent(agent));
     }

@@ -119,18 +119,21 @@ impl Engine {
         self.floors.insert(id.clone(), floor);
     }
 
-    /// Goes on with the terms that are remembered of this copy of an instance. Those of an earlier one are of no use any more.
+    /// Goes on with the terms that are remembered of this copy of an instance. Of an earlier one that was forgotten with its home, only how often its
+    /// verdict has changed is of use.
     pub(super) fn resume_terms(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let Some(floor) = self.floors.remove(id) else { return };
         if floor.home != instance.home || floor.incarnation > instance.incarnation {
             self.floors.insert(id.clone(), floor);
-        } else if floor.incarnation == instance.incarnation {
+            return;
+        }
+        if floor.incarnation == instance.incarnation {
             instance.signer.certify(floor.certified);
             (instance.believed, instance.outlived) = (floor.believed, floor.outlived);
             instance.used_up = floor.used_up;
-            instance.changes = floor.changes;
         }
+        instance.changes = floor.changes;
     }
 
     /// The instances of an agent that is being forgotten go with it; the terms stay. Was its host `down`, as it is when one vanishes, then what was decided of

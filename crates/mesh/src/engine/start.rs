@@ -327,9 +327,12 @@ impl Engine {
         self.last_incarnation
     }
 
-    /// What was registered at a time that this agent has forgotten may have been other copies, of which verdicts are known: each instance is another
-    /// copy from now on.
-    fn renew_copies(&mut self) {
+    /// What was registered at a time that this agent has forgotten may have been other copies, of which verdicts are known; and of what was registered
+    /// before the others forgot this agent, some hold verdicts that others have seen the end of. Each instance is another copy from now on.
+    pub(super) fn renew_copies(&mut self) {
+        if self.gives_up() {
+            return;
+        }
         let me = self.me();
         let own = self.instances.values().filter(|i| i.home == me);
         let own: Vec<_> = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
