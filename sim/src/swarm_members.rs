@@ -1,11 +1,12 @@
 //! What a drawn plan rarely has beside its other faults: members that are faulty, agents that are lost for good when the rest heals,
-//! instances that are withdrawn and registered again, checks that differ from most, and members that are soon forgotten.
+//! instances that are withdrawn and registered again, checks that differ from most, members that are soon forgotten, and services of which every
+//! instance fails at once.
 //!
 //! Drawn apart from everything else, so that the rest of a seed's plan does not depend on it.
 
 use crate::draw::{Draws, Purpose};
 use crate::faulty::Behaviour;
-use crate::plan::{Fault, Plan, WakeOrder};
+use crate::plan::{Fault, Plan, TargetMode, WakeOrder};
 use crate::time::Span;
 use quorate_core::IntentKind;
 use std::time::Duration;
@@ -22,6 +23,10 @@ const PACED_PERCENT: u64 = 30;
 const REGISTERING_PERCENT: u64 = 25;
 /// Of a hundred plans in so many a member that is down is no longer counted after seconds, not minutes.
 const FORGETTING_PERCENT: u64 = 15;
+/// Of a hundred plans in so many all instances of a service fail together.
+const OUTAGE_PERCENT: u64 = 12;
+/// The longest that they do, in milliseconds.
+const LONGEST_OUTAGE_MS: u64 = 40_000;
 /// The longest that members are out of reach, on top of the time after which they are forgotten, in milliseconds.
 const LONGEST_AWAY_MS: u64 = 40_000;
 /// The longest that a registration is withdrawn for, if not for good, in milliseconds.
@@ -36,6 +41,9 @@ pub fn add(mut plan: Plan, draws: Draws) -> Plan {
     let throw = |n: u64, end: u64| draws.within((0, end.saturating_sub(1)), Purpose::Members, n, 0, 0);
     if throw(180, 100) < FORGETTING_PERCENT {
         add_forgetting(&mut plan, &throw);
+    }
+    if throw(190, 100) < OUTAGE_PERCENT {
+        add_outage(&mut plan, &throw);
     }
     if throw(1, 100) < FAULTY_PERCENT {
         add_faulty(&mut plan, &throw);
@@ -63,6 +71,31 @@ pub fn add(mut plan: Plan, draws: Draws) -> Plan {
         add_registrations(&mut plan, &throw);
     }
     plan
+}
+
+/// All instances of one service fail together, or nearly.
+fn add_outage(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
+    let services = plan.services.len() as u64;
+    let Some(service) = plan.services.get(index(throw(191, services.max(1)))) else { return };
+    let modes = [TargetMode::Dead, TargetMode::Hung, TargetMode::Erroring];
+    let mode = modes[index(throw(192, modes.len() as u64))];
+    let end = u64::try_from(plan.duration.0.as_millis()).unwrap_or(u64::MAX);
+    let first = 15_000 + throw(193, end.saturating_sub(15_000).max(1));
+    let last = first + 1 + throw(194, LONGEST_OUTAGE_MS);
+    let apart = [0, 300, 3000][index(throw(195, 3))];
+    let outage = (0..).zip(&service.homes).map(|(n, home)| Fault::Target {
+        instance: format!("{}@{home}", service.name),
+        mode,
+        from: Span::ms(first + throw(200 + n, apart + 1)),
+        to: Some(Span::ms(last + throw(300 + n, apart + 1) + apart)),
+        flap_period: Span::secs(1),
+        answer_after: None,
+        probes_per_s: None,
+        seen_by: None,
+    });
+    let outage: Vec<_> = outage.collect();
+    plan.faults.extend(outage);
+    plan.duration = plan.duration.max(Span::ms(last + 2 * apart));
 }
 
 /// Members that are down are soon forgotten, and some are out of reach for longer than that. Fewer are left to remember what was agreed, so
@@ -160,7 +193,7 @@ fn add_abandoned(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::Fault;
+    use crate::plan::{Fault, Plan};
     use crate::swarm::{Profile, plan};
 
     #[test]
@@ -182,6 +215,20 @@ mod tests {
         let for_good = count(|fault| matches!(fault, Fault::Withdraw { to: None, .. }));
         let wished = count(|fault| matches!(fault, Fault::Intent { .. }));
         assert!(back > 40 && for_good > 10 && wished > 40, "{back} {for_good} {wished}");
+    }
+
+    #[test]
+    fn in_some_plans_all_instances_of_a_service_fail() {
+        let out = |plan: &Plan| {
+            let failing = |instance: String| {
+                let fails = |f: &Fault| matches!(f, Fault::Target { instance: i, seen_by: None, .. } if *i == instance);
+                plan.faults.iter().any(fails)
+            };
+            plan.services.iter().any(|s| s.homes.iter().all(|home| failing(format!("{}@{home}", s.name))))
+        };
+        let plans = (0..400).map(|seed| plan(Profile::Swarm, seed, None));
+        let found = plans.filter(|plan| plan.services.iter().any(|s| s.homes.len() > 2) && out(plan)).count();
+        assert!(found > 10, "{found}");
     }
 
     #[test]

@@ -102,6 +102,16 @@ pub fn majority_left(truth: &Truth, trial: &Trial) -> bool {
     quorum::majority(alive, roster) && enough_honest(truth, trial.subject, alive, roster)
 }
 
+/// Has half of the service of this instance, or more, been unwell so far?
+fn may_be_strained(truth: &Truth, index: usize) -> bool {
+    let instances = &truth.scenario.instances;
+    let service = &instances[index].registration.service;
+    let all = (0..instances.len()).filter(|other| instances[*other].registration.service == *service);
+    let (unwell, well): (Vec<_>, Vec<_>) =
+        all.partition(|other| !truth.well_throughout(*other, SimTime::START, truth.now));
+    unwell.len() > 1 && unwell.len() >= well.len()
+}
+
 /// Do the honest observers of `subject` make a quorum without the faulty ones, when only `alive` of the `roster` remain?
 pub fn enough_honest(truth: &Truth, subject: Subject, alive: usize, roster: usize) -> bool {
     let faulty = (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count();
@@ -112,5 +122,12 @@ pub fn enough_honest(truth: &Truth, subject: Subject, alive: usize, roster: usiz
         }
     };
     let honest = observers.min(alive).saturating_sub(faulty);
+    if let Subject::Instance(index) = subject
+        && faulty > 0
+        && may_be_strained(truth, index)
+    {
+        // Of a service that is down for the most part a lie of the home suffices, and so do two others.
+        return false;
+    }
     faulty == 0 || honest >= quorum::of(u32::try_from(observers).unwrap_or(u32::MAX)) as usize
 }
