@@ -262,7 +262,7 @@ impl Coverage {
             Reply::Disagrees(_) => self.take(Path::Disagreed, true),
             Reply::NotNow => self.take(Path::NotNow, true),
             Reply::Promised(Refusal::Taken { .. }) => self.take(Path::Taken, true),
-            Reply::Certified(_) => self.take(Path::AlreadyCertified, true),
+            Reply::Certified(_) | Reply::UsedUp(_) => self.take(Path::AlreadyCertified, true),
             Reply::Unknown => self.take(Path::UnknownToSigner, true),
             Reply::Signed(_) | Reply::Promised(_) => {}
         }

@@ -383,6 +383,7 @@ impl Engine {
             Packet::Propose { nonce, decisions } => self.receive_proposals(from, nonce, decisions),
             Packet::Answers { nonce, answers } => self.receive_answers(from, nonce, answers),
             Packet::LookNow { instances } => self.receive_look_now(from, &instances),
+            Packet::UsedUp { certificates } => self.receive_used_up(from, certificates),
         }
     }
 

@@ -178,12 +178,12 @@ impl Swim {
         self.set_known(agent, Some(boot));
     }
 
-    /// Removes an agent that has left or been forgotten.
+    /// Removes an agent that has left or been forgotten. That it counts no longer is no word that it is dead.
     pub fn dismiss(&mut self, now: Mono, agent: AgentId, links: &BTreeSet<AgentId>) {
         let held = self.foca.iter_membership_state().find(|m| m.id().agent == agent).map(|m| *m.id());
         if let Some(id) = held {
             self.drive(now, links, |foca, mut sink| {
-                foca.apply_many(std::iter::once(Member::down(id)), true, &mut sink)?;
+                foca.apply_many(std::iter::once(Member::down(id)), false, &mut sink)?;
                 foca.handle_timer(Timer::RemoveDown(id), sink)
             });
         }

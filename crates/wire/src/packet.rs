@@ -83,6 +83,11 @@ pub enum Packet {
         /// Which.
         instances: Vec<InstanceId>,
     },
+    /// The terms that these prove are used up. What they say is not to be believed any more.
+    UsedUp {
+        /// Proofs.
+        certificates: Vec<Arc<Certificate>>,
+    },
 }
 
 impl Packet {
@@ -106,6 +111,7 @@ impl Packet {
             Self::Answers { .. } => "answers",
             Self::Roots(_) => "roots",
             Self::LookNow { .. } => "look_now",
+            Self::UsedUp { .. } => "used_up",
         }
     }
 
@@ -294,4 +300,6 @@ pub enum Reply {
     Certified(Arc<Certificate>),
     /// The signer does not know the instance so, or counts other observers.
     Unknown,
+    /// This proves that the term is used up, by what is not to be believed any more.
+    UsedUp(Arc<Certificate>),
 }

@@ -22,12 +22,12 @@ const ASK_SPACING: Duration = Duration::from_millis(200);
 const MAX_ASKED: usize = 4096;
 /// So many of the members that it names must tell the same roster to an agent that has none: two of them may lie.
 pub(super) const FIRST_BACKING: usize = 3;
-/// For so long a member that is not let in is known without a link to it. Admission takes a few seconds.
-const STRAY_LIFE: Duration = Duration::from_secs(15);
 /// How long that is waited for, before the roster that most have told is believed: a newcomer may have met the only member that is left.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// Tellers remembered meanwhile.
 const MAX_TELLERS: usize = 16;
+/// For so long a member that is not let in, and to which there is no link, is known. Admission takes a few seconds.
+const STRAY_LIFE: Duration = Duration::from_secs(15);
 
 /// What an agent is about to learn of epochs.
 #[derive(Debug, Default)]
@@ -202,8 +202,6 @@ impl Engine {
         if restored {
             // It counts already: this is an agent that has lost its disk.
             self.begin_recovery(false);
-        } else if self.boot > 1 {
-            self.renew_copies();
         }
         self.sync_pending();
     }
@@ -253,6 +251,9 @@ impl Engine {
         }
         if removed.contains(&self.me()) {
             self.released();
+        }
+        // Of epochs that were missed without their proofs nobody knows whom they held.
+        if removed.contains(&self.me()) || !follows && before.epoch() > 0 {
             self.renew_copies();
         }
         self.roster_changed();
@@ -261,8 +262,8 @@ impl Engine {
         self.persist_now();
     }
 
-    /// Forgets members that are not let in and cannot be reached: whoever returns may speak of some that are long gone. Who lives after all speaks for itself, or
-    /// is let in, and is known again.
+    /// Forgets members that are not let in and cannot be reached: whoever returns may speak of some that are long gone. Each is called first: who answers has
+    /// a link, and stays.
     pub(super) fn forget_strays(&mut self) {
         let now = self.now.mono;
         let counts = self.was_quorate && self.caught_up() && self.roster.contains(self.me());
@@ -281,6 +282,9 @@ impl Engine {
             .filter(stray)
             .map(|agent| (agent, self.strays.get(&agent).copied().unwrap_or(now)))
             .collect();
+        let new = |agent: &&AgentId| !self.strays.contains_key(agent) && self.swim.is_active(**agent);
+        let called: Vec<_> = strays.keys().filter(new).copied().collect();
+        called.into_iter().for_each(|agent| self.begin_sync(agent));
         self.strays = strays;
         let life = self.config.timing.forget_after.min(STRAY_LIFE);
         let long = |(agent, since): (&AgentId, &Mono)| (now.since(*since) >= life).then_some(*agent);

@@ -20,6 +20,8 @@ const TELL_ALL_UP_TO: usize = 64;
 const RIPENING: Duration = Duration::from_secs(1);
 /// Hosts whose certificates are shown to their observers at a time.
 const MAX_CONTESTED: usize = 16;
+/// Proofs of used-up terms in one packet: as many as fit, however long each may be.
+pub(super) const MAX_USED_UP: usize = limits::MAX_DELTA_BYTES / limits::MAX_CERTIFICATE_BYTES;
 /// Changes remembered for the flap flag.
 const MAX_CHANGES: usize = 64;
 /// Membership finds out later than a quorum that an agent is lost, above all where this agent was cut off as well. For so long after its host was
@@ -38,6 +40,8 @@ pub(super) enum Origin {
     Pushed,
     /// Learnt by comparing notes: old news.
     Repaired,
+    /// Shown since its term is used up: not to be believed, though that be unknown here.
+    UsedUp,
 }
 
 impl Engine {
@@ -118,7 +122,9 @@ impl Engine {
         self.assign();
         let Some(instance) = self.instances.get(&id).filter(|instance| instance.incarnation >= decision.incarnation)
         else {
-            self.keep_orphan(id, certificate);
+            if origin != Origin::UsedUp {
+                self.keep_orphan(id, certificate);
+            }
             return;
         };
         let news = certificate.decision.incarnation == instance.incarnation && !self.outranks(instance, &certificate);
@@ -142,8 +148,8 @@ impl Engine {
         let of_then = known.len() >= (quorum::of(decision.observers) as usize).max(2);
         let genuine = (of_then || plausible && !known.is_empty())
             && known.iter().all(|e| self.signature_holds(&certificate.decision, e));
-        if !(genuine && plausible && enough) || overtaken {
-            self.stats.certificates_refused += 1;
+        if !(genuine && plausible && enough) || overtaken || origin == Origin::UsedUp {
+            self.stats.certificates_refused += u64::from(origin != Origin::UsedUp);
             let term = certificate.decision.term;
             if let (true, Some(instance)) = (genuine, self.instances.get_mut(&id))
                 && term <= instance.term().saturating_add(limits::MAX_TERM_LEAP)
@@ -180,6 +186,12 @@ impl Engine {
         let since = instance.refused_at.unwrap_or(self.now.mono).max(self.roll.regained_at);
         let decided_anew = self.was_quorate && self.now.mono.since(since) >= DECIDED_ANEW.max(takes * 2);
         (old || outlived) && !decided_anew
+    }
+
+    pub(super) fn receive_used_up(&mut self, from: AgentId, certificates: Vec<Arc<Certificate>>) {
+        if self.members.contains(&from) {
+            certificates.into_iter().take(MAX_USED_UP).for_each(|proof| self.take_certificate(proof, Origin::UsedUp));
+        }
     }
 
     /// Is this the very certificate that is held? Then it need not even be read.

@@ -328,7 +328,7 @@ impl Engine {
         if let Err(refusal) = instance.signer.may_sign(decision.term, decision.verdict, now) {
             // Who has not seen what used up the term is shown it, or it would ask for ever.
             let used_up = instance.used_up.as_ref().filter(|proof| proof.decision.term >= decision.term);
-            return used_up.map_or(Reply::Promised(refusal), |proof| Reply::Certified(Arc::clone(proof)));
+            return used_up.map_or(Reply::Promised(refusal), |proof| Reply::UsedUp(Arc::clone(proof)));
         }
         instance.signer.sign(decision.term, decision.verdict, now);
         let signature = self.keys.sign(&endorsement_bytes(decision, vote, signed_at));
@@ -344,9 +344,10 @@ impl Engine {
 
     fn receive_answer(&mut self, from: AgentId, asked: Mono, answer: Answer) {
         let id = &answer.instance;
-        if let Reply::Certified(certificate) = answer.reply {
-            self.take_certificate(certificate, Origin::Repaired);
-            return;
+        match answer.reply {
+            Reply::Certified(certificate) => return self.take_certificate(certificate, Origin::Repaired),
+            Reply::UsedUp(proof) => return self.take_certificate(proof, Origin::UsedUp),
+            _ => {}
         }
         let Some(instance) = self.instances.get_mut(id) else { return };
         if !instance.observers.contains(&from) && from != instance.home {
@@ -374,10 +375,10 @@ impl Engine {
             Reply::Promised(Refusal::TooFarAhead { limit }) => {
                 let used_up = instance.used_up.clone().filter(|proof| proof.decision.term > limit);
                 if let Some(proof) = used_up {
-                    self.send(from, &Packet::push(&[], std::slice::from_ref(&proof)));
+                    self.send(from, &Packet::UsedUp { certificates: vec![proof] });
                 }
             }
-            Reply::Certified(_) => {}
+            Reply::Certified(_) | Reply::UsedUp(_) => {}
         }
         self.try_decide(&answer.instance);
     }

@@ -28,6 +28,8 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const MAX_TRIES: u32 = 4;
 /// A ballot further ahead than this is not answered: rounds that nobody can surpass would block all other attempts.
 pub(super) const MAX_ROUND_STEP: u64 = 1 << 16;
+/// Of those who are to be let in and are not known here, so many are asked at a time.
+const MAX_ASKED_AT_ONCE: usize = 3;
 /// Changes kept for those who missed them, in number and in bytes.
 pub(super) const MAX_PROOFS: usize = 64;
 const MAX_PROOF_BYTES: usize = 128 * 1024;
@@ -300,8 +302,10 @@ impl Engine {
         let unknown: BTreeSet<_> = change.admit.iter().copied().filter(|agent| !known(agent)).collect();
         let all = unknown.is_empty();
         if !all {
+            // Of one that was forgotten only its own word is believed.
+            let asked: Vec<_> = unknown.iter().copied().take(MAX_ASKED_AT_ONCE).chain([from]).collect();
             self.epochs.unanswered = Some(Unanswered { from, talk: talk(), unknown });
-            self.begin_sync(from);
+            asked.into_iter().for_each(|agent| self.begin_sync(agent));
         }
         all
     }

@@ -2,6 +2,7 @@
 
 use super::assigning::Order;
 use super::certificates::Origin;
+use super::start::same_copy;
 use super::{Engine, limits};
 use crate::api::{EventKind, MemberState};
 use crate::sabotage::{Defect, Sabotage};
@@ -328,9 +329,16 @@ impl Engine {
             self.stats.limits_hit += 1;
             return;
         }
+        // How often it has changed stays, when its home only returns.
+        let before = self.instances.get(&id).filter(|known| known.home == home);
+        let before = before.filter(|known| known.registration.as_ref().is_some_and(|r| same_copy(r, &registration)));
+        let changes = before.map(|known| known.changes.clone()).filter(|changes| !changes.is_empty());
         self.forget_instance(&id);
         self.insert_instance(Instance::new(id.clone(), home, incarnation, Some(registration), self.now));
         self.resume_terms(&id);
+        if let (Some(changes), Some(instance)) = (changes, self.instances.get_mut(&id)) {
+            instance.changes = changes;
+        }
         self.gather_votes(&id);
         if fresh {
             self.event(EventKind::Registered { instance: id.clone(), service, home });

@@ -1,6 +1,6 @@
 //! The slow path of replication: two agents compare hashes of what they have, and exchange what differs. Enough for convergence alone.
 
-use super::certificates::Origin;
+use super::certificates::{MAX_USED_UP, Origin};
 use super::recovery::PATIENCE_WITHOUT;
 use super::{Engine, limits};
 use crate::namespace::{Namespace, Taken};
@@ -157,9 +157,13 @@ impl Engine {
             }
         }
         // Who goes on from a term that is used up here, by a verdict that is believed nowhere any more, is shown that, and decides beyond it.
-        for theirs in &summary.certificates {
-            let proof = self.instances.get(&theirs.instance).and_then(|instance| instance.used_up.clone());
-            proof.filter(|proof| proof.rank() > theirs.rank).into_iter().for_each(|proof| parts.certificate(proof));
+        let proof = |theirs: &CertificateMark| {
+            let used_up = self.instances.get(&theirs.instance).and_then(|instance| instance.used_up.clone());
+            used_up.filter(|proof| proof.rank() > theirs.rank)
+        };
+        let used_up: Vec<_> = summary.certificates.iter().filter_map(proof).collect();
+        for certificates in used_up.chunks(MAX_USED_UP) {
+            self.send_stream(from, &Packet::UsedUp { certificates: certificates.to_vec() });
         }
         let behind = |theirs: &&CertificateMark| held.get(&theirs.instance).is_none_or(|rank| *rank < theirs.rank);
         let want_certificates =

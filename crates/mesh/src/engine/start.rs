@@ -216,8 +216,8 @@ impl Engine {
         let mut incarnations = BTreeMap::new();
         let mut certificates = Vec::new();
         if let Some(stored) = stored {
-            // A disk that others have seen the future of may have forgotten later copies.
-            let current = stored.boot >= self.config.boot_floor;
+            // A disk that others have seen the future of may have forgotten later copies, and so may one of before the first roster.
+            let current = stored.boot >= self.config.boot_floor && stored.epoch > 0;
             for (registration, incarnation) in stored.instances.into_iter().filter(|_| current) {
                 incarnations.insert(registration.instance.clone(), (registration, incarnation));
             }
@@ -303,8 +303,7 @@ impl Engine {
         registration: &Registration,
         stored: &BTreeMap<InstanceId, (Arc<Registration>, u64)>,
     ) -> u64 {
-        let same =
-            |known: &Registration| known.address == registration.address && known.check.kind == registration.check.kind;
+        let same = |known: &Registration| same_copy(known, registration);
         let key = RecordKey::Instance(registration.instance.clone());
         let known = match self.log.record(&key) {
             Some(Record::Instance { registration, incarnation }) => Some((same(registration), *incarnation)),
@@ -334,9 +333,11 @@ impl Engine {
             return;
         }
         let me = self.me();
-        let own = self.instances.values().filter(|i| i.home == me);
-        let own: Vec<_> = own.filter_map(|i| Some((i.registration.clone()?, i.incarnation))).collect();
-        for (registration, incarnation) in own {
+        let own = self.log.records().filter_map(|record| match record {
+            Record::Instance { registration, incarnation } => Some((Arc::clone(registration), *incarnation)),
+            _ => None,
+        });
+        for (registration, incarnation) in own.collect::<Vec<_>>() {
             let incarnation = self.fresh_incarnation(incarnation);
             self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
             self.adopt(registration, me, incarnation);
@@ -392,4 +393,9 @@ impl Engine {
             gone: self.gone.iter().map(|(agent, gone)| (*agent, gone.clone())).collect(),
         }
     }
+}
+
+/// Another address, or another kind of check, is another copy.
+pub(super) fn same_copy(a: &Registration, b: &Registration) -> bool {
+    a.address == b.address && a.check.kind == b.check.kind
 }

@@ -39,11 +39,12 @@ fn packet_name(packet: &Packet) -> &'static str {
         Packet::Answers { .. } => "answers",
         Packet::Roots(_) => "roots",
         Packet::LookNow { .. } => "look_now",
+        Packet::UsedUp { .. } => "used_up",
     }
 }
 
 /// How many names [`packet_name`] has.
-const PACKETS: usize = 22;
+const PACKETS: usize = 23;
 
 fn record_name(record: &Record) -> &'static str {
     match record {

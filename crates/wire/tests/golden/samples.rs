@@ -120,6 +120,7 @@ pub fn samples() -> Vec<Packet> {
         Reply::Unknown,
     ];
     let answers = replies.map(|reply| Answer { instance: instance(), term: 7, reply }).to_vec();
+    let used_up = Answer { instance: instance(), term: 7, reply: Reply::UsedUp(certificate()) };
     let ballot = Ballot { round: 5, proposer: AGENT };
     let change = Change { admit: vec![AgentId(8)], remove: vec![AgentId(9)] };
     vec![
@@ -171,5 +172,7 @@ pub fn samples() -> Vec<Packet> {
         Packet::Propose { nonce: 1, decisions: vec![decision(); 2] },
         Packet::Answers { nonce: 1, answers },
         Packet::LookNow { instances: vec![instance()] },
+        Packet::UsedUp { certificates: vec![certificate()] },
+        Packet::Answers { nonce: 2, answers: vec![used_up] },
     ]
 }
