@@ -52,6 +52,9 @@ macro_rules! timing {
                 if timing.roll_call_wait >= timing.roll_call_life {
                     bail!("timing.roll_call_wait: must be shorter than timing.roll_call_life");
                 }
+                if timing.propose_interval >= timing.roll_call_life {
+                    bail!("timing.propose_interval: must be shorter than timing.roll_call_life");
+                }
                 if timing.max_down_percent > 100 {
                     bail!("timing.max_down_percent: must be 100 at most");
                 }
@@ -91,6 +94,7 @@ mod tests {
             ("host_failures = 0", "timing.host_failures: must be 1 at least"),
             ("swim_rtt = \"1s\"", "shorter than timing.swim_period"),
             ("roll_call_wait = \"1s\"", "shorter than timing.roll_call_life"),
+            ("propose_interval = \"1s\"", "shorter than timing.roll_call_life"),
             ("max_down_percent = 101", "timing.max_down_percent: must be 100 at most"),
         ] {
             let plan: TimingPlan = toml::from_str(text).unwrap();

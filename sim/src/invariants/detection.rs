@@ -3,6 +3,7 @@
 //! peers happens to ping it is chance, and time is counted from that ping, which must come soon. A member that lies can put a verdict off once more for as long as a promise holds.
 
 use super::Finding;
+use super::identity::was_put_out;
 use crate::scenario::{Interval, Subject};
 use crate::time::SimTime;
 use crate::timeline::{Timeline, Trial, trials};
@@ -39,8 +40,14 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         if trial.dark.is_some() && matches!(trial.subject, Subject::Instance(index) if unseen(index)) {
             continue;
         }
+        // Nor is what was forgotten with its home before it could be found down.
+        let home = match trial.subject {
+            Subject::Host(agent) => agent,
+            Subject::Instance(index) => truth.scenario.instances[index].home,
+        };
         if by >= trial.when.to
             || by > truth.now
+            || was_put_out(truth, &[home], (began, by))
             || !trial.undisturbed(truth, began, by)
             || !majority_left(truth, &trial)
         {

@@ -2,6 +2,7 @@
 //! change a bounded number of times.
 
 use super::identity::was_put_out;
+use super::order::returned_to_the_past;
 use super::{Finding, Invariant, Sight};
 use crate::time::SimTime;
 use crate::truth::Truth;
@@ -52,9 +53,11 @@ impl Invariant for Flapping {
         let away = (0..truth.agents()).filter(|agent| !truth.awake_throughout(*agent, from, at)).count();
         let uncut = !truth.scenario.cuts.iter().any(|cut| cut.when.meets(from, at));
         let known = uncut && away <= usize::from(certificate.decision.observers > 1);
-        // Of a host that was forgotten nothing stands; once its agent has returned, membership speaks for it.
+        // Of a host that was forgotten nothing stands; once its agent has returned, membership speaks for it. Nor is there a history of a copy of former
+        // times.
         let home = id.host_of().and_then(|home| truth.scenario.agent(home));
-        let stands = home.is_none_or(|home| !was_put_out(truth, &[home], from));
+        let stands =
+            home.is_none_or(|home| !was_put_out(truth, &[home], (from, truth.now))) && !returned_to_the_past(truth, id);
         if verdict == Verdict::Up && early && known && stands && !truth.scenario.lossy(from, at) {
             let detail = format!("it has changed {} times and must be held down for {wait:?}", changes.len());
             found.push(Finding::about(truth, certificate, Some(*holder), detail));

@@ -73,13 +73,13 @@ fn out_of_the_blue(truth: &Truth, agent: usize, of: usize) -> bool {
         && truth.split_clean(from, truth.now)
         && truth.all_awake(from, truth.now)
         && (0..truth.agents()).all(|agent| had_company(truth, agent, from))
-        && !was_put_out(truth, &[agent, of], from)
+        && !was_put_out(truth, &[agent, of], (from, truth.now))
 }
 
-/// Did an epoch since `from` no longer hold one of `agents`? It may be let in again, but to the others its former life is over.
-pub(super) fn was_put_out(truth: &Truth, agents: &[usize], from: SimTime) -> bool {
+/// Did an epoch of this time no longer hold one of `agents`? It may be let in again, but to the others its former life is over.
+pub(super) fn was_put_out(truth: &Truth, agents: &[usize], (from, to): (SimTime, SimTime)) -> bool {
     let all_in = |roster: &BTreeSet<usize>| agents.iter().all(|agent| roster.contains(agent));
-    truth.rosters.between(from, truth.now).skip_while(|roster| !all_in(roster)).any(|roster| !all_in(roster))
+    truth.rosters.between(from, to).skip_while(|roster| !all_in(roster)).any(|roster| !all_in(roster))
 }
 
 /// Who was quite alone had nobody to tell its news to, and tells it when it returns.

@@ -34,7 +34,7 @@ impl Invariant for Order {
         let backwards = |old: Rank| if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
         if let Some((_, old)) = before.filter(|(then, _)| *then == began)
             && backwards(old)
-            && !(new.0 < old.0 && returned_to_the_past(truth, after))
+            && !(returned_to_the_past(truth, &after.instance) && (new.0 < old.0 || was_withdrawn(truth, after)))
         {
             let detail = format!(
                 "{}: incarnation, term and standing go from {:?} back to {:?}",
@@ -49,8 +49,8 @@ impl Invariant for Order {
 
 /// Has its home come back with an old disk? From that it registers the copy of that time, until it hears that there has been another. A clone of it does so
 /// as well.
-fn returned_to_the_past(truth: &Truth, view: &InstanceView) -> bool {
-    let home = truth.scenario.instance(&view.instance).map(|index| truth.scenario.instances[index].home);
+pub(super) fn returned_to_the_past(truth: &Truth, id: &InstanceId) -> bool {
+    let home = truth.scenario.instance(id).map(|index| truth.scenario.instances[index].home);
     let returned = |agent: usize| {
         let stale = |(at, action): &(SimTime, Action)| {
             *at <= truth.now && matches!(action, Action::Restart(who, Disk::Stale) if *who == agent)
@@ -58,6 +58,12 @@ fn returned_to_the_past(truth: &Truth, view: &InstanceView) -> bool {
         truth.scenario.actions.iter().any(stale) || truth.scenario.doubles.iter().any(|double| double.agent == agent)
     };
     home.is_some_and(returned)
+}
+
+/// Was it withdrawn before? What was decided of it until then is forgotten, but for an old disk.
+fn was_withdrawn(truth: &Truth, view: &InstanceView) -> bool {
+    let index = truth.scenario.instance(&view.instance);
+    index.is_some_and(|index| !truth.scenario.registered_throughout(index, SimTime::START, truth.now))
 }
 
 fn rank(view: &InstanceView) -> Option<Rank> {

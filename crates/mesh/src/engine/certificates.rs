@@ -210,11 +210,12 @@ impl Engine {
         }) && !self.defective(Defect::LowerTermTaken)
     }
 
-    /// Hosts that are `down` here by a certificate that others do not believe, while membership says that they live, this agent's own among
-    /// them: their observers are shown it, all at once, so that they decide anew.
+    /// Hosts that are `down` here by a certificate that others do not believe, or whose term is known to be passed, while membership says that they
+    /// live, this agent's own among them: their observers are shown it, all at once, so that they decide anew.
     pub(super) fn contest_hosts(&mut self) {
         let lives = |host: &Instance| host.home == self.me() || self.swim.is_active(host.home);
-        let contested = |host: &&Instance| host.is_host() && host.decided() == Verdict::Down && lives(host);
+        let doubtful = |host: &Instance| host.decided() == Verdict::Down || host.is_superseded();
+        let contested = |host: &&Instance| host.is_host() && doubtful(host) && lives(host);
         let found: Vec<_> = self
             .instances
             .values()

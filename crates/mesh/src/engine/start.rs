@@ -294,7 +294,8 @@ impl Engine {
             self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
             self.adopt(registration, me, incarnation);
         }
-        self.persist_soon();
+        // An incarnation that is told and then forgotten would be given to another copy.
+        self.persist_now();
     }
 
     /// The same copy keeps its incarnation; another address or check is another copy.
@@ -342,7 +343,7 @@ impl Engine {
             self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
             self.adopt(registration, me, incarnation);
         }
-        self.persist_soon();
+        self.persist_now();
     }
 
     /// Someone holds records of ours that we have not written: our stored counter is old, or another process runs as us.

@@ -16,9 +16,10 @@ const NEWS: Duration = Duration::from_secs(10);
 pub struct Words;
 
 impl Words {
-    /// The word that holds everywhere at `at`, if one does beyond doubt: none was given or ended a moment ago.
-    fn holds(words: &[CallWord], at: SimTime) -> Option<WordMode> {
-        let given = words.iter().filter(|word| word.at.moment() <= at);
+    /// The word that holds everywhere at `at`, if one does beyond doubt: none was given or ended a moment ago. What was said to an agent that did not run
+    /// nobody has heard.
+    fn holds(truth: &Truth, words: &[CallWord], at: SimTime) -> Option<WordMode> {
+        let given = words.iter().filter(|word| word.at.moment() <= at && truth.running(word.through, word.at.moment()));
         let latest = given.max_by_key(|word| word.at.moment())?;
         let (from, to) = (latest.at.moment().plus(NEWS), latest.at.moment().plus(latest.lasts.0));
         (from <= at && at.plus(NEWS) < to).then_some(latest.mode)
@@ -34,7 +35,7 @@ impl Invariant for Words {
         let Sight::Call { agent, calls, call } = sight else { return };
         let now = truth.now;
         let calls = &truth.scenario.calls[*calls];
-        let held = Self::holds(&calls.plan.words, now);
+        let held = Self::holds(truth, &calls.plan.words, now);
         let broken = match (held, call) {
             (Some(WordMode::ForcedOpen), CallSight::Admitted { .. }) => "let through, and a person holds it open",
             (Some(WordMode::ForcedClosed), CallSight::Rejected) => "rejected, and a person holds it closed",

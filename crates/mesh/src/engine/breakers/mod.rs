@@ -83,6 +83,8 @@ pub(crate) mod limits {
     pub const RETELL_PER_MEMBER: Duration = Duration::from_millis(50);
     /// The zones of the members are counted at most once in this time.
     pub const ZONES_LIFE: Duration = Duration::from_secs(1);
+    /// The wait before the first attempt after a person has held a breaker open, beside the time in which candidates speak up.
+    pub const RELEASE_WAIT: Duration = Duration::from_secs(1);
     /// Callers that may become candidates speak up within so much time for each member of the mesh.
     pub const CANDIDACY_PER_MEMBER: Duration = Duration::from_millis(10);
 }

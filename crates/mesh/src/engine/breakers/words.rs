@@ -123,11 +123,14 @@ impl Engine {
         // A caller that was forgotten here may come back.
         self.out.push_back(Output::Breaker { key: key.clone(), event: Event::Mode(mode) });
         if before == Mode::ForcedOpen && mode == Mode::Automatic && !self.breakers.outages.contains_key(key) {
-            // It is tried before it is trusted, by a few for all.
+            // It is tried before it is trusted, by a few for all: once it is known who else would try.
             self.begin_outage(key, BreakerCause::Released, owner, None, CallCounts::default());
+            let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+            let until = self.now.mono + limits::RELEASE_WAIT + limits::CANDIDACY_PER_MEMBER * members;
             if let Some(outage) = self.breakers.outages.get_mut(key) {
-                outage.phase = Phase::Trying { since: self.now.mono };
+                outage.phase = Phase::Waiting { until };
             }
+            self.breakers.later(until, key);
         }
     }
 
