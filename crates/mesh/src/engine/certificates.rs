@@ -210,24 +210,27 @@ impl Engine {
         }) && !self.defective(Defect::LowerTermTaken)
     }
 
-    /// Hosts that are `down` here by a certificate that others do not believe, or whose term is known to be passed, while membership says that they
-    /// live, this agent's own among them: their observers are shown it, all at once, so that they decide anew.
+    /// Hosts that are `down` here by a certificate that others do not believe, or of which somebody holds a verdict that is passed, while membership says
+    /// that they live, this agent's own among them: their observers are shown it, all at once, so that they decide anew.
     pub(super) fn contest_hosts(&mut self) {
         let lives = |host: &Instance| host.home == self.me() || self.swim.is_active(host.home);
-        let doubtful = |host: &Instance| host.decided() == Verdict::Down || host.is_superseded();
-        let contested = |host: &&Instance| host.is_host() && doubtful(host) && lives(host);
-        let found: Vec<_> = self
-            .instances
-            .values()
-            .map(Box::as_ref)
-            .filter(contested)
-            .filter_map(|host| Some((host.observers.clone(), host.certificate.clone()?)))
-            .take(MAX_CONTESTED)
-            .collect();
-        for (observers, certificate) in found {
+        let passed = |host: &Instance| {
+            host.is_superseded() && (host.certificate.is_some() || host.refused_at.is_some()) && host.used_up.is_some()
+        };
+        let contested =
+            |host: &&Instance| host.is_host() && (host.decided() == Verdict::Down || passed(host)) && lives(host);
+        let evidence = |host: &Instance| {
+            let used_up = host.used_up.clone().filter(|_| passed(host));
+            let used_up = used_up.map(|proof| Packet::UsedUp { certificates: vec![proof] });
+            used_up.or_else(|| Some(Packet::push(&[], &[host.certificate.clone()?])))
+        };
+        let hosts = self.instances.values().map(Box::as_ref).filter(contested);
+        let found: Vec<_> =
+            hosts.filter_map(|host| Some((host.observers.clone(), evidence(host)?))).take(MAX_CONTESTED).collect();
+        for (observers, packet) in found {
             let me = self.me();
             for observer in observers.into_iter().filter(|agent| *agent != me) {
-                self.send(observer, &Packet::push(&[], std::slice::from_ref(&certificate)));
+                self.send(observer, &packet);
             }
         }
     }
