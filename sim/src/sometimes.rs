@@ -50,6 +50,7 @@ paths! {
     NotNow: "an observer was in no position to sign",
     Taken: "a proposal was refused since its term was taken",
     AlreadyCertified: "a proposal was answered with a certificate",
+    ShownUsedUp: "a proposal was answered with the proof that its term is used up",
     UnknownToSigner: "a signer did not know what was proposed",
     Superseded: "a certificate was superseded within its term",
     TermSkipped: "a term was skipped",
@@ -262,7 +263,8 @@ impl Coverage {
             Reply::Disagrees(_) => self.take(Path::Disagreed, true),
             Reply::NotNow => self.take(Path::NotNow, true),
             Reply::Promised(Refusal::Taken { .. }) => self.take(Path::Taken, true),
-            Reply::Certified(_) | Reply::UsedUp(_) => self.take(Path::AlreadyCertified, true),
+            Reply::Certified(_) => self.take(Path::AlreadyCertified, true),
+            Reply::UsedUp(_) => self.take(Path::ShownUsedUp, true),
             Reply::Unknown => self.take(Path::UnknownToSigner, true),
             Reply::Signed(_) | Reply::Promised(_) => {}
         }

@@ -48,6 +48,7 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
         if by >= trial.when.to
             || by > truth.now
             || was_put_out(truth, &[home], (began, by))
+            || matches!(trial.subject, Subject::Instance(index) if held_up_by_lies(truth, index, Interval { from: began.minus(bound), to: by }))
             || !trial.undisturbed(truth, began, by)
             || !majority_left(truth, &trial)
         {
@@ -109,14 +110,15 @@ pub fn majority_left(truth: &Truth, trial: &Trial) -> bool {
     quorum::majority(alive, roster) && enough_honest(truth, trial.subject, alive, roster)
 }
 
-/// Has half of the service of this instance, or more, been unwell so far?
-fn may_be_strained(truth: &Truth, index: usize) -> bool {
+/// Of a service that is down for the most part a lie of the home holds an instance up, and so do those of two others.
+fn held_up_by_lies(truth: &Truth, index: usize, when: Interval) -> bool {
     let instances = &truth.scenario.instances;
-    let service = &instances[index].registration.service;
+    let (service, home) = (&instances[index].registration.service, instances[index].home);
     let all = (0..instances.len()).filter(|other| instances[*other].registration.service == *service);
-    let (unwell, well): (Vec<_>, Vec<_>) =
-        all.partition(|other| !truth.well_throughout(*other, SimTime::START, truth.now));
-    unwell.len() > 1 && unwell.len() >= well.len()
+    let (unwell, well): (Vec<_>, Vec<_>) = all.partition(|other| !truth.well_throughout(*other, when.from, when.to));
+    let faulty = (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count();
+    let lies = truth.scenario.suspect(home, truth.now) || faulty > 1;
+    lies && unwell.len() > 1 && unwell.len() >= well.len()
 }
 
 /// Do the honest observers of `subject` make a quorum without the faulty ones, when only `alive` of the `roster` remain?
@@ -129,12 +131,5 @@ pub fn enough_honest(truth: &Truth, subject: Subject, alive: usize, roster: usiz
         }
     };
     let honest = observers.min(alive).saturating_sub(faulty);
-    if let Subject::Instance(index) = subject
-        && faulty > 0
-        && may_be_strained(truth, index)
-    {
-        // Of a service that is down for the most part a lie of the home suffices, and so do two others.
-        return false;
-    }
     faulty == 0 || honest >= quorum::of(u32::try_from(observers).unwrap_or(u32::MAX)) as usize
 }

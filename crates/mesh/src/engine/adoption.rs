@@ -253,7 +253,7 @@ impl Engine {
             self.released();
         }
         // Of epochs that were missed without their proofs nobody knows whom they held.
-        if removed.contains(&self.me()) || !follows && before.epoch() > 0 {
+        if removed.contains(&self.me()) || !follows && before.contains(self.me()) {
             self.renew_copies();
         }
         self.roster_changed();
@@ -262,8 +262,8 @@ impl Engine {
         self.persist_now();
     }
 
-    /// Forgets members that are not let in and cannot be reached: whoever returns may speak of some that are long gone. Each is called first: who answers has
-    /// a link, and stays.
+    /// Forgets members that are not let in and cannot be reached: whoever returns may speak of some that are long gone. They are called until then: who
+    /// answers has a link, and stays.
     pub(super) fn forget_strays(&mut self) {
         let now = self.now.mono;
         let counts = self.was_quorate && self.caught_up() && self.roster.contains(self.me());
@@ -282,8 +282,7 @@ impl Engine {
             .filter(stray)
             .map(|agent| (agent, self.strays.get(&agent).copied().unwrap_or(now)))
             .collect();
-        let new = |agent: &&AgentId| !self.strays.contains_key(agent) && self.swim.is_active(**agent);
-        let called: Vec<_> = strays.keys().filter(new).copied().collect();
+        let called: Vec<_> = strays.keys().copied().filter(|agent| self.swim.is_active(*agent)).collect();
         called.into_iter().for_each(|agent| self.begin_sync(agent));
         self.strays = strays;
         let life = self.config.timing.forget_after.min(STRAY_LIFE);

@@ -303,7 +303,8 @@ impl Engine {
         let all = unknown.is_empty();
         if !all {
             // Of one that was forgotten only its own word is believed.
-            let asked: Vec<_> = unknown.iter().copied().take(MAX_ASKED_AT_ONCE).chain([from]).collect();
+            let near = unknown.iter().copied().filter(|agent| self.links.contains(agent)).take(MAX_ASKED_AT_ONCE);
+            let asked: Vec<_> = [from].into_iter().chain(near).collect();
             self.epochs.unanswered = Some(Unanswered { from, talk: talk(), unknown });
             asked.into_iter().for_each(|agent| self.begin_sync(agent));
         }

@@ -273,7 +273,7 @@ impl Engine {
         registrations: Vec<Registration>,
         stored: &BTreeMap<InstanceId, (Arc<Registration>, u64)>,
     ) {
-        let me = self.me();
+        let (me, last) = (self.me(), self.last_incarnation);
         let wanted: BTreeSet<_> = registrations.iter().map(|registration| registration.instance.clone()).collect();
         let mine = self.log.records().filter_map(|record| match record {
             Record::Instance { registration, .. } => Some(&registration.instance),
@@ -294,8 +294,8 @@ impl Engine {
             self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
             self.adopt(registration, me, incarnation);
         }
-        // An incarnation that is told and then forgotten would be given to another copy.
-        self.persist_now();
+        // A copy that is told and then forgotten would come back as the former one.
+        if self.last_incarnation > last { self.persist_now() } else { self.persist_soon() }
     }
 
     /// The same copy keeps its incarnation; another address or check is another copy.

@@ -126,7 +126,8 @@ impl Engine {
             // It is tried before it is trusted, by a few for all: once it is known who else would try.
             self.begin_outage(key, BreakerCause::Released, owner, None, CallCounts::default());
             let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-            let until = self.now.mono + limits::RELEASE_WAIT + limits::CANDIDACY_PER_MEMBER * members;
+            let wait = (limits::RELEASE_WAIT + limits::CANDIDACY_PER_MEMBER * members).min(limits::WAIT);
+            let until = self.now.mono + wait;
             if let Some(outage) = self.breakers.outages.get_mut(key) {
                 outage.phase = Phase::Waiting { until };
             }
