@@ -79,8 +79,8 @@ fn add_outage(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
     let Some(service) = plan.services.get(index(throw(191, services.max(1)))) else { return };
     let modes = [TargetMode::Dead, TargetMode::Hung, TargetMode::Erroring];
     let mode = modes[index(throw(192, modes.len() as u64))];
-    let end = u64::try_from(plan.duration.0.as_millis()).unwrap_or(u64::MAX);
-    let first = 15_000 + throw(193, end.saturating_sub(15_000).max(1));
+    let (formed, end) = (ms(FORMED), ms(plan.duration));
+    let first = formed + throw(193, end.saturating_sub(formed).max(1));
     let last = first + 1 + throw(194, LONGEST_OUTAGE_MS);
     let apart = [0, 300, 3000][index(throw(195, 3))];
     let outage = (0..).zip(&service.homes).map(|(n, home)| Fault::Target {
@@ -127,7 +127,6 @@ fn add_forgetting(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
 /// One to four changes of what is registered: withdrawn for good or for a while, or an operator's wish.
 fn add_registrations(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
     let names: Vec<String> = plan.instances().collect();
-    let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(0);
     let (formed, end) = (ms(FORMED), ms(plan.duration));
     for n in 0..=throw(121, 4) {
         let Some(instance) = names.get(index(throw(130 + n, names.len() as u64))).cloned() else { continue };
@@ -141,6 +140,10 @@ fn add_registrations(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
             _ => Fault::Withdraw { instance, from, to },
         });
     }
+}
+
+fn ms(span: Span) -> u64 {
+    u64::try_from(span.0.as_millis()).unwrap_or(0)
 }
 
 fn index(number: u64) -> usize {

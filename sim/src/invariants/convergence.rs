@@ -271,12 +271,9 @@ fn wrong_roster(truth: &Truth, view: &Glance, roster: &BTreeSet<usize>, core: &[
         view.members.values().filter(|m| m.state != MemberState::Left).map(|m| m.agent).collect();
     if view.roster != expected.len() || named != expected {
         let odd = named.symmetric_difference(&expected).map(|id| {
-            let name = truth.scenario.agents.iter().position(|agent| agent.id == *id);
+            let name = truth.scenario.agent(*id).map_or("?", |agent| truth.scenario.agent_name(agent));
             let state = view.members.get(id).map(|member| member.state);
-            format!(
-                ", {} is {state:?} there",
-                name.map_or_else(|| id.to_string(), |n| truth.scenario.agent_name(n).to_owned())
-            )
+            format!(", {name} is {state:?} there")
         });
         return Some(format!(
             "its roster holds {} ({} named); it should hold {}{}",

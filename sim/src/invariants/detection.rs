@@ -41,14 +41,17 @@ pub fn late(truth: &Truth, timeline: &Timeline) -> Vec<Finding> {
             continue;
         }
         // Nor is what was forgotten with its home before it could be found down.
-        let home = match trial.subject {
-            Subject::Host(agent) => agent,
-            Subject::Instance(index) => truth.scenario.instances[index].home,
+        let (home, held_up) = match trial.subject {
+            Subject::Host(agent) => (agent, false),
+            Subject::Instance(index) => {
+                let when = Interval { from: began.minus(bound), to: by };
+                (truth.scenario.instances[index].home, held_up_by_lies(truth, index, when))
+            }
         };
         if by >= trial.when.to
             || by > truth.now
             || was_put_out(truth, &[home], (began, by))
-            || matches!(trial.subject, Subject::Instance(index) if held_up_by_lies(truth, index, Interval { from: began.minus(bound), to: by }))
+            || held_up
             || !trial.undisturbed(truth, began, by)
             || !majority_left(truth, &trial)
         {
@@ -110,20 +113,24 @@ pub fn majority_left(truth: &Truth, trial: &Trial) -> bool {
     quorum::majority(alive, roster) && enough_honest(truth, trial.subject, alive, roster)
 }
 
+/// How many may have lied by now.
+fn liars(truth: &Truth) -> usize {
+    (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count()
+}
+
 /// Of a service that is down for the most part a lie of the home holds an instance up, and so do those of two others.
 fn held_up_by_lies(truth: &Truth, index: usize, when: Interval) -> bool {
     let instances = &truth.scenario.instances;
     let (service, home) = (&instances[index].registration.service, instances[index].home);
     let all = (0..instances.len()).filter(|other| instances[*other].registration.service == *service);
     let (unwell, well): (Vec<_>, Vec<_>) = all.partition(|other| !truth.well_throughout(*other, when.from, when.to));
-    let faulty = (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count();
-    let lies = truth.scenario.suspect(home, truth.now) || faulty > 1;
+    let lies = truth.scenario.suspect(home, truth.now) || liars(truth) > 1;
     lies && unwell.len() > 1 && unwell.len() >= well.len()
 }
 
 /// Do the honest observers of `subject` make a quorum without the faulty ones, when only `alive` of the `roster` remain?
 pub fn enough_honest(truth: &Truth, subject: Subject, alive: usize, roster: usize) -> bool {
-    let faulty = (0..truth.agents()).filter(|agent| truth.scenario.suspect(*agent, truth.now)).count();
+    let faulty = liars(truth);
     let observers = match subject {
         Subject::Host(_) => (quorum::DEFAULT_OBSERVERS as usize).min(roster.saturating_sub(1)),
         Subject::Instance(index) => {

@@ -34,7 +34,8 @@ impl Invariant for Order {
         let backwards = |old: Rank| if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
         if let Some((_, old)) = before.filter(|(then, _)| *then == began)
             && backwards(old)
-            && !(returned_to_the_past(truth, &after.instance) && (new.0 < old.0 || was_withdrawn(truth, after)))
+            && !(returned_to_the_past(truth, &after.instance)
+                && (new.0 < old.0 || was_withdrawn(truth, &after.instance)))
         {
             let detail = format!(
                 "{}: incarnation, term and standing go from {:?} back to {:?}",
@@ -61,8 +62,8 @@ pub(super) fn returned_to_the_past(truth: &Truth, id: &InstanceId) -> bool {
 }
 
 /// Was it withdrawn before? What was decided of it until then is forgotten, but for an old disk.
-fn was_withdrawn(truth: &Truth, view: &InstanceView) -> bool {
-    let index = truth.scenario.instance(&view.instance);
+fn was_withdrawn(truth: &Truth, id: &InstanceId) -> bool {
+    let index = truth.scenario.instance(id);
     index.is_some_and(|index| !truth.scenario.registered_throughout(index, SimTime::START, truth.now))
 }
 

@@ -249,11 +249,12 @@ impl Engine {
                 self.forget_agent(*agent);
             }
         }
-        if removed.contains(&self.me()) {
+        let put_out = removed.contains(&self.me());
+        if put_out {
             self.released();
         }
         // Of epochs that were missed without their proofs nobody knows whom they held.
-        if removed.contains(&self.me()) || !follows && before.contains(self.me()) {
+        if put_out || !follows && before.contains(self.me()) {
             self.renew_copies();
         }
         self.roster_changed();

@@ -214,17 +214,14 @@ impl Engine {
     /// that they live, this agent's own among them: their observers are shown it, all at once, so that they decide anew.
     pub(super) fn contest_hosts(&mut self) {
         let lives = |host: &Instance| host.home == self.me() || self.swim.is_active(host.home);
-        let passed = |host: &Instance| {
-            host.is_superseded() && (host.certificate.is_some() || host.refused_at.is_some()) && host.used_up.is_some()
+        let passed =
+            |host: &Instance| host.is_superseded() && (host.certificate.is_some() || host.refused_at.is_some());
+        let evidence = |host: &Instance| match (&host.used_up, &host.certificate) {
+            (Some(proof), _) if passed(host) => Some(Packet::UsedUp { certificates: vec![Arc::clone(proof)] }),
+            (_, Some(held)) if host.decided() == Verdict::Down => Some(Packet::push(&[], std::slice::from_ref(held))),
+            _ => None,
         };
-        let contested =
-            |host: &&Instance| host.is_host() && (host.decided() == Verdict::Down || passed(host)) && lives(host);
-        let evidence = |host: &Instance| {
-            let used_up = host.used_up.clone().filter(|_| passed(host));
-            let used_up = used_up.map(|proof| Packet::UsedUp { certificates: vec![proof] });
-            used_up.or_else(|| Some(Packet::push(&[], &[host.certificate.clone()?])))
-        };
-        let hosts = self.instances.values().map(Box::as_ref).filter(contested);
+        let hosts = self.instances.values().map(Box::as_ref).filter(|host| host.is_host() && lives(host));
         let found: Vec<_> =
             hosts.filter_map(|host| Some((host.observers.clone(), evidence(host)?))).take(MAX_CONTESTED).collect();
         for (observers, packet) in found {

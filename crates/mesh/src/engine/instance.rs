@@ -330,8 +330,8 @@ impl Engine {
             return;
         }
         // How often it has changed stays, when its home only returns.
-        let before = self.instances.get(&id).filter(|known| known.home == home);
-        let before = before.filter(|known| known.registration.as_ref().is_some_and(|r| same_copy(r, &registration)));
+        let same = |known: &Instance| known.registration.as_ref().is_some_and(|r| same_copy(r, &registration));
+        let before = self.instances.get(&id).filter(|known| known.home == home && same(known));
         let changes = before.map(|known| known.changes.clone()).filter(|changes| !changes.is_empty());
         self.forget_instance(&id);
         self.insert_instance(Instance::new(id.clone(), home, incarnation, Some(registration), self.now));

@@ -176,12 +176,16 @@ impl Engine {
             local.last_words = last_words;
         }
         self.breakers.later(until, key);
-        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let span = (limits::CANDIDACY_PER_MEMBER * members).as_nanos() as u64;
+        let span = self.candidacy().as_nanos() as u64;
         let draw = hash::mix(&[self.me().0, key.instance.hash64(), number]) % span.max(1);
         self.breakers.later(self.now.mono + Duration::from_nanos(draw), key);
         self.spare_some(&key.service);
         self.tell_turn(key);
+    }
+
+    /// The time within which callers that may become candidates speak up.
+    pub(super) fn candidacy(&self) -> Duration {
+        limits::CANDIDACY_PER_MEMBER * u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
     fn restart_counts(&mut self, key: &BreakerKey) {
@@ -190,7 +194,7 @@ impl Engine {
         }
     }
 
-    fn set_phase(&mut self, key: &BreakerKey, phase: Phase) {
+    pub(super) fn set_phase(&mut self, key: &BreakerKey, phase: Phase) {
         let Some(outage) = self.breakers.outages.get_mut(key) else { return };
         let before = outage.state();
         outage.phase = phase;

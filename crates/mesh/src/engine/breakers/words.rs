@@ -125,13 +125,8 @@ impl Engine {
         if before == Mode::ForcedOpen && mode == Mode::Automatic && !self.breakers.outages.contains_key(key) {
             // It is tried before it is trusted, by a few for all: once it is known who else would try.
             self.begin_outage(key, BreakerCause::Released, owner, None, CallCounts::default());
-            let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-            let wait = (limits::RELEASE_WAIT + limits::CANDIDACY_PER_MEMBER * members).min(limits::WAIT);
-            let until = self.now.mono + wait;
-            if let Some(outage) = self.breakers.outages.get_mut(key) {
-                outage.phase = Phase::Waiting { until };
-            }
-            self.breakers.later(until, key);
+            let wait = (limits::RELEASE_WAIT + self.candidacy()).min(limits::WAIT);
+            self.set_phase(key, Phase::Waiting { until: self.now.mono + wait });
         }
     }
 
