@@ -42,7 +42,7 @@ use crate::sabotage::{Defect, Sabotage};
 const MAX_LOCAL_HEALTH: u32 = 7;
 /// So many probes unanswered in a row may mean that this agent hears others but is not heard.
 const DUMB_AFTER: u32 = 2;
-/// For so long after its return, what an agent says of others may be of the time when it was cut off.
+/// For so long after it came, or came back, what an agent says of others may be of a time when it was cut off.
 const RETURNING: Duration = Duration::from_secs(5);
 /// Reports older than this are forgotten.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
@@ -82,8 +82,8 @@ pub(crate) struct Swim {
     timers: BTreeMap<(Mono, u8, u64), Timer<SwimId>>,
     timer_seq: u64,
     active: BTreeMap<AgentId, u64>,
-    /// Who has been held failed, and when it returned if it has.
-    lost: BTreeMap<AgentId, Option<Mono>>,
+    /// Who has come, or come back, a short while ago, and when.
+    appeared: BTreeMap<AgentId, Mono>,
     doubts: BTreeMap<AgentId, Doubt>,
     /// When the first suspicion of our own turns into a failure; worked out anew when the doubts have changed.
     next_failure: Option<Mono>,
@@ -117,7 +117,7 @@ impl Swim {
             timers: BTreeMap::new(),
             timer_seq: 0,
             active: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            appeared: BTreeMap::new(),
             doubts: BTreeMap::new(),
             next_failure: None,
             doubts_changed: false,
@@ -189,7 +189,7 @@ impl Swim {
         }
         self.set_known(agent, None);
         self.doubts.remove(&agent);
-        self.lost.remove(&agent);
+        self.appeared.remove(&agent);
         self.doubts_changed = true;
     }
 
@@ -218,10 +218,8 @@ impl Swim {
         if let Message::PingReq { target, .. } = header.message {
             self.outputs.push(SwimOutput::NoAnswer(target.agent));
         }
-        let returns = match self.lost.get(&from) {
-            Some(Some(returned)) => now.since(*returned) < RETURNING,
-            lost => lost.is_some(),
-        };
+        let fresh = |appeared: &Mono| now.since(*appeared) < RETURNING;
+        let returns = !self.active.contains_key(&from) || self.appeared.get(&from).is_some_and(fresh);
         if returns {
             self.spare(self.active.keys().copied().filter(|agent| *agent != from).collect());
         }
@@ -266,7 +264,7 @@ impl Swim {
         if self.next_clearing <= now {
             self.next_clearing = now + CLEARING;
             self.doubts.retain(|_, doubt| doubt.own.is_some() || now.since(doubt.at) < REPORT_LIFE);
-            self.lost.retain(|_, returned| returned.is_none_or(|returned| now.since(returned) < RETURNING));
+            self.appeared.retain(|_, appeared| now.since(*appeared) < RETURNING);
         }
     }
 
@@ -329,15 +327,12 @@ impl Swim {
         match note {
             Note::Up(id) => {
                 self.active.insert(id.agent, id.counter);
-                if let Some(returned) = self.lost.get_mut(&id.agent) {
-                    *returned = Some(now);
-                }
+                self.appeared.insert(id.agent, now);
                 self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Up(id.agent));
             }
             Note::Down(id) => {
                 self.active.remove(&id.agent);
-                self.lost.insert(id.agent, None);
                 self.doubts.remove(&id.agent);
                 self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Down(id.agent));

@@ -176,7 +176,10 @@ fn what_a_returning_member_says_of_the_others_makes_them_suspect_only() {
         assert!(!swim.is_active(AgentId(2)));
         swim
     };
-    assert_eq!(heard(swim(1, &[2, 3]), 1, 1), (true, false, false), "it was never lost");
+    assert_eq!(heard(swim(1, &[2, 3]), 5, 1), (true, false, false), "it was never lost");
+    let mut forgetful = swim(1, &[2, 3]);
+    forgetful.dismiss(Mono(S), AgentId(2), &BTreeSet::new());
+    assert_eq!(heard(forgetful, 60, 2), (true, true, true), "it was lost, and forgotten meanwhile");
     assert_eq!(heard(lost(1), 2, 2), (true, true, true), "it returns with this packet");
     let returned = |seconds: u64| {
         let mut swim = lost(1);
