@@ -22,8 +22,8 @@ const BRIEF: Duration = Duration::from_millis(300);
 /// The invariant.
 #[derive(Default)]
 pub struct Flapping {
-    /// By instance and incarnation: the verdict held, and the changes that led to it.
-    histories: BTreeMap<(InstanceId, u64), (Verdict, Vec<SimTime>)>,
+    /// By instance and incarnation: the certificate held, and the changes that led to it.
+    histories: BTreeMap<(InstanceId, u64), (Certificate, Vec<SimTime>)>,
 }
 
 impl Invariant for Flapping {
@@ -40,10 +40,11 @@ impl Invariant for Flapping {
         let Some((held, changes)) = self.histories.get_mut(&copy) else {
             // Before it is doubted, membership speaks for a host.
             let first = if host && verdict == Verdict::Down { vec![at] } else { Vec::new() };
-            self.histories.insert(copy, (verdict, first));
+            self.histories.insert(copy, ((*certificate).clone(), first));
             return;
         };
-        if std::mem::replace(held, verdict) == verdict {
+        let former = std::mem::replace(held, (*certificate).clone());
+        if former.decision.verdict == verdict {
             return;
         }
         let wait = hold(&truth.scenario.timing, changes, at, host);
@@ -58,12 +59,21 @@ impl Invariant for Flapping {
         let home = id.host_of().and_then(|home| truth.scenario.agent(home));
         let stands =
             home.is_none_or(|home| !was_put_out(truth, &[home], (from, truth.now))) && !returned_to_the_past(truth, id);
+        let stands = stands && !grown_thin(truth, &former, certificate);
         if verdict == Verdict::Up && early && known && stands && !truth.scenario.lossy(from, at) {
             let detail = format!("it has changed {} times and must be held down for {wait:?}", changes.len());
             found.push(Finding::about(truth, certificate, Some(*holder), detail));
         }
         changes.push(at);
     }
+}
+
+/// Were fewer of those who signed `former` left, before `next` was decided, than it would have taken then? Nobody believes it who had not done so before.
+fn grown_thin(truth: &Truth, former: &Certificate, next: &Certificate) -> bool {
+    let signers: Vec<_> = former.endorsements.iter().filter_map(|e| truth.scenario.agent(e.agent)).collect();
+    let quorum = next.decision.observers as usize / 2 + 1;
+    let mut rosters = truth.rosters.between(decided(truth, former), truth.now);
+    rosters.any(|roster| signers.iter().filter(|agent| roster.contains(agent)).count() < quorum)
 }
 
 /// When the first signature was given.

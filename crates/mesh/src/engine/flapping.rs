@@ -27,7 +27,8 @@ impl Engine {
         returns(instance, verdict) && self.hold_down(instance).is_some_and(held)
     }
 
-    /// When a flapping instance last changed, and how long it must be well after that, or since it is.
+    /// When a flapping instance last changed, and how long it must be well after that, or since it is. No verdict that has grown too thin holds anything
+    /// down: whoever comes anew does not believe it, and the two would show different ones all the while.
     fn hold_down(&self, instance: &Instance) -> Option<(Mono, Duration)> {
         if self.defective(Defect::NoHoldDown) {
             return None;
@@ -35,6 +36,9 @@ impl Engine {
         let timing = &self.config.timing;
         let changes = instance.recent_changes(self.lease_clock(), timing.flap_window);
         let excess = changes.checked_sub(self.flap_threshold(instance))?;
+        if instance.certificate.as_ref().is_some_and(|certificate| self.is_thin(instance, certificate)) {
+            return None;
+        }
         let hold = FLAP_HOLD.saturating_mul(1 << excess.min(16)).min(timing.max_hold_down);
         Some((*instance.changes.back()?, hold))
     }
