@@ -105,7 +105,10 @@ mod tests {
     }
 
     fn flap_of(name: &str, turns: u64, rest: u64, faults: &str) -> Vec<String> {
-        let mut bench = Bench::new(faults);
+        flap_at(&mut Bench::new(faults), name, turns, rest)
+    }
+
+    fn flap_at(bench: &mut Bench, name: &str, turns: u64, rest: u64) -> Vec<String> {
         let mut invariant = Flapping::default();
         let mut found = Vec::new();
         let mut show = |verdict, second: u64| {
@@ -134,6 +137,16 @@ mod tests {
         let changes = |third| [18_000, 19_000, third, 23_000, 30_000, 31_000].map(at);
         assert_eq!(hold(&Timing::default(), &changes(22_000), at(32_000), false), FIRST_HOLD);
         assert_eq!(hold(&Timing::default(), &changes(22_990), at(32_000), false), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_stands_on_too_few_holds_nothing_down() {
+        let mut bench = Bench::new("");
+        bench.truth.rosters.begin((0..5).collect());
+        bench.truth.rosters.note(SimTime::from_ms(1000), 2, &[].into(), &[4].into());
+        assert!(!flap_at(&mut bench, "web@0", 10, 2).is_empty(), "the three that signed are left");
+        bench.truth.rosters.note(SimTime::from_ms(2000), 3, &[].into(), &[3].into());
+        assert!(flap_at(&mut bench, "web@0", 10, 2).is_empty(), "two are too few for five observers");
     }
 
     #[test]
