@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use settings::config;
 
+use claims::Active;
 pub(crate) use codec::{SwimId, is_ping};
 pub(crate) use settings::log10_thousandths;
 pub(crate) use tables::HeldFailed;
@@ -81,7 +82,7 @@ pub(crate) struct Swim {
     known: Known,
     timers: BTreeMap<(Mono, u8, u64), Timer<SwimId>>,
     timer_seq: u64,
-    active: BTreeMap<AgentId, u64>,
+    active: Arc<Active>,
     /// Who has come, or come back, a short while ago, and when.
     appeared: BTreeMap<AgentId, Mono>,
     doubts: BTreeMap<AgentId, Doubt>,
@@ -116,7 +117,7 @@ impl Swim {
             known,
             timers: BTreeMap::new(),
             timer_seq: 0,
-            active: BTreeMap::new(),
+            active: Arc::default(),
             appeared: BTreeMap::new(),
             doubts: BTreeMap::new(),
             next_failure: None,
@@ -220,22 +221,22 @@ impl Swim {
         }
         let fresh = |appeared: &Mono| now.since(*appeared) < RETURNING;
         let returns = !self.active.contains_key(&from) || self.appeared.get(&from).is_some_and(fresh);
-        if returns {
-            self.spare(self.active.keys().copied().filter(|agent| *agent != from).collect());
-        }
-        let fine = self.drive(now, links, |foca, sink| foca.handle_data(bytes, sink));
-        if returns {
-            self.spare(BTreeSet::new());
-        }
+        // Whoever was cut off has declared others failed whom we hear. Its word makes them suspect until they refute it.
+        let spared = returns.then(|| (from, Arc::clone(&self.active)));
+        let known = Arc::clone(&self.known);
+        let spare = |spared| {
+            if let Ok(mut known) = known.lock() {
+                known.spare(spared);
+            }
+        };
+        spare(spared);
+        let fine = self.drive(now, links, |foca, sink| {
+            let handled = foca.handle_data(bytes, sink);
+            spare(None);
+            handled
+        });
         self.outbid(now, links);
         fine
-    }
-
-    /// Whoever was cut off has declared others failed whom we hear. Its word makes them suspect until they refute it.
-    fn spare(&self, agents: BTreeSet<AgentId>) {
-        if let Ok(mut known) = self.known.lock() {
-            known.spare(agents);
-        }
     }
 
     /// Delivers the timers that are due, in the library's order.
@@ -326,19 +327,19 @@ impl Swim {
     fn note(&mut self, now: Mono, note: Note) {
         match note {
             Note::Up(id) => {
-                self.active.insert(id.agent, id.counter);
+                Arc::make_mut(&mut self.active).insert(id.agent, id.counter);
                 self.appeared.insert(id.agent, now);
                 self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Up(id.agent));
             }
             Note::Down(id) => {
-                self.active.remove(&id.agent);
+                Arc::make_mut(&mut self.active).remove(&id.agent);
                 self.doubts.remove(&id.agent);
                 self.doubts_changed = true;
                 self.outputs.push(SwimOutput::Down(id.agent));
             }
             Note::Rename(old, new) => {
-                if let Some(counter) = self.active.get_mut(&old.agent) {
+                if let Some(counter) = Arc::make_mut(&mut self.active).get_mut(&old.agent) {
                     *counter = new.counter;
                 }
             }

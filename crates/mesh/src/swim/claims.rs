@@ -8,7 +8,8 @@
 use super::SwimOutput;
 use super::codec::SwimId;
 use quorate_core::{AgentId, Mono};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Renewals of an identity between two starts of its agent at most: one a second for twelve days.
@@ -16,14 +17,17 @@ pub(crate) const MAX_RENEWALS: u32 = 1 << 20;
 /// A claim about ourselves is outbid at most this often.
 const OUTBID_SPACING: Duration = Duration::from_secs(1);
 
+/// The members held alive, each with the counter of its identity.
+pub(crate) type Active = BTreeMap<AgentId, u64>;
+
 /// The roster with everyone's starts, and the highest claim about ourselves.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     boots: BTreeMap<AgentId, u32>,
     about_us: u64,
     outbid_at: Option<Mono>,
-    /// Those held alive whom the packet being read cannot declare failed.
-    spared: BTreeSet<AgentId>,
+    /// Who sent the packet being read, and those held alive: all others of these it cannot declare failed.
+    spared: Option<(AgentId, Arc<Active>)>,
 }
 
 impl Claims {
@@ -55,14 +59,14 @@ impl Claims {
         self.boots.get(&id.agent).is_some_and(|boot| id.boot() <= *boot && id.renewals() <= MAX_RENEWALS)
     }
 
-    /// Until told otherwise, whoever is said to have failed and is one of these counts as suspect.
-    pub fn spare(&mut self, agents: BTreeSet<AgentId>) {
-        self.spared = agents;
+    /// Until told otherwise, whoever is said to have failed and is one of these counts as suspect, but for the one who says it.
+    pub fn spare(&mut self, spared: Option<(AgentId, Arc<Active>)>) {
+        self.spared = spared;
     }
 
     /// Is this agent one of them?
     pub fn spares(&self, agent: AgentId) -> bool {
-        self.spared.contains(&agent)
+        self.spared.as_ref().is_some_and(|(from, active)| agent != *from && active.contains_key(&agent))
     }
 
     /// Somebody says that our counter is `counter`.

@@ -4,6 +4,7 @@ use super::{Swim, SwimId, config};
 use foca::Member;
 use quorate_core::{AgentId, Mono};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl Swim {
     /// Holds all agents alive at once, each with its boot counter, without telling anybody. Probing begins after `first_probe`.
@@ -17,8 +18,9 @@ impl Swim {
         let others = boots.iter().filter(|(agent, _)| **agent != me);
         let members = others.map(|(agent, boot)| Member::alive(SwimId::first(*agent, *boot)));
         self.drive(first_probe, links, |foca, sink| foca.apply_many(members, false, sink));
-        self.active = std::mem::take(&mut self.active).into_iter().collect();
+        self.active = Arc::new(self.active.iter().map(|(agent, counter)| (*agent, *counter)).collect());
         // Nobody has come: they have been there all along.
         self.outputs.clear();
+        self.appeared.clear();
     }
 }
