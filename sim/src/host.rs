@@ -80,6 +80,8 @@ pub struct Host {
     pub run: u64,
     /// What the agent stored.
     disk: Option<Vec<u8>>,
+    /// Has it ever known a mesh?
+    met: bool,
     /// Will it ever be read again, in its newest state or an older one?
     pub returns: bool,
     pub returns_stale: bool,
@@ -140,9 +142,16 @@ impl Host {
         self.disk = disk;
     }
 
-    /// Does a restart find anything?
+    /// Ends the process.
+    pub fn end(&mut self) -> Option<Process> {
+        let process = self.process.take()?;
+        self.met |= process.view.as_ref().is_some_and(|view| view.epoch > 0);
+        Some(process)
+    }
+
+    /// Does a restart find a mesh on the disk, or nothing, or that of one that met nobody?
     pub fn remembers(&self) -> bool {
-        self.disk.is_some()
+        self.disk.is_some() && self.met
     }
 
     /// Starts a process, with what `disk` leaves of what was stored.
@@ -178,7 +187,7 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             credential: keys.credential(),
             // An agent that has lost its disk has run before: its mesh is still there.
-            founder: role == 0 && (self.run == 1 || self.disk.is_some()),
+            founder: role == 0 && scenario.founders.contains(&0) && (self.run == 1 || self.disk.is_some()),
             boot_floor: 0,
             registrations: scenario.registrations(role, at),
             seed: scenario.draws.bits(Purpose::Engine, agent as u64, self.run, 0),

@@ -356,7 +356,7 @@ impl World {
     /// Ends a process without a word.
     pub(crate) fn stop(&mut self, agent: usize) {
         let now = self.truth.now;
-        if let Some(process) = self.hosts[agent].process.take() {
+        if let Some(process) = self.hosts[agent].end() {
             self.tally.agent_seconds += now.since(process.started).as_secs_f64();
         }
         if agent < self.truth.agents() {

@@ -8,6 +8,7 @@ mod deciding;
 mod epochs;
 mod flapping;
 mod forming;
+mod gone;
 mod hearsay;
 mod hosts;
 mod instance;
@@ -39,7 +40,6 @@ use quorate_core::verdict::{Certificate, Decision};
 use quorate_core::{AgentId, InstanceId, Mono, Now, Roster, ServiceName, UnixMs};
 use quorate_wire::{MAX_DATAGRAM_BYTES, Packet, Profile};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ pub struct Engine {
     reached: usize,
     recount: bool,
     /// Agents that have been forgotten: old words of theirs are not believed again, but what they signed can still be verified.
-    gone: BTreeMap<AgentId, Gone>,
+    gone: BTreeMap<AgentId, gone::Gone>,
     /// Members that do not count and have failed, since when.
     strays: BTreeMap<AgentId, Mono>,
     next_reconnect: Mono,
@@ -164,7 +164,7 @@ pub struct Engine {
     compared_since: Option<Mono>,
     /// Whom it has compared notes with since its start, until it has caught up.
     compared_with: BTreeSet<AgentId>,
-    /// How many agents the stored roster held.
+    /// How many agents the stored roster held; zero when none was stored.
     stored_roster: usize,
     /// Whom it has compared notes with while it still knew no roster.
     sync_pending: Option<(AgentId, bool)>,
@@ -210,15 +210,6 @@ pub(crate) struct Agent {
     pub placed: bool,
     /// The hash of its host's name.
     pub host_hash: u64,
-}
-
-/// What is kept of an agent that has been forgotten.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Gone {
-    /// The boot counter it had.
-    pub boot: u32,
-    #[serde(with = "quorate_core::blob")]
-    pub credential: Arc<[u8]>,
 }
 
 /// How many instances a service has, and how many of them are down.

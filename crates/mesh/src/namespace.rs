@@ -110,6 +110,11 @@ impl Namespace {
         }
     }
 
+    /// The latest batch.
+    pub fn newest(&self) -> Option<&Arc<Batch>> {
+        self.batches.last()
+    }
+
     /// The batch of this number, if it is held.
     pub fn held(&self, epoch: u32, seq: u32) -> Option<&Arc<Batch>> {
         self.batch(seq).filter(|_| epoch == self.epoch)

@@ -2,6 +2,7 @@
 //! member, so one term cannot hold two verdicts of theirs. Where two sides have replaced each other's observers it can; the rank of certificates
 //! then tells which holds.
 
+use super::order::returned_to_the_past;
 use super::{Finding, Invariant, Sight};
 use crate::time::SimTime;
 use crate::truth::Truth;
@@ -34,7 +35,9 @@ impl Invariant for OneWord {
             // A restarted agent has forgotten; by the time it signs again, what it signed before counts no longer.
             let (from, to) = (then.min(at), then.max(at));
             let bound = to.since(from) < MEMORY && truth.running_throughout(signer, from, to);
-            if verdict != decision.verdict && bound && !truth.scenario.suspect(signer, truth.now) {
+            // A copy that was replaced and is stated again, by who has forgotten that, is a new one to all others.
+            let stands = !returned_to_the_past(truth, &decision.instance);
+            if verdict != decision.verdict && bound && stands && !truth.scenario.suspect(signer, truth.now) {
                 let name = truth.scenario.agent_name(signer);
                 let detail = format!("{name} signed {verdict} in the same term at {then}");
                 found.push(Finding::about(truth, certificate, Some(*holder), detail));

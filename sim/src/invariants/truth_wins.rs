@@ -76,7 +76,9 @@ fn window(truth: &Truth, subject: Subject) -> Duration {
 
 fn reaches(truth: &Truth, observer: usize, subject: Subject, from: SimTime, to: SimTime) -> bool {
     match subject {
-        Subject::Instance(index) => truth.reaches_throughout(observer, index, from, to),
+        Subject::Instance(index) => {
+            truth.reaches_throughout(observer, index, from, to) && !too_far(truth, observer, index)
+        }
         Subject::Host(agent) => truth.answers_throughout(observer, agent, from, to),
     }
 }
@@ -142,7 +144,10 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
         return false;
     }
     let well = match subject {
-        Subject::Instance(index) => truth.well_throughout(index, from, to) && !too_far(truth, index),
+        Subject::Instance(index) => {
+            let near = (0..truth.agents()).all(|observer| !too_far(truth, observer, index));
+            near && truth.well_throughout(index, from, to)
+        }
         Subject::Host(agent) => truth.awake_throughout(agent, from, to),
     };
     let members = (0..truth.agents()).filter(|agent| truth.counts(*agent, to));
@@ -154,14 +159,13 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
     well && !truth.scenario.lossy(from, to) && quorum::majority(reach, roster)
 }
 
-/// May a probe of a well instance on a clear path take longer than its check allows?
-fn too_far(truth: &Truth, index: usize) -> bool {
+/// May `observer`'s probe of a well instance on a clear path take longer than its check allows?
+fn too_far(truth: &Truth, observer: usize, index: usize) -> bool {
     let instance = &truth.scenario.instances[index];
     let way = |from, to| truth.scenario.latency.longest_us(from, to);
     // A connection, and a request with its answer.
-    let takes = |observer| 2 * (way(observer, instance.home) + way(instance.home, observer));
-    let timeout = instance.registration.check.timeout;
-    (0..truth.agents()).any(|observer| Duration::from_micros(takes(observer)) >= timeout)
+    let takes = 2 * (way(observer, instance.home) + way(instance.home, observer));
+    Duration::from_micros(takes) >= instance.registration.check.timeout
 }
 
 #[cfg(test)]

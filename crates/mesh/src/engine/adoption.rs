@@ -241,12 +241,12 @@ impl Engine {
         self.epochs.turn(follows);
         self.adoption.claims.turn(self.roster.epoch());
         self.begin_recovery_anew();
-        for agent in &admitted {
-            self.gone.remove(agent);
-        }
-        for agent in &removed {
-            if *agent != self.me() && self.member_state(*agent) != MemberState::Left {
-                self.forget_agent(*agent);
+        admitted.iter().for_each(|agent| self.readmit(*agent));
+        let me = self.me();
+        for agent in removed.iter().copied().filter(|agent| *agent != me) {
+            match self.member_state(agent) {
+                MemberState::Left => self.outlive(agent, self.ended_down(agent)),
+                _ => self.forget_agent(agent),
             }
         }
         let put_out = removed.contains(&self.me());

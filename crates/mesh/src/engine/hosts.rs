@@ -5,7 +5,7 @@ use super::instance::Instance;
 use super::{Engine, limits};
 use crate::api::MemberState;
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, InstanceId, Mono};
+use quorate_core::{AgentId, InstanceId, Mono, Verdict};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,9 +146,21 @@ impl Engine {
             self.keep_terms(&id);
             self.withdraw(&id, home);
         }
+        self.outlive(home, was_down);
+    }
+
+    /// The last of that, for one that has left as well: of that nothing else is remembered.
+    pub(super) fn outlive(&mut self, home: AgentId, was_down: bool) {
+        self.orphans.remove(&InstanceId::host(home));
         for floor in self.floors.values_mut().filter(|floor| was_down && floor.home == home) {
             floor.outlived = floor.certified;
         }
+    }
+
+    /// Was `down` the last that was decided of a host of which there is nothing to say any more?
+    pub(super) fn ended_down(&self, agent: AgentId) -> bool {
+        let last = self.floors.get(&InstanceId::host(agent)).and_then(|floor| floor.used_up.as_ref());
+        last.is_some_and(|last| last.decision.verdict == Verdict::Down)
     }
 
     /// Was the host of a returning agent decided about before that was forgotten? Then it is decided about anew, and all hear of it.

@@ -1,12 +1,13 @@
 //! The roster, the members' states, and the ways back to those who were lost.
 
 use super::vantage::Vantage;
-use super::{Agent, Engine, Gone, limits};
+use super::gone::Gone;
+use super::{Agent, Engine, limits};
 use crate::api::{EventKind, MemberState, Output};
 use crate::gossip::{MAX_SUSPICIONS, News};
 use crate::swim::SwimOutput;
 use quorate_core::{AgentId, InstanceId, Verdict};
-use quorate_wire::{OwnerDelta, Packet, Profile, Record, RecordKey, Suspicion};
+use quorate_wire::{Packet, Profile, Record, RecordKey, Suspicion};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use std::sync::Arc;
@@ -28,14 +29,6 @@ const MAX_QUESTIONED: usize = 4;
 const MAX_RUMOURS: usize = 16;
 /// Members told of a leave directly.
 const MAX_LEAVE_TOLD: usize = 64;
-
-/// What is told of an agent that may have been forgotten.
-#[derive(Debug)]
-pub(super) enum Told {
-    News,
-    Old,
-    Forged,
-}
 
 impl Engine {
     pub(super) fn receive_swim(&mut self, from: AgentId, bytes: &[u8]) {
@@ -308,7 +301,7 @@ impl Engine {
         let was_down = self.instances.get(&host).is_some_and(|host| host.decided() == Verdict::Down);
         self.give_up_host(&host);
         self.forget_speaker(agent);
-        let boot = self.drop_namespace(agent);
+        let latest = self.drop_namespace(agent);
         for id in self
             .instances
             .iter_mut()
@@ -330,30 +323,11 @@ impl Engine {
                 self.stats.limits_hit += 1;
                 self.gone.pop_first();
             }
-            self.gone.insert(agent, Gone { boot, credential: known.credential });
+            let boot = latest.as_ref().map_or(0, |batch| batch.epoch);
+            self.gone.insert(agent, Gone { boot, credential: known.credential, latest });
         }
         self.withdraw_all_of(agent, was_down);
         self.membership_changed(agent);
-    }
-
-    /// What is told of an agent that was forgotten: an old word, passed on by one that has not heard so, or a forged one? Its own word is always news, and so is
-    /// what it has signed in a later start.
-    pub(super) fn told_of_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> Told {
-        let Some(Gone { boot, credential }) = self.gone.get(&delta.owner).filter(|_| from != delta.owner) else {
-            self.gone.remove(&delta.owner);
-            return Told::News;
-        };
-        let told = delta.credential.as_ref().filter(|told| self.keys.admit(told) == Some(delta.owner));
-        let credential = told.unwrap_or(credential);
-        let newest = delta.batches.iter().max_by_key(|batch| (batch.epoch, batch.seq));
-        let Some(batch) = newest.filter(|batch| batch.epoch > *boot) else { return Told::Old };
-        let signed = self.keys.verify(credential, &batch.signing_bytes(), &batch.signature);
-        if !signed && !self.believes_bearer(from, batch) {
-            self.stats.batches_refused += 1;
-            return Told::Forged;
-        }
-        self.gone.remove(&delta.owner);
-        Told::News
     }
 
     /// Counts whom of the roster this agent holds alive, when that may have changed.

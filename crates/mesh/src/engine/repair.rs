@@ -40,12 +40,12 @@ impl Engine {
         taken
     }
 
-    /// Drops the copy of an agent's records. Returns the boot counter under which they were written.
-    pub(super) fn drop_namespace(&mut self, owner: AgentId) -> u32 {
-        let Some(held) = self.namespaces.remove(&owner) else { return 0 };
+    /// Drops the copy of an agent's records, and returns the latest batch of it.
+    pub(super) fn drop_namespace(&mut self, owner: AgentId) -> Option<Arc<Batch>> {
+        let held = self.namespaces.remove(&owner)?;
         self.owner_hashes[owner_bucket(owner)] ^= fingerprint(owner, &held);
         self.records_copied -= held.len();
-        held.epoch()
+        held.newest().cloned()
     }
 
     /// Takes note that an instance's certificate is about to be another, or none, so that the hashes stay those of what is held.

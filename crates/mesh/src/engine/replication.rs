@@ -1,7 +1,7 @@
 //! How records and certificates travel while they are new, and what becomes of those that arrive. The repair of what got lost is in `repair.rs`.
 
 use super::certificates::Origin;
-use super::membership::Told;
+use super::gone::Told;
 use super::{Engine, limits};
 use crate::api::EventKind;
 use crate::gossip::{News, Parcel};

@@ -1,8 +1,9 @@
 //! Starting from what was stored, registering instances, and noticing that what was stored is old or is used by another process too.
 
 use super::epochs::Epochs;
+use super::gone::Gone;
 use super::instance::Instance;
-use super::{Agent, Engine, Gone, limits};
+use super::{Agent, Engine, limits};
 use crate::api::{EventKind, Keys, MemberState, Output, StartError};
 use crate::config::EngineConfig;
 use crate::gossip::GossipQueue;
@@ -165,11 +166,11 @@ impl Engine {
             synced: false,
             compared_since: None,
             compared_with: BTreeSet::new(),
-            stored_roster: 1,
+            stored_roster: 0,
             sync_pending: None,
             floors: BTreeMap::new(),
             last_incarnation: 0,
-            expects_members: !config.founder,
+            expects_members: false,
             was_quorate: false,
             was_settled: false,
             quorate_since: now.wall,
@@ -231,6 +232,7 @@ impl Engine {
             self.stored_roster = self.roster.len();
             certificates = stored.certificates;
         }
+        self.expects_members = !self.began_alone();
         let registrations = std::mem::take(&mut self.config.registrations);
         self.register_with(registrations, &incarnations);
         for certificate in certificates {

@@ -62,10 +62,11 @@ impl Engine {
         self.synced
     }
 
-    /// A founder whose stored roster holds nobody else, and to whom nobody has spoken while it settled, is alone; so it is when all who have are
-    /// newcomers, who know of no later epoch: they wait for it to let them in.
+    /// Whose stored roster holds nobody else, as a founder's does that has met nobody yet, and to whom nobody has spoken while it settled, is alone; so
+    /// it is when all who have are newcomers, who know of no later epoch: they wait for it to let them in.
     fn notice_solitude(&mut self) {
-        if self.synced || !self.config.founder || self.roster.len() != 1 || self.now.mono < self.settle_until {
+        let alone = self.began_alone() && self.roster.iter().eq([self.me()]);
+        if self.synced || !alone || self.now.mono < self.settle_until {
             return;
         }
         let spoken = self.contacts.iter().chain(&self.links).chain(&self.members);
@@ -75,6 +76,11 @@ impl Engine {
         } else {
             self.members.len() == 1
         };
+    }
+
+    /// Did it start as its whole mesh: to found one, or as the last that was left of one?
+    pub(super) fn began_alone(&self) -> bool {
+        self.config.founder || self.stored_roster == 1
     }
 
     pub(super) fn vantage(&self) -> Vantage {

@@ -17,12 +17,19 @@ pub struct Words;
 
 impl Words {
     /// The word that holds everywhere at `at`, if one does beyond doubt: none was given or ended a moment ago. What was said to an agent that did not run
-    /// nobody has heard.
+    /// nobody has heard; what was said to one that sleeps is heard at some time; and who gives one without having heard of the one before may be the one whose
+    /// clock is behind, so that the other holds.
     fn holds(truth: &Truth, words: &[CallWord], at: SimTime) -> Option<WordMode> {
         let given = words.iter().filter(|word| word.at.moment() <= at && truth.running(word.through, word.at.moment()));
-        let latest = given.max_by_key(|word| word.at.moment())?;
-        let (from, to) = (latest.at.moment().plus(NEWS), latest.at.moment().plus(latest.lasts.0));
-        (from <= at && at.plus(NEWS) < to).then_some(latest.mode)
+        let latest = given.clone().max_by_key(|word| word.at.moment())?;
+        let since = latest.at.moment();
+        let doubtful = |word: &CallWord| {
+            let given = word.at.moment();
+            !truth.awake(word.through, given) || word.through != latest.through && !has_spread(truth, given, since)
+        };
+        let lasts = at.plus(NEWS) < since.plus(latest.lasts.0);
+        let spread = has_spread(truth, since, at) && truth.scenario.quiet_but_calls(at.minus(NEWS), at);
+        (spread && lasts && !given.clone().any(doubtful)).then_some(latest.mode)
     }
 }
 
@@ -33,18 +40,22 @@ impl Invariant for Words {
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         let Sight::Call { agent, calls, call } = sight else { return };
-        let now = truth.now;
         let calls = &truth.scenario.calls[*calls];
-        let held = Self::holds(truth, &calls.plan.words, now);
+        let held = Self::holds(truth, &calls.plan.words, truth.now);
         let broken = match (held, call) {
             (Some(WordMode::ForcedOpen), CallSight::Admitted { .. }) => "let through, and a person holds it open",
             (Some(WordMode::ForcedClosed), CallSight::Rejected) => "rejected, and a person holds it closed",
             _ => return,
         };
-        if truth.scenario.quiet_but_calls(now.minus(NEWS), now) {
-            found.push(Finding::new(Some(*agent), format!("a call of {} is {broken}", calls.key.instance)));
-        }
+        found.push(Finding::new(Some(*agent), format!("a call of {} is {broken}", calls.key.instance)));
     }
+}
+
+/// Has what was said at `given` had time to spread by `at`, before anything was in its way or after all of that was over?
+fn has_spread(truth: &Truth, given: SimTime, at: SimTime) -> bool {
+    let quiet = |from, to| truth.scenario.quiet_but_calls(from, to);
+    let over = at.minus(truth.scenario.bounds.convergence.0);
+    given.plus(NEWS) <= at && (quiet(given, given.plus(NEWS)) || over >= given && quiet(over, at))
 }
 
 #[cfg(test)]
