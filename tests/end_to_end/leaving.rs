@@ -114,6 +114,23 @@ fn who_cannot_be_heard_leaves_and_says_that_nobody_agreed() {
     assert!(mesh.agents[0].process().wait(PATIENCE).success());
 }
 
+/// It was told at its join to call the founder, which has left.
+#[test]
+fn the_last_one_left_is_quorate_again_after_a_restart() {
+    let mut mesh = Mesh::of(2);
+    let left = leave(&mesh.agents[0], &["--yes"]);
+    assert_eq!(left.code, Some(0), "{left:?}");
+    assert!(mesh.agents[0].process().wait(PATIENCE).success());
+    let counts_alone = |agent: &Agent| {
+        let health = agent.health()?;
+        if health.quorate && health.roster == 1 { Ok(()) } else { Err(format!("{health:?}")) }
+    };
+    eventually("it counts alone", PATIENCE, || counts_alone(&mesh.agents[1]));
+    mesh.agents[1].kill();
+    mesh.agents[1].start();
+    eventually("it does so after a restart", PATIENCE, || counts_alone(&mesh.agents[1]));
+}
+
 /// As from a terminal: the first interrupt leaves in order, a second one does not wait for those who do not answer.
 #[test]
 fn an_interrupt_ends_it_in_order_and_a_second_one_at_once() {

@@ -299,9 +299,11 @@ impl Engine {
         match command {
             Command::Contact { agent, address } => {
                 if agent != self.me() {
-                    // Whoever has an address to go to is not the whole mesh.
-                    self.expects_members = true;
-                    self.synced &= self.members.len() > 1;
+                    // Whoever has an address to go to is not the whole mesh, unless that is of one that counts no longer.
+                    if self.member_state(agent) != crate::api::MemberState::Left && !self.gone.contains_key(&agent) {
+                        self.expects_members = true;
+                        self.synced &= self.members.len() > 1;
+                    }
                     if self.contacts.len() < limits::MAX_CONTACTS {
                         self.contacts.insert(agent);
                     }

@@ -167,3 +167,21 @@ fn all_but_one_may_leave_at_once() {
     world.until(6_000, |w| w.view(1).roster == 1 && w.view(1).quorate);
     decided_once(&world);
 }
+
+/// Its owner told it at its join whom to call: they have left since, and it knows so.
+#[test]
+fn the_last_one_left_is_its_whole_mesh_after_a_restart_whoever_founded_it() {
+    let mut world = World::formed(3);
+    for agent in [1, 2] {
+        world.input(agent, Input::Command(Command::Leave));
+    }
+    world.until(6_000, |w| [1, 2].iter().all(|a| w.left.contains(a)));
+    [1, 2].into_iter().for_each(|agent| world.crash(agent));
+    world.until(6_000, |w| w.view(3).roster == 1 && w.view(3).quorate);
+    world.crash(3);
+    world.run(500);
+    world.boot(3);
+    world.contact(3, 1);
+    world.until(15_000, |w| w.view(3).quorate && w.all(&[3], "web@3", Verdict::Up));
+    decided_once(&world);
+}
