@@ -60,6 +60,7 @@ impl World {
     pub(crate) fn contact(&mut self, agent: usize, peer: usize) {
         let to = &self.truth.scenario.agents[peer];
         let contact = Command::Contact { agent: to.id, address: to.address };
+        self.hosts[agent].contacts.insert(peer);
         self.deliver(agent, Input::Command(contact), 0);
     }
 

@@ -10,7 +10,7 @@ use crate::scenario::Scenario;
 use crate::time::SimTime;
 use quorate_core::{Mono, Now};
 use quorate_mesh::{EngineConfig, Glance, Input, ProbeId, StartError};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// States of the disk that a restart with a stale one may find.
 const OLD_DISKS: usize = 8;
@@ -80,8 +80,8 @@ pub struct Host {
     pub run: u64,
     /// What the agent stored.
     disk: Option<Vec<u8>>,
-    /// Has it ever known a mesh?
-    met: bool,
+    /// Whom its owner told it to call, which it does at each start.
+    pub contacts: BTreeSet<usize>,
     /// Will it ever be read again, in its newest state or an older one?
     pub returns: bool,
     pub returns_stale: bool,
@@ -142,16 +142,9 @@ impl Host {
         self.disk = disk;
     }
 
-    /// Ends the process.
-    pub fn end(&mut self) -> Option<Process> {
-        let process = self.process.take()?;
-        self.met |= process.view.as_ref().is_some_and(|view| view.epoch > 0);
-        Some(process)
-    }
-
-    /// Does a restart find a mesh on the disk, or nothing, or that of one that met nobody?
+    /// Does a restart find anything?
     pub fn remembers(&self) -> bool {
-        self.disk.is_some() && self.met
+        self.disk.is_some()
     }
 
     /// Starts a process, with what `disk` leaves of what was stored.

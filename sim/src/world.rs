@@ -285,6 +285,8 @@ impl World {
                     self.act(Action::Start(agent));
                 } else if host.process.is_none() && !host.left && host.run > 0 && !felled {
                     self.start(agent, disk);
+                    let contacts = self.hosts[agent].contacts.clone();
+                    contacts.into_iter().for_each(|peer| self.contact(agent, peer));
                     // An old disk may be of a time when it knew nobody.
                     if disk != Disk::Keep || !self.hosts[agent].remembers() {
                         self.contact_some(agent);
@@ -356,7 +358,7 @@ impl World {
     /// Ends a process without a word.
     pub(crate) fn stop(&mut self, agent: usize) {
         let now = self.truth.now;
-        if let Some(process) = self.hosts[agent].end() {
+        if let Some(process) = self.hosts[agent].process.take() {
             self.tally.agent_seconds += now.since(process.started).as_secs_f64();
         }
         if agent < self.truth.agents() {

@@ -1,7 +1,7 @@
 //! A breaker that is told of: what its calls came to since somebody last asked, for an engine that shares it with other callers.
 
 use crate::breaker::{Breaker, Transition};
-use crate::machine::{Event, Phase, State, Status};
+use crate::machine::{Event, Mode, Phase, State, Status};
 use crate::permit::{Fault, Outcome, Permit, Rejected};
 use crate::settings::Policy;
 use crate::window::Counts;
@@ -173,6 +173,17 @@ impl ToldBreaker {
     }
 }
 
+impl ToldBreaker {
+    /// May it be forgotten at `now`: is it closed, has nobody forced it so, and has there been nothing to tell for `idle_after`?
+    #[must_use]
+    pub fn is_idle(&self, now: Mono, idle_after: Duration) -> bool {
+        let status = self.breaker.status();
+        let quiet = now.since(Mono(self.told_at.load(Ordering::Relaxed))) >= idle_after;
+        let told = self.state.load(Ordering::Relaxed) != UNTOLD && !self.is_urgent();
+        quiet && told && status.phase == Phase::Closed && status.mode == Mode::Automatic
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +197,22 @@ mod tests {
 
     fn call(breaker: &ToldBreaker, outcome: Outcome) -> bool {
         breaker.record(breaker.admit(AT).unwrap(), outcome, None, AT)
+    }
+
+    #[test]
+    fn what_is_closed_and_has_nothing_to_tell_may_be_forgotten() {
+        let idle_after = Duration::from_secs(600);
+        let idle = |breaker: &ToldBreaker, secs: u64| breaker.is_idle(AT + Duration::from_secs(secs), idle_after);
+        let breaker = breaker();
+        assert!(!idle(&breaker, 600), "that it exists has not been told");
+        breaker.take(AT);
+        assert!(!idle(&breaker, 599) && idle(&breaker, 600));
+        call(&breaker, Outcome::Failure(Fault::Silence));
+        assert!(!idle(&breaker, 600), "a failure is still to be told");
+        breaker.take(AT + Duration::from_secs(1));
+        assert!(!idle(&breaker, 600) && idle(&breaker, 601));
+        breaker.apply(Event::PeersOpened, AT);
+        assert!(!idle(&breaker, 9999), "open");
     }
 
     #[test]

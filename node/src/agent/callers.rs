@@ -6,7 +6,7 @@ use super::drive::Ask;
 use super::published::Published;
 use dashmap::DashMap;
 use quorate_breaker::{Event, Outcome, Permit, Policy, Rejected, Settings, State, Told, ToldBreaker};
-use quorate_core::hash;
+use quorate_core::{Mono, hash};
 use quorate_mesh::{BreakerKey, BreakerReport, BreakerState, CallCounts, Command, OverrideWish};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,10 @@ pub const MAX_BREAKERS: usize = 10_000;
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// A failure is told after this time, with what else has happened by then.
 const GATHER: Duration = Duration::from_millis(10);
+/// A closed breaker that nobody has asked for in so long is forgotten, as the engine forgets it.
+const IDLE_AFTER: Duration = Duration::from_secs(600);
+/// How often such are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
 /// Reports in one message to the engine.
 const MAX_REPORTS: usize = 256;
 
@@ -126,10 +130,16 @@ impl Callers {
 
     /// Tells the engine what is new, as long as there is one.
     pub async fn tell(self: Arc<Self>) {
+        let mut next_forgetting = self.clock.mono() + FORGET_EVERY;
         loop {
             let waited = tokio::time::timeout(TELL_EVERY, self.news.notified()).await;
             if waited.is_ok() {
                 tokio::time::sleep(GATHER).await;
+            }
+            let now = self.clock.mono();
+            if now >= next_forgetting {
+                next_forgetting = now + FORGET_EVERY;
+                self.forget_idle(now);
             }
             let reports = self.reports();
             for some in reports.chunks(MAX_REPORTS) {
@@ -138,6 +148,10 @@ impl Callers {
                 }
             }
         }
+    }
+
+    fn forget_idle(&self, now: Mono) {
+        self.breakers.retain(|_, breaker| Arc::strong_count(breaker) > 1 || !breaker.is_idle(now, IDLE_AFTER));
     }
 
     fn reports(&self) -> Vec<BreakerReport> {
@@ -214,5 +228,11 @@ mod tests {
         assert!(matches!(callers.permit(&key("web@more")), Answer::Unguarded));
         assert_eq!(callers.unguarded(), 1);
         assert!(matches!(callers.permit(&key("web@1")), Answer::Admitted(_)), "known ones go on");
+        assert_eq!(callers.reports().len(), MAX_BREAKERS);
+        callers.apply(&key("web@1"), Event::PeersOpened);
+        callers.reports();
+        callers.forget_idle(callers.clock.mono() + IDLE_AFTER);
+        assert_eq!(callers.states().len(), 1, "the open one stays");
+        assert!(matches!(callers.permit(&key("web@more")), Answer::Admitted(_)), "there is room again");
     }
 }

@@ -140,7 +140,11 @@ pub fn false_down(truth: &Truth, certificate: &Certificate) -> bool {
     let to = decided(truth, certificate);
     let from = to.minus(window(truth, subject));
     let home = home(truth, subject);
-    if of_a_faulty_host(truth, subject) {
+    // Nor whoever signs against an instance of its own.
+    let home_id = truth.scenario.agents[home].id;
+    let by_itself =
+        truth.scenario.suspect(home, truth.now) && certificate.endorsements.iter().any(|e| e.agent == home_id);
+    if of_a_faulty_host(truth, subject) || by_itself {
         return false;
     }
     let well = match subject {

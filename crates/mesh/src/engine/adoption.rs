@@ -2,12 +2,13 @@
 //! and what it must ask after a restart before it takes part in the next agreement.
 
 use super::Engine;
+use super::certificates::Origin;
 use super::epochs::MAX_PROOFS;
 use super::hearsay::Claims;
 use super::recovery::{PATIENCE_WITHOUT, Recovery};
 use crate::api::{EventKind, MemberState};
 use quorate_core::roster::Acceptor;
-use quorate_core::{AgentId, Mono, Roster};
+use quorate_core::{AgentId, InstanceId, Mono, Roster};
 use quorate_wire::{EpochTalk, RosterProof};
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,6 +200,9 @@ impl Engine {
         self.adoption.first = None;
         let restored = roster.contains(self.me());
         self.take_roster(roster);
+        for orphan in std::mem::take(&mut self.orphans).into_values() {
+            self.take_certificate(orphan, Origin::Repaired);
+        }
         if restored {
             // It counts already: this is an agent that has lost its disk.
             self.begin_recovery(false);
@@ -249,7 +253,11 @@ impl Engine {
                 _ => self.forget_agent(agent),
             }
         }
-        let put_out = removed.contains(&self.me());
+        if self.roster.iter().eq([me]) {
+            // Nobody is left to say that it lives.
+            self.give_up_host(&InstanceId::host(me));
+        }
+        let put_out = removed.contains(&me);
         if put_out {
             self.released();
         }

@@ -115,6 +115,13 @@ impl Engine {
             self.stats.certificates_refused += 1;
             return;
         }
+        if self.roster.epoch() == 0 {
+            // Without a roster nobody can tell who may sign, and how many it takes.
+            if origin != Origin::UsedUp {
+                self.keep_orphan(id, certificate);
+            }
+            return;
+        }
         if let Some(host) = id.host_of() {
             self.rouse_host(host);
         }

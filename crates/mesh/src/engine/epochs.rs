@@ -296,10 +296,15 @@ impl Engine {
         fits && self.roster.contains(from) && self.roster.contains(self.me()) && (forgetful || !self.is_recovering())
     }
 
+    /// Those who would be let in and of whom this agent has not heard itself.
+    fn unknown_in(&self, change: &Change) -> BTreeSet<AgentId> {
+        let known = |agent: &AgentId| self.agents.get(agent).is_some_and(|known| known.profile.is_some());
+        change.admit.iter().copied().filter(|agent| !known(agent)).collect()
+    }
+
     /// Are all who would be let in known here? If not, the answer waits until they are.
     fn knows_all(&mut self, from: AgentId, change: &Change, talk: impl FnOnce() -> EpochTalk) -> bool {
-        let known = |agent: &AgentId| self.agents.get(agent).is_some_and(|known| known.profile.is_some());
-        let unknown: BTreeSet<_> = change.admit.iter().copied().filter(|agent| !known(agent)).collect();
+        let unknown = self.unknown_in(change);
         let all = unknown.is_empty();
         if !all {
             // Of one that was forgotten only its own word is believed.
@@ -370,7 +375,15 @@ impl Engine {
         if self.take_recovery_promise(from, epoch, ballot, &accepted) {
             return;
         }
-        let sound = accepted.as_ref().is_none_or(|(_, change)| self.roster.after(change).is_some());
+        // Nobody has accepted what is put to the vote later.
+        let sound = accepted
+            .as_ref()
+            .is_none_or(|(earlier, change)| *earlier <= ballot && self.roster.after(change).is_some());
+        if accepted.as_ref().is_some_and(|(_, change)| !self.unknown_in(change).is_empty()) {
+            // One member may have made it up, and put to the vote it would be accepted by nobody and bind whoever asks. Others' promises do as well.
+            self.begin_sync(from);
+            return;
+        }
         let Some(running) = self.epochs.running.as_mut().filter(|running| running.attempt.ballot == ballot) else {
             return;
         };

@@ -282,6 +282,7 @@ impl Engine {
             _ => None,
         });
         let withdrawn: Vec<_> = mine.filter(|id| !wanted.contains(*id)).cloned().collect();
+        let withdrew = !withdrawn.is_empty();
         for id in withdrawn {
             self.log.write(Record::InstanceGone(id.clone()));
             self.withdraw(&id, me);
@@ -296,8 +297,8 @@ impl Engine {
             self.log.write(Record::Instance { registration: Arc::clone(&registration), incarnation });
             self.adopt(registration, me, incarnation);
         }
-        // A copy that is told and then forgotten would come back as the former one.
-        if self.last_incarnation > last { self.persist_now() } else { self.persist_soon() }
+        // A copy that is told and then forgotten would come back as the former one, and so would one whose end is.
+        if withdrew || self.last_incarnation > last { self.persist_now() } else { self.persist_soon() }
     }
 
     /// The same copy keeps its incarnation; another address or check is another copy.
