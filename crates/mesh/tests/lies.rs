@@ -52,6 +52,28 @@ fn an_agent_that_restarts_is_not_kept_between_two_epochs() {
     }
 }
 
+/// The same of a change that lets in somebody who does not exist. Of three, one other's word is enough to have been agreed.
+#[test]
+fn nobody_is_bound_by_what_would_let_in_one_that_does_not_exist() {
+    let mut world = World::formed(3);
+    world.crash(1);
+    world.run(1_000);
+    world.boot(1);
+    let ballot = Ballot { round: 7, proposer: AgentId(3) };
+    let change = Change { admit: vec![AgentId(99)], remove: vec![] };
+    for _ in 0..300 {
+        let epoch = world.view(2).epoch;
+        let acceptor = Acceptor { promised: ballot, accepted: Some((ballot, change.clone())) };
+        let tell = Packet::Epoch(EpochTalk::Tell { epoch, proofs: vec![], members: None, acceptor });
+        world.input(1, Input::Message { from: AgentId(3), bytes: quorate_wire::encode(&tell) });
+        world.run(20);
+    }
+    world.run(20_000);
+    world.crash(3);
+    world.run(10_000);
+    assert!((1..=2).all(|agent| world.view(agent).quorate), "{}", world.picture());
+}
+
 /// Of whom a member makes up an epoch, nobody counts by it: not while the mesh is whole, and not while one is alone with the liar.
 #[test]
 fn nobody_counts_by_an_epoch_that_one_member_made_up() {

@@ -276,13 +276,16 @@ impl Engine {
     pub(super) fn forget_strays(&mut self) {
         let now = self.now.mono;
         let counts = self.was_quorate && self.caught_up() && self.roster.contains(self.me());
+        // Whoever is about to be let in must be known until it is.
+        let accepted = self.epochs.acceptor.accepted.as_ref();
         let stray = |agent: &AgentId| {
             let unreached = match self.member_state(*agent) {
                 MemberState::Left => false,
                 MemberState::Failed => true,
                 MemberState::Alive | MemberState::Suspect => !self.links.contains(agent),
             };
-            counts && unreached && !self.roster.contains(*agent)
+            let about_to_be = accepted.is_some_and(|(_, change)| change.admit.contains(agent));
+            counts && unreached && !about_to_be && !self.roster.contains(*agent)
         };
         let strays: BTreeMap<_, _> = self
             .members

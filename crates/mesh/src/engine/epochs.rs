@@ -297,7 +297,7 @@ impl Engine {
     }
 
     /// Those who would be let in and of whom this agent has not heard itself.
-    fn unknown_in(&self, change: &Change) -> BTreeSet<AgentId> {
+    pub(super) fn unknown_in(&self, change: &Change) -> BTreeSet<AgentId> {
         let known = |agent: &AgentId| self.agents.get(agent).is_some_and(|known| known.profile.is_some());
         change.admit.iter().copied().filter(|agent| !known(agent)).collect()
     }
@@ -381,7 +381,9 @@ impl Engine {
             .is_none_or(|(earlier, change)| *earlier <= ballot && self.roster.after(change).is_some());
         if accepted.as_ref().is_some_and(|(_, change)| !self.unknown_in(change).is_empty()) {
             // One member may have made it up, and put to the vote it would be accepted by nobody and bind whoever asks. Others' promises do as well.
-            self.begin_sync(from);
+            if from != self.me() {
+                self.begin_sync(from);
+            }
             return;
         }
         let Some(running) = self.epochs.running.as_mut().filter(|running| running.attempt.ballot == ballot) else {

@@ -106,6 +106,12 @@ impl Engine {
 
     pub(super) fn hear_acceptor(&mut self, from: AgentId, epoch: u64, acceptor: &Acceptor) {
         let ours = self.roster.epoch();
+        let unheard_of = |(_, change): &(Ballot, Change)| !self.unknown_in(change).is_empty();
+        if epoch == ours && self.is_recovering() && acceptor.accepted.as_ref().is_some_and(unheard_of) {
+            // It is heard once those that it would let in are known here; one that has made them up is not.
+            self.begin_sync(from);
+            return;
+        }
         let Some(recovery) = self.adoption.recovery.as_mut().filter(|_| epoch <= ours && self.roster.contains(from))
         else {
             return;
