@@ -300,7 +300,7 @@ impl Engine {
             Command::Contact { agent, address } => {
                 if agent != self.me() {
                     // Whoever has an address to go to is not the whole mesh, unless that is of one that counts no longer.
-                    if self.member_state(agent) != crate::api::MemberState::Left && !self.gone.contains_key(&agent) {
+                    if !self.counts_no_longer(agent) {
                         self.expects_members = true;
                         self.synced &= self.members.len() > 1;
                     }
@@ -326,8 +326,8 @@ impl Engine {
             return;
         }
         self.speaking = Some(from);
-        // Whoever is spoken to is not alone, whatever its stored state says.
-        self.expects_members |= !self.synced;
+        // Whoever is spoken to is not alone, whatever its stored state says; but one that has left speaks until its process ends.
+        self.expects_members |= !self.synced && !self.counts_no_longer(from);
         let packet = match quorate_wire::decode(bytes) {
             Ok(packet) => packet,
             Err(error) => {

@@ -162,6 +162,7 @@ impl Engine {
         self.vouch();
         self.expects_members = true;
         self.stored_roster = self.roster.len();
+        self.persist_now();
         self.settle_down();
         self.out.retain(|output| !matches!(output, Output::Event(_)));
         self.cut.clear();

@@ -1,6 +1,7 @@
 //! Agents that have been forgotten: what is still known of them, and what is believed of what is told of them.
 
 use super::Engine;
+use crate::api::MemberState;
 use quorate_core::AgentId;
 use quorate_wire::{Batch, OwnerDelta};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,11 @@ impl Engine {
         }
         self.gone.remove(&delta.owner);
         Told::News
+    }
+
+    /// Is it known of `agent` that it has left, or was forgotten?
+    pub(super) fn counts_no_longer(&self, agent: AgentId) -> bool {
+        self.member_state(agent) == MemberState::Left || self.gone.contains_key(&agent)
     }
 
     /// An agent is let in again: what it has said since its last start counts. What it said before is as old as it was.

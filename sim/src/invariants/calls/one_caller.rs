@@ -21,6 +21,19 @@ pub struct OneCaller {
     /// Breakers that enough callers, or a verdict, have opened, and when one of them was last closed: others may follow those that are open. While
     /// nobody calls, none is tried.
     opened: BTreeMap<usize, Option<SimTime>>,
+    /// What became last of each agent's breaker, and when.
+    states: BTreeMap<(usize, usize), (BreakerState, SimTime)>,
+}
+
+impl OneCaller {
+    /// A breaker turns: was it half-open in the same process? Then an attempt to recover has failed, and nothing is opened that was not.
+    fn tried(&mut self, truth: &Truth, agent: usize, sight: &Sight<'_>) -> bool {
+        let Sight::Event { kind: EventKind::Breaker { instance, state, .. }, .. } = sight else { return false };
+        let Some(number) = number_of(truth, instance) else { return false };
+        let before = self.states.insert((agent, number), (*state, truth.now));
+        let began = truth.began(agent, truth.now);
+        before.is_some_and(|(state, at)| state == BreakerState::HalfOpen && began.is_some_and(|began| began <= at))
+    }
 }
 
 impl Invariant for OneCaller {
@@ -29,6 +42,7 @@ impl Invariant for OneCaller {
     }
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        let tried = if let Sight::Event { agent, .. } = sight { self.tried(truth, *agent, sight) } else { false };
         match sight {
             Sight::Call { agent, calls, call: CallSight::Ended { failed: true, .. } } => {
                 self.failed.insert((*calls, *agent), truth.now);
@@ -42,7 +56,7 @@ impl Invariant for OneCaller {
                 let Some(number) = number_of(truth, instance) else { return };
                 let recent = |at: SimTime| truth.now.since(at) < SPOKEN_OF;
                 let followed = self.opened.get(&number).is_some_and(|closed| closed.is_none_or(recent));
-                if *cause == BreakerCause::Peers && followed {
+                if tried || *cause == BreakerCause::Peers && followed {
                     return;
                 }
                 let failing = self.failed.iter().filter(|((calls, _), at)| *calls == number && recent(**at)).count();

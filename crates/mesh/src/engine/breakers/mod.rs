@@ -158,6 +158,8 @@ impl Engine {
         let told = self.namespaces.get(&owner).and_then(|known| known.record(&RecordKey::Breaker(key.clone())));
         let told = if let Some(Record::Breaker(digest)) = told { Some(Arc::clone(digest)) } else { None };
         let now = self.now.mono;
+        // Whoever stood still finds the news of all that time waiting.
+        let fresh = fresh && self.stalled_at.is_none_or(|at| now.since(at) >= self.config.timing.settle);
         let speakers = self.breakers.heard.entry(key.clone()).or_default();
         let count = self.breakers.told_by.entry(owner).or_default();
         match (told, speakers.contains_key(&owner)) {
