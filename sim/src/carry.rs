@@ -47,7 +47,8 @@ impl World {
             Output::Probe(request) => self.start_probe(agent, &request),
             Output::Persist { .. } => {
                 // The disk of one that was its whole mesh, as the founder's from before it met anybody: nobody could tell that it is old.
-                let alone = self.truth.rosters.at(now).is_some_and(|roster| roster.len() == 1 && roster.contains(&agent));
+                let alone =
+                    self.truth.rosters.at(now).is_some_and(|roster| roster.len() == 1 && roster.contains(&agent));
                 let first = alone || agent == 0 && now < self.truth.scenario.formed_by;
                 if let Some(state) = state {
                     self.hosts[agent].persist(state, first);

@@ -174,7 +174,8 @@ fn place<'a>(table: &'a mut Table, key: &str) -> anyhow::Result<&'a mut Value> {
 
 fn value_of(text: &str) -> Value {
     let parsed = toml::from_str::<Table>(&format!("value = {text}"));
-    parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
+    let alone = parsed.ok().filter(|table| table.len() == 1);
+    alone.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub fn for_each_seed<T: Send>(
                 done.push((seed, work(seed)?));
             }
         };
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..threads(jobs, to.saturating_sub(from))).map(|_| scope.spawn(worker)).collect();
         workers
             .into_iter()
             .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -94,6 +94,11 @@ pub fn for_each_seed<T: Send>(
     let mut results: Vec<(u64, T)> = results?.into_iter().flatten().collect();
     results.sort_by_key(|(seed, _)| *seed);
     Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// No more threads than there is work for.
+fn threads(jobs: usize, seeds: u64) -> usize {
+    jobs.min(usize::try_from(seeds).unwrap_or(usize::MAX)).max(1)
 }
 
 /// A machine's share of a range of seeds: those that leave the remainder `index` when divided by `of`. The shares of all `of` machines cover
@@ -165,7 +170,7 @@ impl Sweep {
         let began = stopwatch();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
-            for _ in 0..self.jobs.max(1) {
+            for _ in 0..threads(self.jobs, self.shard.count(self.seeds)) {
                 let sender = sender.clone();
                 let (taken, stop) = (&taken, &stop);
                 scope.spawn(move || {

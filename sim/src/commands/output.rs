@@ -45,10 +45,16 @@ pub fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
 /// Names the file that cannot be written.
 pub fn ensure_writable(path: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let fresh = !path.exists();
+    let there = path.metadata();
+    if there.as_ref().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        // A pipe or a device: whoever reads it would take this for all there is.
+        return Ok(());
+    }
     File::options().append(true).create(true).open(path).with_context(|| cannot_write(path))?;
-    if fresh {
-        std::fs::remove_file(path).with_context(|| cannot_write(path))?;
+    if there.is_err() {
+        // Behind a link to a file that is not there it is that which has been made.
+        let made = path.canonicalize().with_context(|| cannot_write(path))?;
+        std::fs::remove_file(made).with_context(|| cannot_write(path))?;
     }
     Ok(())
 }
@@ -61,7 +67,8 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| cannot_write(path))
 }
 
-fn cannot_write(path: &Path) -> String {
+/// What is said of a file that cannot be written.
+pub fn cannot_write(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let hint = if folder.is_some_and(|folder| !folder.is_dir()) { "; there is no such folder" } else { "" };
     format!("{} cannot be written{hint}", path.display())
@@ -103,6 +110,10 @@ mod tests {
             ensure_writable(path).unwrap();
         }
         assert!(!new.exists() && std::fs::read_to_string(&old).unwrap() == "kept");
+        let link = folder.join("link");
+        std::os::unix::fs::symlink("new", &link).unwrap();
+        ensure_writable(Some(&link)).unwrap();
+        assert!(link.is_symlink() && !new.exists(), "the link is still one to nothing");
         for path in [folder.clone(), folder.join("none/new")] {
             let error = ensure_writable(Some(&path)).unwrap_err().to_string();
             assert!(error.contains(path.to_str().unwrap()), "{error}");

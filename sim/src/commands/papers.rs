@@ -3,8 +3,11 @@
 use super::output::{ensure_writable, print, print_json, write};
 use crate::cli::{Format, agent_count, job_count, range};
 use crate::papers::{EXPERIMENTS, Experiment, Settings, part, replace};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
+
+/// Most seeds of one run.
+const MAX_SEEDS: u64 = 10_000;
 
 /// Arguments of `papers`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +50,9 @@ pub fn papers(args: &Args) -> anyhow::Result<bool> {
         jobs: args.jobs,
         plans: args.plans.clone(),
     };
+    if args.seeds.1 - args.seeds.0 > MAX_SEEDS {
+        bail!("--seeds: at most {MAX_SEEDS} at a time, as all outcomes are kept");
+    }
     let wanted =
         |experiment: &&Experiment| args.only.is_empty() || args.only.iter().any(|name| name == experiment.name);
     ensure_writable(args.write.as_deref())?;

@@ -67,7 +67,7 @@ pub fn shrink(args: &Args) -> anyhow::Result<bool> {
     let reproduce = format!("quorate-sim run {} --seed {seed}", quoted(&path.display().to_string()));
     let summary = format!("The least of {name} that breaks {} with seed {seed}.", first.invariant);
     let smallest = Plan { summary, ..found.plan };
-    let head = format!("# {reproduce}\n\n");
+    let head = format!("# {}\n\n", reproduce.replace('\n', "\n# "));
     write(&path, &format!("{head}{}", plan_table::text(&smallest)?))?;
     print(&outcome(&plan, &smallest, found.runs))?;
     if found.exhausted {

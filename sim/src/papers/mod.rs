@@ -13,9 +13,10 @@ mod runs;
 mod table;
 mod traffic;
 
-use crate::commands::output::tell;
+use crate::commands::output::{cannot_write, tell};
 use crate::plan::Plan;
 use crate::runner::stopwatch;
+use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,8 +81,11 @@ impl Settings {
     /// Writes a run's plan, if that is wanted, for `quorate-sim run`.
     fn keep(&self, name: &str, plan: &Plan) -> anyhow::Result<()> {
         if let Some(folder) = &self.plans {
-            std::fs::create_dir_all(folder)?;
-            std::fs::write(folder.join(format!("{name}.toml")), crate::plan_table::text(plan)?)?;
+            let path = folder.join(format!("{name}.toml"));
+            let text = crate::plan_table::text(plan)?;
+            std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&path, text))
+                .with_context(|| cannot_write(&path))?;
         }
         Ok(())
     }

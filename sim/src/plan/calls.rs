@@ -136,9 +136,23 @@ impl CallsPlan {
         if id.host_of().is_some() || !self.instance.contains('@') {
             bail!("instance: {:?} is not SERVICE@NAME", self.instance);
         }
+        let service = self.instance.split('@').next().unwrap_or_default();
+        let same_service = |host: &&String| host.split('@').next() == Some(service);
+        if let Some(other) = hosts.iter().find(same_service).filter(|_| !hosts.contains(&self.instance)) {
+            bail!("instance: there is no {:?}; of this service the plan has {other:?}, for one", self.instance);
+        }
         let cast = Cast { agents, instances: hosts };
         cast.some("callers", self.callers.as_ref())?;
         cast.all(&self.liars)?;
+        let calls = |agent: &usize| self.callers.as_ref().is_none_or(|callers| callers.contains(agent));
+        if let Some(silent) = self.liars.iter().find(|liar| !calls(liar)) {
+            bail!("liars: {silent} is none of the callers");
+        }
+        if let Some(unseen) =
+            self.troubles.iter().position(|t| t.seen_by.as_ref().is_some_and(|s| !s.iter().any(calls)))
+        {
+            bail!("troubles: number {} is wrong: seen_by: names no caller", unseen + 1);
+        }
         if self.every.0 < SHORTEST || self.timeout.0 < SHORTEST {
             bail!("every and timeout: at least 10ms");
         }

@@ -2,7 +2,7 @@
 
 use super::{Burst, Cycle, Fault, Plan, TargetMode};
 use crate::time::Span;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use quorate_core::quorum;
 use quorate_mesh::{MAX_INSTANCES, MAX_INSTANCES_PER_HOME};
 use std::collections::BTreeSet;
@@ -108,6 +108,7 @@ impl Cast<'_> {
         if list.is_empty() {
             bail!("{key}: names nobody");
         }
+        listed_once(list).context(key.to_owned())?;
         self.all(list)
     }
 
@@ -115,7 +116,7 @@ impl Cast<'_> {
     pub fn some(&self, key: &str, list: Option<&Vec<usize>>) -> anyhow::Result<()> {
         match list {
             Some(list) if list.is_empty() => bail!("{key}: names nobody; leave it out for everybody"),
-            Some(list) => self.all(list),
+            Some(list) => self.listed(key, list),
             None => Ok(()),
         }
     }
@@ -219,9 +220,6 @@ impl Fault {
             Self::Ring { agents, reach, from, to, cycle } => {
                 timely(*from, *to, *cycle)?;
                 cast.some("agents", agents.as_ref())?;
-                if !distinct(agents.as_deref().unwrap_or_default()) {
-                    bail!("an agent stands twice in the ring");
-                }
                 let length = agents.as_ref().map_or(cast.agents, Vec::len);
                 if *reach == 0 || reach.saturating_mul(2).saturating_add(1) >= length {
                     bail!("reach: {reach} is not allowed; use 1 or more, but so that not all {length} hear all");
@@ -314,7 +312,7 @@ impl Fault {
                 if every.0.is_zero() || down.0.is_zero() {
                     bail!("every and down: must be longer than nothing");
                 }
-                listed_once(agents.as_deref().unwrap_or_default())
+                Ok(())
             }
             Self::Replace { agents, by, every, after, .. } => {
                 let both = [agents.as_slice(), by].concat();
@@ -329,7 +327,6 @@ impl Fault {
             }
             Self::JoinStorm { agents, from, to } | Self::MassLeave { agents, from, to } => {
                 cast.listed("agents", agents)?;
-                listed_once(agents)?;
                 in_order(*from, *to)
             }
             Self::Target { instance, mode, from, to, flap_period, answer_after, probes_per_s, seen_by } => {

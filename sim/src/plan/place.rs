@@ -17,9 +17,11 @@ pub(super) fn with_place(text: &str, error: toml::de::Error) -> anyhow::Error {
         fault
     };
     let found = faults.iter().filter_map(Value::as_table).enumerate().find(|(_, fault)| same(fault));
-    // What is missing is no key that is there.
-    let missing = error.message().starts_with("missing field");
-    let Some((index, fault)) = found.filter(|_| !missing) else { return error.into() };
+    let Some((index, fault)) = found else { return error.into() };
+    if error.message().starts_with("missing field") {
+        // That is no key that is there, and the reader names the line of the first fault.
+        return anyhow::anyhow!("faults: number {} is wrong: {}", index + 1, error.message());
+    }
     // Without its kind no fault is anything.
     let mut others = fault.keys().filter(|key| *key != KIND);
     let key = others.find(|key| !same(&without(fault, key))).map_or(KIND, String::as_str);

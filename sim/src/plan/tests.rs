@@ -74,7 +74,7 @@ fn a_wrong_value_of_a_fault_is_told_with_its_key() {
     assert!(told("mode = \"dead\"", "mode = 3").starts_with("faults: number 2 is wrong: mode: "));
     assert!(told("kind = \"partition\"", "kind = \"earthquake\"").starts_with("faults: number 1 is wrong: kind: "));
     let missing = told("to = \"20s\"\n", "\n");
-    assert!(missing.contains("missing field `to`") && !missing.starts_with("faults"), "{missing}");
+    assert_eq!(missing, "faults: number 1 is wrong: missing field `to`");
     assert!(!told("duration = \"30s\"", "duration = \"30\"").starts_with("faults"), "that is no fault's");
 }
 
@@ -86,7 +86,7 @@ const FAULTS: &[(&str, &[Wrong])] = &[
     (
         "kind = \"ring\"\nagents = [0, 1, 2, 3]\nreach = 1\nfrom = \"1s\"\nto = \"2s\"",
         &[
-            ("[0, 1, 2, 3]", "[0, 1, 2, 2]", "twice in the ring"),
+            ("[0, 1, 2, 3]", "[0, 1, 2, 2]", "agents: an agent is listed twice"),
             ("[0, 1, 2, 3]", "[]", "names nobody"),
             ("reach = 1", "reach = 2", "reach: 2 is not allowed"),
             ("reach = 1", "reach = 0", "reach: 0 is not allowed"),
@@ -98,7 +98,8 @@ const FAULTS: &[(&str, &[Wrong])] = &[
         &[
             ("[0]", "[]", "senders: names nobody"),
             ("[1]", "[]", "receivers: names nobody"),
-            ("[1]", "[0, 0]", "one and the same agent"),
+            ("[1]", "[0]", "one and the same agent"),
+            ("[1]", "[0, 0]", "receivers: an agent is listed twice"),
         ],
     ),
     (
@@ -267,14 +268,17 @@ fn every_fault_is_written_as_it_is_read_and_refused_with_its_reason() {
 #[test]
 fn wrong_calls_are_refused_with_their_reason() {
     let calls = "summary = \"t\"\n[[calls]]\ninstance = \"api@1\"\ncallers = [0]\nfrom = \"1s\"\nto = \"9s\"\n\
-                 [[calls.troubles]]\nmode = \"hung\"\nfrom = \"1s\"\nto = \"2s\"\nseen_by = [1]\n\
+                 [[calls.troubles]]\nmode = \"hung\"\nfrom = \"1s\"\nto = \"2s\"\nseen_by = [0]\n\
                  [[calls.words]]\nat = \"2s\"\nthrough = 2\nmode = \"forced-open\"\nlasts = \"43200m\"\n";
     Plan::parse(calls).unwrap();
     for (from, to, message) in [
         ("callers = [0]", "callers = []", "callers: names nobody"),
         ("callers = [0]", "callers = [5]", "there is no agent 5"),
         ("callers = [0]", "liars = [5]", "there is no agent 5"),
-        ("seen_by = [1]", "seen_by = []", "seen_by: names nobody"),
+        ("callers = [0]", "callers = [0, 0]", "callers: an agent is listed twice"),
+        ("callers = [0]", "callers = [0]\nliars = [1]", "liars: 1 is none of the callers"),
+        ("seen_by = [0]", "seen_by = [1]", "seen_by: names no caller"),
+        ("seen_by = [0]", "seen_by = []", "seen_by: names no"),
         ("through = 2", "through = 5", "there is no agent 5"),
         ("\"43200m\"", "\"0s\"", "lasts: 0s is not allowed"),
         ("\"43200m\"", "\"43201m\"", "lasts: 2592060s is not allowed"),
@@ -282,6 +286,12 @@ fn wrong_calls_are_refused_with_their_reason() {
         let error = Plan::parse(&calls.replacen(from, to, 1)).expect_err(to);
         assert!(format!("{error:#}").contains(message), "{to}: {error:#}");
     }
+    let mistyped = format!("{calls}[[services]]\nname = \"api\"\nhomes = [0]\n");
+    let error = Plan::parse(&mistyped).expect_err("api@0 is");
+    assert!(
+        format!("{error:#}").contains("there is no \"api@1\"; of this service the plan has \"api@0\""),
+        "{error:#}"
+    );
 }
 
 #[test]

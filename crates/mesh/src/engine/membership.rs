@@ -1,7 +1,7 @@
 //! The roster, the members' states, and the ways back to those who were lost.
 
-use super::vantage::Vantage;
 use super::gone::Gone;
+use super::vantage::Vantage;
 use super::{Agent, Engine, limits};
 use crate::api::{EventKind, MemberState, Output};
 use crate::gossip::{MAX_SUSPICIONS, News};

@@ -29,7 +29,8 @@ impl Words {
         };
         // It ends by each host's calendar.
         let calendar = |agent: usize, moment| truth.scenario.agents[agent].clock.calendar(moment).0;
-        let apart = |moment| (0..truth.agents()).map(move |a| calendar(a, moment).abs_diff(calendar(latest.through, moment)));
+        let apart =
+            |moment| (0..truth.agents()).map(move |a| calendar(a, moment).abs_diff(calendar(latest.through, moment)));
         let apart = Duration::from_millis(apart(since).chain(apart(at)).max().unwrap_or(0));
         let lasts = at.plus(NEWS).plus(apart) < since.plus(latest.lasts.0);
         let spread = has_spread(truth, since, at) && truth.scenario.quiet_but_calls(at.minus(NEWS), at);
