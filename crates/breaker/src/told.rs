@@ -147,6 +147,15 @@ impl ToldBreaker {
         self.urgent.load(Ordering::Acquire)
     }
 
+    /// May it be forgotten at `now`: is it closed, has nobody forced it so, and has there been nothing to tell for `idle_after`?
+    #[must_use]
+    pub fn is_idle(&self, now: Mono, idle_after: Duration) -> bool {
+        let status = self.breaker.status();
+        let quiet = now.since(Mono(self.told_at.load(Ordering::Relaxed))) >= idle_after;
+        let told = self.state.load(Ordering::Relaxed) != UNTOLD && !self.is_urgent();
+        quiet && told && status.phase == Phase::Closed && status.mode == Mode::Automatic
+    }
+
     /// What it has to tell at `now`; `None` when nothing has happened since it was last asked. Calls that are rejected are told of once in a
     /// while, by a word that has nothing else to say: somebody still uses it.
     pub fn take(&self, now: Mono) -> Option<Told> {
@@ -170,17 +179,6 @@ impl ToldBreaker {
             self.asked.store(false, Ordering::Relaxed);
         }
         news.then_some(Told { counts, failures_in_row, state, trial })
-    }
-}
-
-impl ToldBreaker {
-    /// May it be forgotten at `now`: is it closed, has nobody forced it so, and has there been nothing to tell for `idle_after`?
-    #[must_use]
-    pub fn is_idle(&self, now: Mono, idle_after: Duration) -> bool {
-        let status = self.breaker.status();
-        let quiet = now.since(Mono(self.told_at.load(Ordering::Relaxed))) >= idle_after;
-        let told = self.state.load(Ordering::Relaxed) != UNTOLD && !self.is_urgent();
-        quiet && told && status.phase == Phase::Closed && status.mode == Mode::Automatic
     }
 }
 
