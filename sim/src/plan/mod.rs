@@ -125,6 +125,10 @@ impl Plan {
         }
         check::instances_are_few(self)?;
         check::faulty_are_few(self)?;
+        let mut called = std::collections::BTreeSet::new();
+        if let Some(calls) = self.calls.iter().find(|calls| !called.insert(&calls.instance)) {
+            bail!("calls: {} is called twice; one host has one breaker of it", calls.instance);
+        }
         for (index, calls) in self.calls.iter().enumerate() {
             let wrong = || format!("calls: number {} is wrong", index + 1);
             calls.check(self.mesh.agents, self.mesh.zones, &seen).with_context(wrong)?;

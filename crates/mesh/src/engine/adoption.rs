@@ -254,8 +254,9 @@ impl Engine {
             }
         }
         if self.roster.iter().eq([me]) {
-            // Nobody is left to say that it lives.
+            // Nobody is left to say that it lives, and one that has left may still say that it does not.
             self.give_up_host(&InstanceId::host(me));
+            self.outlive(me, true);
         }
         let put_out = removed.contains(&me);
         if put_out {

@@ -287,19 +287,28 @@ impl Engine {
         claims.get(1).copied().unwrap_or(0)
     }
 
-    /// Others may have come further: what two of them say is believed.
+    /// Others may have come further: what two of them say is believed. How an outage of another zone goes says nothing of this one.
     fn follow_claims(&mut self, key: &BreakerKey) {
         let Some(outage) = self.breakers.outages.get(key) else { return };
         let standings = self.standings_of(key);
-        let mut claims: Vec<_> = standings.iter().map(|(_, shared)| (shared.outage, shared.step)).collect();
+        let same = |shared: &Shared| shared.zone == outage.zone || shared.zone.is_none();
+        let of_same = standings.iter().filter(|(_, shared)| same(shared));
+        let mut claims: Vec<_> = of_same.map(|(agent, shared)| (shared.outage, shared.step, *agent)).collect();
         claims.sort_unstable_by(|a, b| b.cmp(a));
         let believed = claims.get(1);
         let mine = (outage.number, outage.standing());
         let held = outage.phase == Phase::Held;
-        let Some((number, step)) = believed.copied().filter(|claim| *claim > mine && !held) else { return };
+        let ahead = |(number, step, _): &(u64, OutageStanding, AgentId)| (*number, *step) > mine && !held;
+        let Some((number, step, teller)) = believed.copied().filter(ahead) else { return };
+        let wall = self.now.wall;
         let Some(outage) = self.breakers.outages.get_mut(key) else { return };
         let later_outage = number > outage.number;
         outage.number = number;
+        if later_outage && outage.standing().recovered {
+            // Not the one that is over here: what began that, and by whose word, is none of this one.
+            (outage.cause, outage.first, outage.since) = (BreakerCause::Peers, teller, wall);
+            outage.evidence = CallCounts::default();
+        }
         match (step.recovered, step.attempt > outage.attempt) {
             (true, _) => {
                 outage.attempt = step.attempt;
