@@ -148,17 +148,12 @@ impl CallsPlan {
         if let Some(silent) = self.liars.iter().find(|liar| !calls(liar)) {
             bail!("liars: {silent} is none of the callers");
         }
-        if let Some(unseen) =
-            self.troubles.iter().position(|t| t.seen_by.as_ref().is_some_and(|s| !s.iter().any(calls)))
-        {
-            bail!("troubles: number {} is wrong: seen_by: names no caller", unseen + 1);
-        }
         if self.every.0 < SHORTEST || self.timeout.0 < SHORTEST {
             bail!("every and timeout: at least 10ms");
         }
         in_order(self.from, self.to)?;
         for (index, trouble) in self.troubles.iter().enumerate() {
-            trouble.check(&cast, zones).with_context(|| format!("troubles: number {} is wrong", index + 1))?;
+            trouble.check(&cast, zones, calls).with_context(|| format!("troubles: number {} is wrong", index + 1))?;
         }
         for word in &self.words {
             cast.agent(word.through)?;
@@ -175,9 +170,12 @@ impl CallsPlan {
 }
 
 impl CallTrouble {
-    fn check(&self, cast: &Cast<'_>, zones: usize) -> anyhow::Result<()> {
+    fn check(&self, cast: &Cast<'_>, zones: usize, calls: impl Fn(&usize) -> bool) -> anyhow::Result<()> {
         in_order(self.from, self.to)?;
         cast.some("seen_by", self.seen_by.as_ref())?;
+        if self.seen_by.as_ref().is_some_and(|seen_by| !seen_by.iter().any(calls)) {
+            bail!("seen_by: names no caller");
+        }
         if self.per_mille == 0 || self.per_mille > 1000 {
             bail!("per_mille: 1 to 1000");
         }

@@ -278,7 +278,7 @@ fn wrong_calls_are_refused_with_their_reason() {
         ("callers = [0]", "callers = [0, 0]", "callers: an agent is listed twice"),
         ("callers = [0]", "callers = [0]\nliars = [1]", "liars: 1 is none of the callers"),
         ("seen_by = [0]", "seen_by = [1]", "seen_by: names no caller"),
-        ("seen_by = [0]", "seen_by = []", "seen_by: names no"),
+        ("seen_by = [0]", "seen_by = []", "seen_by: names nobody"),
         ("through = 2", "through = 5", "there is no agent 5"),
         ("\"43200m\"", "\"0s\"", "lasts: 0s is not allowed"),
         ("\"43200m\"", "\"43201m\"", "lasts: 2592060s is not allowed"),

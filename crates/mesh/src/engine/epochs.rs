@@ -380,9 +380,7 @@ impl Engine {
             accepted.as_ref().is_none_or(|(earlier, change)| *earlier <= ballot && self.roster.after(change).is_some());
         if accepted.as_ref().is_some_and(|(_, change)| !self.unknown_in(change).is_empty()) {
             // One member may have made it up, and put to the vote it would be accepted by nobody and bind whoever asks. Others' promises do as well.
-            if from != self.me() {
-                self.begin_sync(from);
-            }
+            self.begin_sync(from);
             return;
         }
         let Some(running) = self.epochs.running.as_mut().filter(|running| running.attempt.ballot == ballot) else {

@@ -32,7 +32,6 @@ impl Engine {
     /// it has forgotten to have come further; and so is what it has signed in a later start.
     pub(super) fn told_of_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> Told {
         let Some(Gone { boot, credential, latest }) = self.gone.get(&delta.owner) else { return Told::News };
-        let newest = delta.batches.iter().max_by_key(|batch| (batch.epoch, batch.seq));
         if from == delta.owner {
             let forgotten = latest.as_ref().filter(|latest| has_forgotten(delta, latest)).cloned();
             return match forgotten {
@@ -48,6 +47,7 @@ impl Engine {
         }
         let told = delta.credential.as_ref().filter(|told| self.keys.admit(told) == Some(delta.owner));
         let credential = told.unwrap_or(credential);
+        let newest = delta.batches.iter().max_by_key(|batch| (batch.epoch, batch.seq));
         let Some(batch) = newest.filter(|batch| batch.epoch > *boot) else { return Told::Old };
         let signed = self.keys.verify(credential, &batch.signing_bytes(), &batch.signature);
         if !signed && !self.believes_bearer(from, batch) {
@@ -75,7 +75,7 @@ impl Engine {
 /// Has the owner of what is told forgotten that it wrote `latest`: does it come less far, or bear its number with another content?
 fn has_forgotten(told: &OwnerDelta, latest: &Batch) -> bool {
     let number = |batch: &Batch| (batch.epoch, batch.seq);
-    let before = told.batches.iter().all(|batch| number(batch) < number(latest));
+    let before = !told.batches.is_empty() && told.batches.iter().all(|batch| number(batch) < number(latest));
     let reused = |batch: &Arc<Batch>| number(batch) == number(latest) && batch.signature != latest.signature;
-    before && !told.batches.is_empty() || told.batches.iter().any(reused)
+    before || told.batches.iter().any(reused)
 }
