@@ -5,6 +5,7 @@
 //! followed by a heal of everything, after which all must agree.
 
 mod faults;
+mod series;
 
 use crate::draw::{Draws, Purpose, scale};
 use crate::plan::{Bounds, Distribution, Fault, MeshPlan, NetworkPlan, Plan, ServicePlan, Start};
@@ -156,8 +157,9 @@ fn swarm(dice: &mut Dice, agents: Option<usize>) -> Plan {
     for _ in 0..count {
         draw.one(&kinds);
     }
+    draw.series();
     draw.spare_memories();
-    let faults = draw.faults;
+    let (end, faults) = (draw.end_ms, draw.faults);
     Plan {
         summary: "a plan drawn from a seed".to_owned(),
         duration: Span::ms(end),

@@ -286,9 +286,10 @@ impl World {
                 } else if host.process.is_none() && !host.left && host.run > 0 && !felled {
                     self.start(agent, disk);
                     let contacts = self.hosts[agent].contacts.clone();
+                    let all_left = !contacts.is_empty() && contacts.iter().all(|peer| !self.truth.member(*peer, now));
                     contacts.into_iter().for_each(|peer| self.contact(agent, peer));
-                    // An old disk may be of a time when it knew nobody.
-                    if disk != Disk::Keep || !self.hosts[agent].remembers() {
+                    // An old disk may be of a time when it knew nobody, and whom it knows may all have left.
+                    if disk != Disk::Keep || !self.hosts[agent].remembers() || all_left {
                         self.contact_some(agent);
                     }
                 }

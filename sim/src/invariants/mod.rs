@@ -142,6 +142,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(identity::Identity::default()),
         Box::new(calls::late::LateResults),
         Box::new(calls::trials::BoundedTrials::default()),
+        Box::new(calls::unprovoked::Unprovoked::default()),
         Box::new(calls::one_caller::OneCaller::default()),
         Box::new(calls::words::Words),
     ]

@@ -7,14 +7,24 @@ use crate::scenario::Action;
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::InstanceId;
-use quorate_mesh::InstanceView;
+use quorate_mesh::{EventKind, InstanceView};
 use std::collections::BTreeMap;
 
 /// The invariant.
 #[derive(Default)]
 pub struct Order {
-    /// By agent and instance: when the agent's process began, and the rank that it has shown last. What is forgotten and known again goes on from there.
-    shown: BTreeMap<(usize, InstanceId), (Option<SimTime>, Rank)>,
+    /// By agent and instance: what it has shown last. What is forgotten and known again goes on from there.
+    shown: BTreeMap<(usize, InstanceId), Shown>,
+    /// The epoch of each agent's roster, as last told.
+    rosters: BTreeMap<usize, u64>,
+}
+
+struct Shown {
+    /// When the agent's process began.
+    began: Option<SimTime>,
+    rank: Rank,
+    /// The epoch of its roster.
+    roster: Option<u64>,
 }
 
 /// Incarnation, term, standing, signers.
@@ -26,14 +36,18 @@ impl Invariant for Order {
     }
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
+        if let Sight::Event { agent, kind: EventKind::Roster { epoch, .. } } = sight {
+            self.rosters.insert(*agent, *epoch);
+        }
         let Sight::Instance { agent, before: last, after } = sight else { return };
         let (Some(new), began) = (rank(after), truth.began(*agent, truth.now)) else { return };
-        let before = self.shown.insert((*agent, after.instance.clone()), (began, new));
-        // Who has let go of a certificate may be told of one of the same standing by others.
-        let held_on = last.and_then(rank).is_some();
-        let backwards = |old: Rank| if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
-        if let Some((_, old)) = before.filter(|(then, _)| *then == began)
-            && backwards(old)
+        let roster = self.rosters.get(agent).copied();
+        let before = self.shown.insert((*agent, after.instance.clone()), Shown { began, rank: new, roster });
+        let Some(Shown { rank: old, roster: then, .. }) = before.filter(|before| before.began == began) else { return };
+        // Who has let go of a certificate, be it since the roster changed and it had become too thin, may be told of one of the same standing.
+        let held_on = last.and_then(rank).is_some() && then == roster;
+        let backwards = if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
+        if backwards
             && !(returned_to_the_past(truth, &after.instance)
                 && (new.0 < old.0 || was_withdrawn(truth, &after.instance)))
         {
@@ -106,5 +120,12 @@ mod tests {
             bench.look(&mut order, &Sight::Instance { agent: 1, before, after: &fewer }).len()
         };
         assert_eq!((yields(Some(&second)), yields(None)), (1, 0), "who has let go of it may be told of another");
+
+        let roster = EventKind::Roster { epoch: 2, roster: 3, admitted: Vec::new(), removed: Vec::new() };
+        let mut order = Order::default();
+        bench.look(&mut order, &Sight::Instance { agent: 1, before: None, after: &second });
+        bench.look(&mut order, &Sight::Event { agent: 1, kind: &roster });
+        let then = bench.look(&mut order, &Sight::Instance { agent: 1, before: Some(&second), after: &fewer });
+        assert!(then.is_empty(), "when the roster changes, what has become too thin is let go of");
     }
 }

@@ -97,10 +97,11 @@ pub(super) fn allowed(dice: &mut Dice) -> Vec<Kind> {
 
 /// Draws faults one after the other.
 pub(super) struct FaultDraw<'a> {
-    dice: &'a mut Dice,
-    agents: usize,
-    instances: Vec<String>,
-    end_ms: u64,
+    pub(super) dice: &'a mut Dice,
+    pub(super) agents: usize,
+    pub(super) instances: Vec<String>,
+    /// When the last fault ends at the latest.
+    pub(super) end_ms: u64,
     pub faults: Vec<Fault>,
 }
 
@@ -142,7 +143,7 @@ impl<'a> FaultDraw<'a> {
     }
 
     /// Some of the agents, one to so many.
-    fn some(&mut self, most: usize) -> Vec<usize> {
+    pub(super) fn some(&mut self, most: usize) -> Vec<usize> {
         let count = self.dice.index(most.max(1)) + 1;
         self.dice.some_agents(self.agents, count)
     }
@@ -217,11 +218,11 @@ impl<'a> FaultDraw<'a> {
     }
 
     /// Is an agent's process, or its place in the mesh, already subject to another fault?
-    fn touched(&self, wanted: usize) -> bool {
+    pub(super) fn touched(&self, wanted: usize) -> bool {
         self.faults.iter().any(|fault| fault.moves(wanted))
     }
 
-    fn disk(&mut self) -> Disk {
+    pub(super) fn disk(&mut self) -> Disk {
         self.dice.pick(&[Disk::Keep, Disk::Keep, Disk::Keep, Disk::Lose, Disk::Stale]).unwrap_or_default()
     }
 
@@ -249,7 +250,7 @@ impl<'a> FaultDraw<'a> {
         }
     }
 
-    fn time(&mut self, kind: Kind, from: Span, to: Span) -> Fault {
+    pub(super) fn time(&mut self, kind: Kind, from: Span, to: Span) -> Fault {
         let agent = self.dice.index(self.agents);
         match kind {
             Kind::Slow => {
@@ -274,7 +275,7 @@ impl<'a> FaultDraw<'a> {
         }
     }
 
-    fn target(&mut self, from: Span, to: Span) -> Option<Fault> {
+    pub(super) fn target(&mut self, from: Span, to: Span) -> Option<Fault> {
         let modes = [
             TargetMode::Dead,
             TargetMode::Hung,

@@ -7,7 +7,7 @@ use crate::api::VerdictChange;
 use crate::gossip::News;
 use crate::sabotage::Defect;
 use quorate_core::opinion::Voter;
-use quorate_core::verdict::{Certificate, Pattern};
+use quorate_core::verdict::{Certificate, Decision, Pattern};
 use quorate_core::{AgentId, Class, Evidence, InstanceId, Verdict, quorum};
 use quorate_wire::{Packet, Sealed, encode_value};
 use std::borrow::Cow;
@@ -149,8 +149,7 @@ impl Engine {
                     || signers.contains(&e.agent)
             })
         });
-        let quorum = quorum::of(instance.assigned.max(decision.observers)) as usize;
-        let enough = known.len() >= self.sabotage.quorum(quorum);
+        let enough = known.len() >= self.signatures_needed(instance, decision);
         // Where the mesh has grown much since, the observers of then are none of now's: it does not count, but its term does. No single member makes that up.
         let of_then = known.len() >= (quorum::of(decision.observers) as usize).max(2);
         let genuine = (of_then || plausible && !known.is_empty())
@@ -277,11 +276,16 @@ impl Engine {
         held.shown_rank() >= Some(certificate.rank_by(|agent| self.knew(agent)))
     }
 
-    /// Is the certificate signed by fewer than a quorum of agents that count today? Then those who join cannot rely on it, and it is to be
-    /// decided anew.
+    /// A quorum of today's observers, and of those of then where they were more.
+    fn signatures_needed(&self, instance: &Instance, decision: &Decision) -> usize {
+        self.sabotage.quorum(quorum::of(instance.assigned.max(decision.observers)) as usize)
+    }
+
+    /// Is the certificate signed by too few of the agents that count today for those who know no others? Then those who join cannot rely on it, and
+    /// it is to be decided anew.
     pub(super) fn is_thin(&self, instance: &Instance, certificate: &Certificate) -> bool {
         let backing = certificate.endorsements.iter().filter(|e| self.roster.contains(e.agent)).count();
-        backing < instance.quorum()
+        backing < self.signatures_needed(instance, &certificate.decision)
     }
 
     fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {

@@ -3,4 +3,5 @@
 pub mod late;
 pub mod one_caller;
 pub mod trials;
+pub mod unprovoked;
 pub mod words;
