@@ -1,5 +1,6 @@
 //! When observers probe: at once when another asks, faster while a vote may change, at another pace while the instance is down.
 
+use crate::library;
 use crate::node;
 use crate::plan::Plan;
 use crate::process_tests::{Lines, told};
@@ -7,7 +8,21 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::trace::recording::Recording;
 use crate::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a run tells, sends included.
+fn lines(plan: &Plan, seed: u64) -> Vec<serde_json::Value> {
+    let scenario = Scenario::new("t", plan, seed).unwrap();
+    let lines = Lines::default();
+    let mut recording = Recording::default();
+    recording.writer = Some(Box::new(lines.clone()));
+    recording.sends = true;
+    let trace = Trace::new(&scenario, recording);
+    let mut world = World::new(scenario, Box::new(node::engine), trace);
+    world.run();
+    assert!(world.checks.violations.is_empty());
+    told(&lines)
+}
 
 /// Each observer's probes of `web@1`, which dies at 30 s and revives at 60 s: start in milliseconds, and whether it failed.
 fn probes(pace: &str) -> BTreeMap<String, Vec<(u64, bool)>> {
@@ -16,16 +31,9 @@ fn probes(pace: &str) -> BTreeMap<String, Vec<(u64, bool)>> {
          [[services]]\nname = \"web\"\nhomes = [1]\nperiod = \"10s\"\n{pace}\n\
          [[faults]]\nkind = \"target\"\ninstance = \"web@1\"\nmode = \"dead\"\nfrom = \"30s\"\nto = \"60s\"\n"
     );
-    let scenario = Scenario::new("t", &Plan::parse(&text).unwrap(), 1).unwrap();
-    let lines = Lines::default();
-    let mut recording = Recording::default();
-    recording.writer = Some(Box::new(lines.clone()));
-    let trace = Trace::new(&scenario, recording);
-    let mut world = World::new(scenario, Box::new(node::engine), trace);
-    world.run();
-    assert!(world.checks.violations.is_empty());
+    let lines = lines(&Plan::parse(&text).unwrap(), 1);
     let mut found: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
-    for line in told(&lines).iter().filter(|line| line["kind"] == "probe") {
+    for line in lines.iter().filter(|line| line["kind"] == "probe") {
         let started = line["started_ns"].as_u64().unwrap() / 1_000_000;
         let failed = line["result"].to_string().contains("refused");
         found.entry(line["agent"].as_str().unwrap().to_owned()).or_default().push((started, failed));
@@ -68,4 +76,36 @@ fn a_first_failure_makes_probes_fast_and_a_verdict_gives_them_their_pace() {
         assert!(gaps[..2].iter().all(|gap| *gap <= 200), "{agent} is fast until the threshold: {failed:?}");
         assert!(gaps[2..].iter().all(|gap| *gap == 3000), "{agent} then probes every three seconds: {failed:?}");
     }
+}
+
+#[test]
+fn what_is_over_before_the_threshold_can_be_passed_is_not_declared() {
+    let (_, plan) = library::load("brief-outage").unwrap();
+    let mut declared = 0;
+    for seed in 1..=8 {
+        let lines = lines(&plan, seed);
+        let asked = lines.iter().filter(|line| line["kind"] == "send" && line["packet"] == "look_now").count();
+        assert!(asked > 0, "somebody has seen it and asked the others");
+        declared += lines.iter().filter(|line| line["kind"] == "certificate" && line["verdict"] == "down").count();
+    }
+    assert_eq!(declared, 0);
+}
+
+/// A delta of more than this tells of many agents.
+const LARGE_DELTA_BYTES: u64 = 8000;
+
+#[test]
+fn whoever_returns_is_told_what_it_missed_by_a_few() {
+    let (_, plan) = library::load("five-return").unwrap();
+    let mut tellers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in lines(&plan, 1) {
+        let at = line["t_ns"].as_u64().unwrap_or(0);
+        let soon = (50_000_000_000..51_000_000_000).contains(&at);
+        if soon && line["packet"] == "delta" && line["bytes"].as_u64() > Some(LARGE_DELTA_BYTES) {
+            let name = |key: &str| line[key].as_str().unwrap().to_owned();
+            tellers.entry(name("to")).or_default().insert(name("agent"));
+        }
+    }
+    let few = tellers.values().map(BTreeSet::len).max();
+    assert!(few.is_some_and(|few| few <= 8), "of nineteen: {tellers:?}");
 }

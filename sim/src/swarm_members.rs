@@ -31,6 +31,8 @@ const LONGEST_OUTAGE_MS: u64 = 40_000;
 const LONGEST_AWAY_MS: u64 = 40_000;
 /// The longest that a registration is withdrawn for, if not for good, in milliseconds.
 const LONGEST_WITHDRAWAL_MS: u64 = 20_000;
+/// Of at least so many agents enough are left when some are forgotten.
+const MANY: u64 = 7;
 /// The mesh has formed by then.
 const FORMED: Span = Span::secs(15);
 /// After this long nothing else goes wrong any more.
@@ -99,9 +101,10 @@ fn add_outage(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
 }
 
 /// Members that are down are soon forgotten, and some are out of reach for longer than that. Fewer are left to remember what was agreed, so
-/// no several lose their disks.
+/// no several lose their disks, and nobody is there twice: who has forgotten the one may know the other's address alone.
 fn add_forgetting(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
     let agents = plan.mesh.agents as u64;
+    plan.faults.retain(|fault| !matches!(fault, Fault::Clone { .. }));
     let forget_after = Span::secs([3, 5, 8, 15][index(throw(181, 4))]);
     plan.timing.forget_after = Some(forget_after);
     plan.faults.iter_mut().for_each(Fault::keep_disks);
@@ -164,7 +167,13 @@ fn add_faulty(plan: &mut Plan, throw: &impl Fn(u64, u64) -> u64) {
         Behaviour::Inflater,
         Behaviour::Garbage,
     ];
-    for n in 0..=throw(3, 2) {
+    // Where members are forgotten, those who are left must still outvote the faulty.
+    let most = match (plan.timing.forget_after, agents) {
+        (Some(_), ..MANY) => return,
+        (Some(_), _) => 0,
+        _ => throw(3, 2),
+    };
+    for n in 0..=most {
         let agent = index(throw(10 + n, agents));
         let behaviour = behaviours[index(throw(20 + n, behaviours.len() as u64))];
         let to = (throw(30 + n, 100) < 70).then_some(plan.duration);

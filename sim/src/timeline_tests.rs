@@ -66,10 +66,11 @@ fn a_run_goes_on_until_what_went_wrong_last_can_be_judged() {
     let slow = "period = \"9s\"\nfailure_threshold = 3\nsuccess_threshold = 2\n";
     let late = judged_by(&plan(&format!("{slow}{}", dead("hung", "to = \"39s\"\n"))));
     assert!(late > SimTime::from_ms(39_000 + 18_000), "{late}");
+    // Those after the first speak too late, and the first does not in every run.
     let text = format!("{BEGUN}{}[timing]\nrank_delay = \"20s\"\n", dead("dead", ""));
-    let plan = crate::plan::Plan::parse(&text).unwrap();
-    let (report, _) = crate::runner::run("t", &plan, 1, crate::runner::Manner::default()).unwrap();
-    assert!(!report.clean(), "{:?}", report.simulated_s);
+    let plan = crate::plan::Plan::parse(&text.replace("[0, 1]", "[0]")).unwrap();
+    let clean = |seed| crate::runner::run("t", &plan, seed, crate::runner::Manner::default()).unwrap().0.clean();
+    assert!(!(1..=8).all(clean));
 }
 
 #[test]

@@ -44,6 +44,8 @@ clean_plans! {
     killed_instance: "killed-instance", [1, 2];
     hung_instance: "hung-instance", [1, 2];
     erroring_instance: "erroring-instance", [1, 2];
+    whole_service: "whole-service", [1, 2, 3, 4];
+    brief_outage: "brief-outage", [1, 2];
     flapping_instance: "flapping-instance", [1, 2];
     seen_by_few: "seen-by-few", [1, 2];
     killed_host: "killed-host", [1, 2];
@@ -52,12 +54,14 @@ clean_plans! {
     split_zones: "split-zones", [1, 2];
     one_way_cut: "one-way-cut", [1, 2];
     bridge: "bridge", [1, 2];
+    bridge_of_zones: "bridge-of-zones", [1, 2, 3, 4];
     isolated_agent: "isolated-agent", [1, 2];
     restart: "restart", [1, 2];
     restart_empty: "restart-empty", [1, 2];
     forgotten_copies: "forgotten-copies", [1, 2];
     restart_stale: "restart-stale", [1, 2];
     restart_all: "restart-all", [1, 2];
+    five_return: "five-return", [1, 2];
     pause: "pause", [1, 2];
     pause_timers_first: "pause-timers-first", [1, 2];
     leave_and_return: "leave-and-return", [1, 2];

@@ -3,6 +3,7 @@
 mod adoption;
 mod assigning;
 mod breakers;
+mod catching_up;
 mod certificates;
 mod deciding;
 mod epochs;
@@ -164,6 +165,8 @@ pub struct Engine {
     compared_since: Option<Mono>,
     /// Whom it has compared notes with since its start, until it has caught up.
     compared_with: BTreeSet<AgentId>,
+    /// With whom it has taken part in comparisons that they began, before it has caught up, and since when.
+    syncs_accepted: BTreeMap<AgentId, Mono>,
     /// How many agents the stored roster held; zero when none was stored.
     stored_roster: usize,
     /// Whom it has compared notes with while it still knew no roster.

@@ -35,10 +35,12 @@ impl Invariant for Epochs {
     }
 }
 
-/// Has `agent` come back without its disk, or with an older state of it, by `at`?
+/// Has `agent` come back without its disk, or with an older state of it, by `at`, or has there been another of it, which does not know what the first has
+/// agreed to?
 fn forgets(truth: &Truth, agent: usize, at: SimTime) -> bool {
     let forgets = |action: &Action| matches!(action, Action::Restart(who, Disk::Stale | Disk::Lose) if *who == agent);
-    truth.scenario.actions.iter().any(|(when, action)| *when <= at && forgets(action))
+    let cloned = truth.scenario.doubles.iter().any(|double| double.agent == agent && double.when.from <= at);
+    cloned || truth.scenario.actions.iter().any(|(when, action)| *when <= at && forgets(action))
 }
 
 /// May all of those who took the decision have forgotten it, or left?

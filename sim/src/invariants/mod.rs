@@ -4,6 +4,7 @@
 
 pub mod blame;
 pub mod calls;
+pub mod changes;
 pub mod convergence;
 pub mod cost;
 pub mod detection;
@@ -139,10 +140,11 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(quiet::Quiet::default()),
         Box::new(terms::OneWord::default()),
         Box::new(flapping::Flapping::default()),
+        Box::new(changes::Changes::default()),
         Box::new(identity::Identity::default()),
         Box::new(calls::late::LateResults),
         Box::new(calls::trials::BoundedTrials::default()),
-        Box::new(calls::unprovoked::Unprovoked::default()),
+        Box::new(calls::unprovoked::Unprovoked),
         Box::new(calls::one_caller::OneCaller::default()),
         Box::new(calls::words::Words),
     ]

@@ -6,9 +6,10 @@ use crate::plan::Disk;
 use crate::scenario::Action;
 use crate::time::SimTime;
 use crate::truth::Truth;
-use quorate_core::InstanceId;
+use quorate_core::{AgentId, InstanceId};
 use quorate_mesh::{EventKind, InstanceView};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The invariant.
 #[derive(Default)]
@@ -25,7 +26,14 @@ struct Shown {
     rank: Rank,
     /// The epoch of its roster.
     roster: Option<u64>,
+    home: AgentId,
+    /// Has the home been forgotten since?
+    forgotten: bool,
 }
+
+/// Of a home that has returned everything is decided anew within this time, where nothing is in the way; otherwise an agent believes after it what others
+/// hold, as they may know of a later time than it did when it forgot.
+const DECIDED_ANEW: Duration = Duration::from_secs(30);
 
 /// Incarnation, term, standing, signers.
 type Rank = (u64, u64, u8, u64);
@@ -36,14 +44,24 @@ impl Invariant for Order {
     }
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
-        if let Sight::Event { agent, kind: EventKind::Roster { epoch, .. } } = sight {
+        if let Sight::Event { agent, kind: EventKind::Roster { epoch, removed, .. } } = sight {
             self.rosters.insert(*agent, *epoch);
+            for ((who, _), shown) in &mut self.shown {
+                shown.forgotten |= who == agent && removed.contains(&shown.home);
+            }
         }
         let Sight::Instance { agent, before: last, after } = sight else { return };
         let (Some(new), began) = (rank(after), truth.began(*agent, truth.now)) else { return };
         let roster = self.rosters.get(agent).copied();
-        let before = self.shown.insert((*agent, after.instance.clone()), Shown { began, rank: new, roster });
-        let Some(Shown { rank: old, roster: then, .. }) = before.filter(|before| before.began == began) else { return };
+        let now = Shown { began, rank: new, roster, home: after.home, forgotten: false };
+        let before = self.shown.insert((*agent, after.instance.clone()), now);
+        let Some(Shown { rank: old, roster: then, forgotten, .. }) = before.filter(|before| before.began == began)
+        else {
+            return;
+        };
+        if forgotten && !truth.scenario.quiet(truth.now.minus(DECIDED_ANEW), truth.now) {
+            return;
+        }
         // Who has let go of a certificate, be it since the roster changed and it had become too thin, may be told of one of the same standing.
         let held_on = last.and_then(rank).is_some() && then == roster;
         let backwards = if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
@@ -127,5 +145,18 @@ mod tests {
         bench.look(&mut order, &Sight::Event { agent: 1, kind: &roster });
         let then = bench.look(&mut order, &Sight::Instance { agent: 1, before: Some(&second), after: &fewer });
         assert!(then.is_empty(), "when the roster changes, what has become too thin is let go of");
+
+        let after_forgetting = |secs, removed| {
+            let mut bench = Bench::new("[[faults]]\nkind = \"crash\"\nagent = 4\nat = \"60s\"\nrestart_at = \"61s\"\n");
+            bench.at(50);
+            let mut order = Order::default();
+            bench.look(&mut order, &Sight::Instance { agent: 1, before: None, after: &third });
+            let roster = EventKind::Roster { epoch: 2, roster: 3, admitted: Vec::new(), removed };
+            bench.look(&mut order, &Sight::Event { agent: 1, kind: &roster });
+            bench.at(secs);
+            bench.look(&mut order, &Sight::Instance { agent: 1, before: None, after: &second }).len()
+        };
+        assert_eq!((after_forgetting(62, vec![third.home]), after_forgetting(62, Vec::new())), (0, 1));
+        assert_eq!(after_forgetting(92, vec![third.home]), 1, "nothing was in the way of deciding anew");
     }
 }

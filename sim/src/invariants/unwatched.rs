@@ -12,8 +12,8 @@ use std::time::Duration;
 const EVERY_NS: u64 = 1_000_000_000;
 
 /// An agent that has just come back to the larger side is still being told what it missed, and must find out for itself that whoever ended meanwhile does
-/// not answer: what it is told of others' failures is a suspicion.
-const SETTLED_MS: u64 = 10_000;
+/// not answer: what it is told of others' failures is a suspicion, and who heard nobody for long doubts itself first and probes seldom.
+const SETTLED_MS: u64 = 15_000;
 
 /// How densely the past is looked at: paths that come and go must not be missed each time, whatever their cycle.
 const STEP: Duration = Duration::from_millis(97);

@@ -182,7 +182,7 @@ impl Engine {
 
     /// Is a certificate of a time that is over, although nothing later is held: of terms up to one that was believed and has been forgotten since, or up to
     /// one of before its home was forgotten? An old verdict must not come back to life while there may be a later one. If none comes in all the time that
-    /// it takes to decide anew, others know of a later time than this agent did when it forgot.
+    /// it takes to decide anew, of a home that counts, others know of a later time than this agent did when it forgot.
     fn is_overtaken(&self, instance: &Instance, certificate: &Certificate) -> bool {
         let term = certificate.decision.term;
         let old = instance.certificate.is_none() && term < instance.believed;
@@ -190,7 +190,8 @@ impl Engine {
         let outlived = term <= instance.outlived && !instance.home_only();
         let takes = instance.check.as_ref().map_or(Duration::ZERO, |check| check.recovery_span());
         let since = instance.refused_at.unwrap_or(self.now.mono).max(self.roll.regained_at);
-        let decided_anew = self.was_quorate && self.now.mono.since(since) >= DECIDED_ANEW.max(takes * 2);
+        let counts = self.was_quorate && self.roster.contains(instance.home);
+        let decided_anew = counts && self.now.mono.since(since) >= DECIDED_ANEW.max(takes * 2);
         (old || outlived) && !decided_anew
     }
 

@@ -260,11 +260,19 @@ impl Engine {
         }
         let Some(vote) = instance.watch.as_ref().map(|watch| watch.vote) else { return Reply::NotNow };
         let vote = self.signed_vote(vote, decision.verdict);
+        if decision.verdict == Verdict::Partial && vote.reaches() && self.doubts(instance) {
+            return Reply::NotNow;
+        }
+        let opinion = opinion(&self.ballot(instance));
         let agrees = supports(vote, decision.verdict)
             && (matches!(decision.verdict, Verdict::Up | Verdict::Down) && !vote.fails_unproven()
-                || opinion(&self.ballot(instance)) == Some(decision.verdict));
+                || opinion == Some(decision.verdict));
         if !agrees {
             return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
+        }
+        // Who hears of more failures than the proposer does would have it `partial`: the two would else be decided in turn.
+        if decision.verdict == Verdict::Up && opinion == Some(Verdict::Partial) {
+            return Reply::NotNow;
         }
         if !instance.may_sign(me, decision.verdict) || self.returns_too_soon(instance, decision.verdict) {
             return Reply::NotNow;
@@ -277,8 +285,15 @@ impl Engine {
         self.sign_if_quorate(decision, vote)
     }
 
+    /// Does this agent still say that it reaches the instance, and has it failed to since?
+    fn doubts(&self, instance: &Instance) -> bool {
+        let (check, watch) = (&instance.check, &instance.watch);
+        check.as_ref().zip(watch.as_ref()).is_some_and(|(check, watch)| watch.failures > 0 && watch.in_doubt(check))
+    }
+
     fn sign_if_quorate(&mut self, decision: &Decision, vote: Vote) -> Reply {
-        if !self.settled() {
+        // A roll call finds enough a moment before this agent counts as regained, and so begins to settle.
+        if !self.settled() || !self.was_quorate {
             return Reply::NotNow;
         }
         match self.vantage() {
@@ -451,6 +466,10 @@ impl Engine {
         let strained = self.service_strained(instance);
         let blocked = acquits(against as u32, home_reaches, condemn as u32, strained) || condemn < instance.quorum();
         if proposal.verdict == Verdict::Down && blocked {
+            return;
+        }
+        // Who no longer reaches it may not have failed often enough to say so: somebody must say now that it does.
+        if proposal.verdict == Verdict::Partial && against == 0 && !signed.iter().any(|e| e.vote.reaches()) {
             return;
         }
         let decision = Decision {

@@ -80,7 +80,11 @@ impl Registered {
     }
 
     fn is_observed_by(&self, agent: AgentId) -> bool {
-        agent == self.home || self.order.places().iter().take(self.assigned as usize).any(|place| *place == agent)
+        agent == self.home || self.may_be_signed_by(agent)
+    }
+
+    fn may_be_signed_by(&self, agent: AgentId) -> bool {
+        self.order.places().iter().take(self.assigned as usize).any(|place| *place == agent)
     }
 }
 
@@ -124,7 +128,9 @@ impl Engine {
             let id = &known.registration.instance;
             self.insert_known(known);
             self.find_up(id);
-            if let Reply::Signed(endorsement) = self.sign(&known.decision(), Vote::Pass) {
+            if known.may_be_signed_by(me)
+                && let Reply::Signed(endorsement) = self.sign(&known.decision(), Vote::Pass)
+            {
                 signed.push((id.clone(), endorsement));
             }
         }

@@ -479,10 +479,12 @@ impl Engine {
     /// Is so much of the service down that a further `down` needs all but one?
     pub(super) fn service_strained(&self, instance: &Instance) -> bool {
         let Some(count) = self.services.get(&instance.service) else { return false };
+        if instance.decided() == Verdict::Down {
+            return false;
+        }
         // Hosts of which there is nothing to say are instances all the same.
         let total = if instance.is_host() { self.members.len() } else { count.total };
-        let others_down = count.down - usize::from(instance.decided() == Verdict::Down);
-        others_down > 0 && others_down * 100 >= total * self.config.timing.max_down_percent as usize
+        count.down > 0 && count.down * 100 >= total * self.config.timing.max_down_percent as usize
     }
 
     pub(super) fn member_state(&self, agent: AgentId) -> MemberState {

@@ -54,18 +54,14 @@ impl Watch {
             return now;
         }
         let slowed = check.down_interval.filter(|_| down && self.vote.fails() && self.successes == 0);
-        let hurried = check.fast_interval.filter(|_| self.in_doubt(check));
+        // Whatever counts in a row is that far apart, also after a look that was asked for between two places of the grid.
+        let counting = self.in_doubt(check).then(|| check.fast_interval.unwrap_or(check.period));
         let after = |pace: Duration| self.began.map_or(self.regular, |began| began + pace);
-        let due = match (slowed, hurried) {
-            (Some(slow), _) => after(slow),
-            (None, Some(fast)) => after(fast).min(self.regular),
-            (None, None) => self.regular,
-        };
-        due.max(now)
+        slowed.or(counting).map_or(self.regular, after).max(now)
     }
 
     /// Has something been seen that does not fit the vote, and not often enough yet to change it?
-    fn in_doubt(&self, check: &Check) -> bool {
+    pub(super) fn in_doubt(&self, check: &Check) -> bool {
         let first = self.vote.abstains() && self.failures == 0;
         if self.vote.fails() || first {
             (1..check.success_threshold).contains(&self.successes)
@@ -182,7 +178,9 @@ impl Engine {
         if asked {
             watch.asked = Some(now);
         }
-        if !check.enabled || watch.running || looked || watch.due <= now {
+        // Who counts already looks again at its own pace: a threshold of three is passed in no less than two intervals.
+        let counting = asked && watch.in_doubt(check);
+        if !check.enabled || watch.running || looked || counting || watch.due <= now {
             return;
         }
         if !self.second_opinions.given.take(now, limits::MAX_SECOND_OPINIONS_PER_S) {
@@ -250,11 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_probe_is_never_later_than_the_next_regular_one() {
+    fn after_a_look_on_request_the_next_that_counts_is_an_interval_later() {
         let mut watch = watch(Vote::Pass, 1, 0);
         watch.began = Some(at(4050));
-        assert_eq!(watch.next_due(&check(), false, at(4060)), at(4100));
+        assert_eq!(watch.next_due(&check(), false, at(4060)), at(4250), "the grid has a place at 4,100");
         assert_eq!(watch.next_due(&check(), false, at(4300)), at(4300), "what is overdue is due now");
+        let plain = Check { fast_interval: None, ..check() };
+        assert_eq!(watch.next_due(&plain, false, at(4060)), at(5050));
     }
 
     #[test]

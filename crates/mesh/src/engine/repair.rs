@@ -1,7 +1,6 @@
 //! The slow path of replication: two agents compare hashes of what they have, and exchange what differs. Enough for convergence alone.
 
 use super::certificates::{MAX_USED_UP, Origin};
-use super::recovery::PATIENCE_WITHOUT;
 use super::{Engine, limits};
 use crate::namespace::{Namespace, Taken};
 use quorate_core::verdict::Certificate;
@@ -81,6 +80,9 @@ impl Engine {
             return;
         }
         self.meet_epoch(from, theirs.epoch);
+        if !self.accepts_sync(from) {
+            return;
+        }
         self.flush_log();
         let ours = self.digest();
         let differing =
@@ -250,47 +252,6 @@ impl Engine {
         }
         if delta.last {
             self.sync_done(from, delta.caught_up);
-        }
-    }
-
-    /// Notes have been compared with `from`. That is enough when it has caught up itself. After the whole mesh was down nobody has: then it
-    /// takes a majority of the roster that was stored. Two newcomers cannot vouch for each other; but where none of a majority has caught up for so long that
-    /// a lost disk would be made do without, none will.
-    fn sync_done(&mut self, from: AgentId, caught_up: bool) {
-        if !self.members.contains(&from) {
-            return;
-        }
-        if self.roster.epoch() == 0 {
-            // The roster itself is still on its way.
-            if !self.sync_pending.is_some_and(|(_, caught_up)| caught_up) {
-                self.sync_pending = Some((from, caught_up));
-            }
-            return;
-        }
-        if !self.synced {
-            self.compared_with.insert(from);
-            let compared = self.compared_with.iter().filter(|agent| self.roster.contains(**agent)).count();
-            let now = self.now.mono;
-            let waited = now.since(*self.compared_since.get_or_insert(now)) >= PATIENCE_WITHOUT;
-            // Who counts alone is told by others that it does, or that it does not.
-            let stored = (self.stored_roster > 1 || waited && compared > 0) && self.roster.majority(compared + 1);
-            if !(caught_up || stored) {
-                return;
-            }
-            self.synced = true;
-            self.tell_own();
-            self.epochs.dirty = true;
-            self.settle_until = self.now.mono + self.config.timing.settle;
-            self.assign_all = true;
-            self.evaluate_all = true;
-            self.view_dirty = true;
-        }
-    }
-
-    /// The roster has arrived: what was compared before it counts now.
-    pub(super) fn sync_pending(&mut self) {
-        if let Some((from, caught_up)) = self.sync_pending.take() {
-            self.sync_done(from, caught_up);
         }
     }
 

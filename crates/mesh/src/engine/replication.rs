@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A sync with one agent is begun at most this often.
-const SYNC_SPACING: Duration = Duration::from_millis(400);
+pub(super) const SYNC_SPACING: Duration = Duration::from_millis(400);
 /// What an agent has to say is signed at most this often. An observer that sees a thousand instances for the first time would else make each of
 /// its peers take a thousand batches of one record.
 const FLUSH_SPACING: Duration = Duration::from_millis(10);
@@ -109,6 +109,7 @@ impl Engine {
             }
         }
         self.next_sync = self.now.mono + self.config.timing.sync_interval * self.rng.random_range(75..=125) / 100;
+        self.begin_first_syncs();
     }
 
     pub(super) fn merge_members(&mut self, table: &[MemberMark]) {

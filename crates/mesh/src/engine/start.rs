@@ -166,6 +166,7 @@ impl Engine {
             synced: false,
             compared_since: None,
             compared_with: BTreeSet::new(),
+            syncs_accepted: BTreeMap::new(),
             stored_roster: 0,
             sync_pending: None,
             floors: BTreeMap::new(),
