@@ -188,6 +188,7 @@ impl World {
         let Some(process) = &mut self.hosts[agent].process else { return };
         let after = process.node.glance();
         let before = process.view.replace(after.clone());
+        self.tell_standing(agent, &after);
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(&before.instances, &after.instances)) {
             return;
         }
@@ -195,10 +196,7 @@ impl World {
             self.look_at_instances(agent, before.as_ref(), &after);
         }
         if self.trace.wants_lines() {
-            for (id, new) in after.instances.iter() {
-                let old = before.as_ref().and_then(|view| view.instances.get(id));
-                self.tell_instance(agent, old.map(Arc::as_ref), new);
-            }
+            self.tell_instances(agent, before.as_ref(), &after);
         }
     }
 
@@ -232,7 +230,7 @@ impl World {
         if !known.insert(proof) {
             return;
         }
-        self.tell_certificate(holder, view.roster, instance, certificate);
+        self.tell_certificate(holder, view, instance, certificate);
         self.checks.look(&self.truth, &Sight::Certificate { holder, instance, certificate });
     }
 

@@ -135,6 +135,14 @@ impl Report {
         self.violations.is_empty()
     }
 
+    /// What is to be thought of `false_down`, where every promise was kept.
+    fn false_down_means(&self) -> &'static str {
+        match self.false_down > 0 && self.clean() {
+            true => " (well, and in reach of most, but not of those who signed: paths were cut in part)",
+            false => "",
+        }
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -152,7 +160,7 @@ impl Report {
         let _ = writeln!(text, "detection    {}", spread(self.detection_s));
         let _ = writeln!(text, "recovery     {}", spread(self.recovery_s));
         let _ = writeln!(text, "convergence  {convergence}");
-        let _ = writeln!(text, "false down   {}", self.false_down);
+        let _ = writeln!(text, "false down   {}{}", self.false_down, self.false_down_means());
         let (bytes, lost) = (self.bytes_per_agent_per_s, self.lost);
         let _ = writeln!(text, "traffic      {bytes:.0} B/s per agent, {} packets, {lost} lost", self.packets);
         if self.clean() {
@@ -194,6 +202,18 @@ mod tests {
         assert_eq!(counted(2, 2, "violations"), "2 violations");
         assert_eq!(counted(21, 2, "violations"), "21 violations, of which 2 are shown");
         assert_eq!(counted(3, 1, "violations"), "3 violations, of which 1 is shown");
+    }
+
+    #[test]
+    fn a_false_down_is_explained_where_every_promise_was_kept() {
+        let (name, plan) = crate::library::load("one-agent").unwrap();
+        let (mut report, _) = crate::runner::run(&name, &plan, 1, crate::runner::Manner::default()).unwrap();
+        assert!(report.text().contains("false down   0\n"));
+        report.false_down = 2;
+        assert!(report.text().contains("false down   2 (well, and in reach of most, but not of those who signed"));
+        let (invariant, detail, votes) = ("truth wins", String::new(), Vec::new());
+        report.violations.push(Violation { invariant, at_s: 1.0, agent: None, detail, votes });
+        assert!(report.text().contains("false down   2\n"), "it may be what is wrong");
     }
 
     #[test]

@@ -4,12 +4,14 @@ use crate::calls::CallSight;
 use crate::plan::Plan;
 use crate::time::SimTime;
 use crate::trace::line::{AgentLine, CallEnd, InstanceLine, Line, Signer};
+use crate::trace::told::Statement;
 use crate::truth::Probed;
 use crate::world::{World, view_of};
 use quorate_core::verdict::Certificate;
-use quorate_core::{AgentId, InstanceId, ProbeResult, Verdict};
-use quorate_mesh::{EventKind, Glance, InstanceView};
+use quorate_core::{AgentId, InstanceId, ProbeResult, Roster, Verdict, quorum};
+use quorate_mesh::{EventKind, Glance, InstanceView, MemberState, ObserverView};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl World {
@@ -34,6 +36,9 @@ impl World {
 
     /// What the run is about.
     pub fn tell_beginning(&mut self, plan: &Plan) {
+        if self.trace.wants_lines() {
+            self.trace.ground.expect(plan);
+        }
         self.write_line(|world| {
             let scenario = &world.truth.scenario;
             let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
@@ -48,6 +53,7 @@ impl World {
                     failure_threshold: check.failure_threshold,
                     success_threshold: check.success_threshold,
                     observers: instance.registration.wanted_observers(),
+                    home_only: check.kind.home_only(),
                 }
             };
             Line::Run {
@@ -58,6 +64,7 @@ impl World {
                     .map(|agent| AgentLine { name: agent.name.clone(), id: agent.id, zone: agent.zone.clone() })
                     .collect(),
                 instances: scenario.instances.iter().map(instance).collect(),
+                host_observers: quorum::DEFAULT_OBSERVERS,
                 last_fault_ns: scenario.last_fault.0,
             }
         });
@@ -156,6 +163,10 @@ impl World {
     }
 
     pub(crate) fn tell_event(&mut self, agent: usize, kind: &EventKind) {
+        if !self.trace.wants_lines() {
+            return;
+        }
+        self.trace.told.event(agent, self.hosts[agent].run, kind);
         self.write_line(|world| match kind {
             EventKind::Vote { instance, observation } => Line::Vote {
                 agent: world.name(agent),
@@ -167,38 +178,72 @@ impl World {
         });
     }
 
-    /// What an agent states of an instance, if it is something else than before, and that it observes it no more.
-    pub(crate) fn tell_instance(&mut self, agent: usize, old: Option<&InstanceView>, new: &InstanceView) {
-        let me = self.truth.scenario.agents[self.truth.scenario.role(agent)].id;
-        let observes = |view: &InstanceView| view.observers.iter().any(|observer| observer.agent == me);
-        if old.is_some_and(observes) && !observes(new) {
-            self.write_line(|world| Line::Vote {
-                agent: world.name(agent),
-                instance: world.instance_name(&new.instance),
-                vote: None,
-                detail: String::new(),
-            });
-        }
-        let stated =
-            |view: &InstanceView| (view.verdict, view.decided, view.incarnation, view.term, view.stale_since.is_some());
-        if old.map(stated) == Some(stated(new)) {
+    /// Where quorum and roster stand in an agent's new picture, if that was not told.
+    pub(crate) fn tell_standing(&mut self, agent: usize, view: &Glance) {
+        let run = self.hosts[agent].run;
+        if !self.trace.wants_lines() || !self.trace.told.stands(agent, run, (view.quorate, view.epoch)) {
             return;
         }
-        self.write_line(|world| Line::Verdict {
-            agent: world.name(agent),
-            instance: world.instance_name(&new.instance),
-            verdict: new.verdict,
-            decided: new.decided,
-            incarnation: new.incarnation,
-            term: new.term,
-            stale: new.stale_since.is_some(),
+        self.write_line(|world| {
+            let (scenario, rosters) = (&world.truth.scenario, &world.truth.rosters);
+            // Nobody yet; itself, as the founder; or who counts by what others have told of that epoch.
+            let alone = BTreeSet::from([scenario.role(agent)]);
+            let mut known = [Some(BTreeSet::new()), Some(alone), rosters.of(view.epoch).cloned()].into_iter().flatten();
+            let roster = known.find(|counting| {
+                let ids = counting.iter().map(|number| scenario.agents[*number].id).collect();
+                Roster::new(view.epoch, ids).digest() == view.roster_digest
+            });
+            Line::Standing {
+                agent: world.name(agent),
+                quorate: view.quorate,
+                epoch: view.epoch,
+                roster: roster.map(|counting| counting.into_iter().map(|number| world.name(number)).collect()),
+            }
+        });
+    }
+
+    /// What an agent's new picture states of instances that the one before did not, and where it observes and states no more.
+    pub(crate) fn tell_instances(&mut self, agent: usize, before: Option<&Glance>, after: &Glance) {
+        for (id, new) in after.instances.iter() {
+            let old = before.and_then(|view| view.instances.get(id));
+            if !old.is_some_and(|old| Arc::ptr_eq(old, new)) {
+                self.tell_instance(agent, id, old.map(Arc::as_ref), Some(new));
+            }
+        }
+        for (id, old) in before.iter().flat_map(|view| view.instances.iter()) {
+            if !after.instances.contains_key(id) {
+                self.tell_instance(agent, id, Some(old), None);
+            }
+        }
+    }
+
+    fn tell_instance(&mut self, agent: usize, id: &InstanceId, old: Option<&InstanceView>, new: Option<&InstanceView>) {
+        let me = self.truth.scenario.agents[self.truth.scenario.role(agent)].id;
+        let (name, instance) = (self.name(agent), self.instance_name(id));
+        let watches = |view: &InstanceView| view.observers.iter().any(|o| o.agent == me && o.observation.is_some());
+        // In a mesh that starts settled it has voted a moment before it is assigned.
+        let observed = self.truth.now > SimTime::START || old.is_some_and(watches);
+        let ended = observed && !new.is_some_and(watches);
+        if ended && self.trace.told.vote_ends(agent, self.hosts[agent].run, id) {
+            let (agent, instance) = (name.clone(), instance.clone());
+            self.write_line(|_| Line::Vote { agent, instance, vote: None, detail: String::new() });
+        }
+        let (before, now) = (old.and_then(Statement::of), new.and_then(Statement::of));
+        if before == now {
+            return;
+        }
+        self.write_line(|_| match now {
+            Some(Statement { verdict, decided, incarnation, term, stale, flapping }) => {
+                Line::Verdict { agent: name, instance, verdict, decided, incarnation, term, stale, flapping }
+            }
+            None => Line::Unstated { agent: name, instance },
         });
     }
 
     pub(crate) fn tell_certificate(
         &mut self,
         holder: usize,
-        roster: usize,
+        view: &Glance,
         instance: &InstanceView,
         certificate: &Certificate,
     ) {
@@ -223,8 +268,8 @@ impl World {
                 term: decision.term,
                 verdict: decision.verdict,
                 observers: decision.observers,
-                assigned: instance.observers.iter().map(|observer| named(observer.agent)).collect(),
-                roster,
+                assigned: may_sign(view, instance, decision.verdict).into_iter().map(named).collect(),
+                roster: view.roster,
                 signers: certificate.endorsements.iter().map(signer).collect(),
             }
         });
@@ -254,4 +299,18 @@ impl World {
             }
         });
     }
+}
+
+/// Whose signature under `verdict` counts, in the eyes of whose picture it is: the assigned observers, the failed ones replaced. Of a host with an even
+/// number of them its own agent signs `up`, too.
+fn may_sign(view: &Glance, instance: &InstanceView, verdict: Verdict) -> Vec<AgentId> {
+    let home_only = instance.registration.as_ref().is_some_and(|registration| registration.check.kind.home_only());
+    // Who reaches no majority replaces nobody. Behind the observers stand former ones whose votes are still known.
+    let replaced = quorum::majority(view.alive, view.roster) && !home_only;
+    let there = |observer: &&ObserverView| {
+        !replaced || observer.agent == view.agent || matches!(observer.state, MemberState::Alive | MemberState::Suspect)
+    };
+    let assigned = instance.observers.iter().take(instance.assigned as usize).filter(there);
+    let itself = instance.instance.host_of().filter(|_| verdict == Verdict::Up && instance.assigned.is_multiple_of(2));
+    assigned.map(|observer| observer.agent).chain(itself).collect()
 }

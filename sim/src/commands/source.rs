@@ -11,15 +11,16 @@ use std::path::Path;
 
 /// Arguments that name a plan and a seed.
 #[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
 pub struct SourceArgs {
     /// A TOML file, or the name of a plan that comes with the program.
-    #[arg(required_unless_present = "from_seed")]
+    #[arg(group = "source")]
     pub plan: Option<String>,
     /// Decides everything that is random.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "from_seed")]
     pub seed: u64,
     /// Instead of PLAN: the plan that `fuzz` draws from this seed, with this seed.
-    #[arg(long, value_name = "N", conflicts_with = "plan")]
+    #[arg(long, value_name = "N", group = "source")]
     pub from_seed: Option<u64>,
     /// What kind of plan is drawn from it.
     #[arg(long, value_enum, default_value_t = Profile::Swarm, requires = "from_seed", conflicts_with = "plan")]
@@ -141,6 +142,9 @@ mod tests {
         for arguments in ["steady --agents 7", "steady --profile split", "--agents 7"] {
             assert!(parse(arguments).is_err(), "{arguments}");
         }
+        assert!(parse("steady --from-seed 7").is_err());
+        let nothing = parse("").unwrap_err().to_string();
+        assert!(nothing.contains("PLAN") && nothing.contains("--from-seed"), "{nothing}");
         parse("--from-seed 1 --profile split --agents 7").unwrap();
         parse("steady --seed 7").unwrap();
     }

@@ -150,6 +150,7 @@ impl Reader {
             Line::Verdict { agent, instance, verdict, term, stale, .. } => {
                 self.verdict(at, agent, instance, (*verdict, *stale), *term);
             }
+            Line::Unstated { agent, instance } => self.unstated(at, agent, instance),
             Line::Certificate { instance, term, verdict, observers, signers, .. } => {
                 let told = told(*verdict, *term, *observers, signers);
                 let proof = Proof { at, verdict: *verdict, told };
@@ -183,6 +184,12 @@ impl Reader {
         if let Some(votes) = instance.votes.get_mut(agent) {
             turn(votes, at, None);
         }
+        self.unstated(at, agent, name);
+    }
+
+    /// It states nothing of it any more.
+    fn unstated(&mut self, at: f64, agent: &str, name: &str) {
+        let Some(instance) = self.story.instances.get_mut(name) else { return };
         if let (Some(number), Some(stated)) = (self.numbers.get(agent), self.stated.get_mut(name))
             && stated.remove(number).is_some()
         {
@@ -322,6 +329,20 @@ mod tests {
             [&counted[0], &counted[1]]
         );
         assert_eq!(story.agents[0].verdicts.len(), 1);
+    }
+
+    #[test]
+    fn what_is_stated_no_more_is_not_counted() {
+        let mut reader = Reader::default();
+        reader.numbers.insert("a0".to_owned(), 0);
+        reader.story.agents.push(AgentStory::default());
+        reader.read(1.0, &vote("a0", "web@0", Some(Vote::Pass)));
+        reader.verdict(1.0, "a0", "web@0", (Verdict::Up, false), 1);
+        reader.read(2.0, &Line::Unstated { agent: "a0".to_owned(), instance: "web@0".to_owned() });
+        reader.story.end = 3.0;
+        let story = reader.close();
+        assert_eq!(story.instances["web@0"].stated[1], (2.0, BTreeMap::new()));
+        assert_eq!(story.instances["web@0"].votes["a0"], [(1.0, 3.0, Vote::Pass)], "the vote stands");
     }
 
     #[test]

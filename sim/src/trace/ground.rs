@@ -1,7 +1,8 @@
-//! What is really the case, told as it changes: processes, members, paths, and what probes would find.
+//! What is really the case, told as it changes: processes, members, paths, what probes would find, and what else the plan disturbs.
 
+use super::disturbances::Disturbances;
 use super::line::{Line, ProcessState, TargetState};
-use crate::plan::TargetMode;
+use crate::plan::{Plan, TargetMode};
 use crate::scenario::Scenario;
 use crate::time::{SimTime, nanos};
 use crate::truth::{Appearance, Truth};
@@ -26,6 +27,7 @@ pub struct Ground {
     targets: Vec<Vec<TargetState>>,
     /// By instance.
     registrations: Vec<(bool, Option<IntentKind>)>,
+    disturbances: Disturbances,
 }
 
 impl Ground {
@@ -43,7 +45,16 @@ impl Ground {
             open: vec![vec![true; agents]; agents],
             targets: vec![vec![TargetState::Healthy; agents]; scenario.instances.len()],
             registrations: vec![(true, None); scenario.instances.len()],
+            disturbances: Disturbances::default(),
         }
+    }
+
+    /// From now on tells also what `plan`, of which the scenario was made, disturbs short of cuts.
+    pub fn expect(&mut self, plan: &Plan) {
+        self.disturbances = Disturbances::of(plan);
+        self.moments.extend(self.disturbances.moments());
+        self.moments.sort_unstable();
+        self.moments.dedup();
     }
 
     /// The next moment up to `now` at which to look, if there is one.
@@ -69,6 +80,7 @@ impl Ground {
             self.registration(&truth.scenario, instance, at, &mut lines);
             self.target(truth, instance, at, &mut lines);
         }
+        lines.extend(self.disturbances.changes(at));
         lines
     }
 

@@ -27,6 +27,7 @@ pub enum Line {
         plan: Value,
         agents: Vec<AgentLine>,
         instances: Vec<InstanceLine>,
+        host_observers: u32,
         last_fault_ns: u64,
     },
     /// Truth: what an agent's process is from now on.
@@ -41,6 +42,8 @@ pub enum Line {
     Target { instance: String, state: TargetState, observers: Vec<String> },
     /// Truth: what the home of an instance registers from now on, and an operator's wish with it.
     Registration { instance: String, registered: bool, intent: Option<IntentKind> },
+    /// Truth: the plan harms packets, processes or clocks from now on, or no longer, or at once.
+    Disturbance { fault: usize, what: &'static str, from: Vec<String>, to: Vec<String>, on: Option<bool> },
     /// A probe's outcome reaches its agent.
     Probe { agent: String, instance: String, started_ns: u64, passed: bool, result: ProbeResult },
     /// A call is let through or rejected, or its result comes.
@@ -56,7 +59,10 @@ pub enum Line {
         incarnation: u64,
         term: u64,
         stale: bool,
+        flapping: bool,
     },
+    /// An agent ceases to state anything of an instance.
+    Unstated { agent: String, instance: String },
     /// A certificate is held by an agent for the first time in the run.
     Certificate {
         agent: String,
@@ -69,8 +75,10 @@ pub enum Line {
         roster: usize,
         signers: Vec<Signer>,
     },
-    /// An agent's event, as its API tells it, other than votes.
+    /// An agent's event, other than votes.
     Event { agent: String, event: EventKind },
+    /// By which roster an agent counts and whether it reaches more than half of it, where no event has told.
+    Standing { agent: String, quorate: bool, epoch: u64, roster: Option<Vec<String>> },
     /// An agent is told of a link.
     Link { agent: String, peer: String, up: bool },
     /// An agent sends; only when asked for.
@@ -113,6 +121,7 @@ pub struct InstanceLine {
     pub failure_threshold: u32,
     pub success_threshold: u32,
     pub observers: u32,
+    pub home_only: bool,
 }
 
 /// A signature under a certificate, without the signature itself.

@@ -1,12 +1,15 @@
 //! The trace: a running hash of everything that goes into the engines and comes out of them, and, when asked for, a line for what matters.
 //!
-//! The lines are of the kinds in [`mod@line`], [`ground`] finds what to tell of the truth, and a [`recording`] takes them.
+//! The lines are of the kinds in [`mod@line`], [`ground`] and [`disturbances`] find what to tell of the truth, [`told`] knows what was told of the
+//! agents, and a [`recording`] takes them.
 //!
 //! The hash is kept per second and agent and combined at the end, so that a difference between two runs names where it began.
 
+pub mod disturbances;
 pub mod ground;
 pub mod line;
 pub mod recording;
+pub mod told;
 
 use crate::digest::Writer;
 use crate::scenario::Scenario;
@@ -19,6 +22,7 @@ use quorate_mesh::{Command, Input, LinkEvent, Output};
 use recording::Recording;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
+use told::Told;
 
 /// Hashes of all that went in and out, by second, then by agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,8 @@ pub struct Trace {
     pub recording: Recording,
     /// What the lines have told of the truth.
     pub ground: Ground,
+    /// What they have told of the agents.
+    pub told: Told,
     /// How many broken promises they have told.
     pub violations_told: usize,
 }
@@ -59,7 +65,8 @@ impl Trace {
     /// An empty trace of a run of `scenario`.
     pub fn new(scenario: &Scenario, recording: Recording) -> Self {
         let (cells, agents) = (Cells::default(), scenario.processes());
-        Self { cells, agents, recording, ground: Ground::new(scenario), violations_told: 0 }
+        let (ground, told) = (Ground::new(scenario), Told::default());
+        Self { cells, agents, recording, ground, told, violations_told: 0 }
     }
 
     /// Are lines wanted?
@@ -142,6 +149,8 @@ fn command_digest(command: &Command) -> u64 {
     Writer::shown(command)
 }
 
+#[cfg(test)]
+mod agents_tests;
 #[cfg(test)]
 mod stranger_tests;
 

@@ -25,7 +25,7 @@ impl Write for Shared {
 }
 
 /// The lines of a run of a plan of the library, with some keys changed.
-fn lines(name: &str, changes: &[&str]) -> Vec<Value> {
+pub(super) fn lines(name: &str, changes: &[&str]) -> Vec<Value> {
     let (name, plan) = library::load(name).unwrap();
     lines_of(&name, &changes.iter().fold(plan, |plan, change| plan_table::with(&plan, change).unwrap()))
 }
@@ -62,12 +62,13 @@ fn described() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_kind_of_line_and_every_field_is_described_and_occurs() {
     let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let plans: [(&str, &[&str]); 6] = [
+    let plans: [(&str, &[&str]); 7] = [
         ("killed-instance", &[]),
         ("split-3-2", &["bounds.quorate=100ms"]),
         ("leave-and-return", &[]),
         ("faulty-replayer", &[]),
         ("calls-liar", &[]),
+        ("lossy-agent", &[]),
         ("withdrawn-while-split", &[]),
     ];
     for (plan, changes) in plans {
@@ -91,7 +92,7 @@ struct Stranger {
     complaints: Vec<String>,
 }
 
-fn text(line: &Value, field: &str) -> String {
+pub(super) fn text(line: &Value, field: &str) -> String {
     line[field].as_str().unwrap().to_owned()
 }
 
@@ -100,7 +101,7 @@ fn copy(line: &Value) -> (String, u64, u64) {
     (text(line, "instance"), line["incarnation"].as_u64().unwrap(), line["term"].as_u64().unwrap())
 }
 
-fn names(line: &Value, field: &str) -> Vec<String> {
+pub(super) fn names(line: &Value, field: &str) -> Vec<String> {
     line[field].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
