@@ -70,6 +70,27 @@ impl World {
         peers.into_iter().for_each(|peer| self.contact(agent, peer));
     }
 
+    /// Has everybody left, or gone for good, whom an agent was told to call?
+    pub(crate) fn contacts_left(&self, agent: usize) -> bool {
+        let gone = |peer: &usize| {
+            let host = &self.hosts[*peer];
+            !self.truth.member(*peer, self.truth.now) || host.process.is_none() && !(host.returns || host.returns_stale)
+        };
+        let contacts = &self.hosts[agent].contacts;
+        !contacts.is_empty() && contacts.iter().all(gone)
+    }
+
+    /// Who has met nobody yet, and was told only of such as have left since, is told of others.
+    pub(crate) fn name_others(&mut self) {
+        for agent in 0..self.truth.agents() {
+            let process = self.hosts[agent].process.as_ref();
+            let met_nobody = process.is_some_and(|p| p.view.as_ref().is_none_or(|view| view.epoch == 0));
+            if met_nobody && self.contacts_left(agent) {
+                self.contact_some(agent);
+            }
+        }
+    }
+
     /// A live member other than `agent`, drawn.
     fn someone(&self, agent: usize, n: u64) -> Option<usize> {
         let now = self.truth.now;

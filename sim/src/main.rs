@@ -29,6 +29,8 @@ mod network;
 mod node;
 #[cfg(test)]
 mod pacing_tests;
+#[cfg(test)]
+mod partial_tests;
 mod page;
 mod papers;
 mod plain;

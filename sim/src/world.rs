@@ -256,7 +256,10 @@ impl World {
             Happening::Call { agent, calls } => self.call(agent, calls),
             Happening::Called(running) => self.called(running),
             Happening::Word { calls, word } => self.give_word(calls, word),
-            Happening::Survey => self.survey(),
+            Happening::Survey => {
+                self.survey();
+                self.name_others();
+            }
         }
     }
 
@@ -286,7 +289,7 @@ impl World {
                 } else if host.process.is_none() && !host.left && host.run > 0 && !felled {
                     self.start(agent, disk);
                     let contacts = self.hosts[agent].contacts.clone();
-                    let all_left = !contacts.is_empty() && contacts.iter().all(|peer| !self.truth.member(*peer, now));
+                    let all_left = self.contacts_left(agent);
                     contacts.into_iter().for_each(|peer| self.contact(agent, peer));
                     // An old disk may be of a time when it knew nobody, and whom it knows may all have left.
                     if disk != Disk::Keep || !self.hosts[agent].remembers() || all_left {

@@ -45,7 +45,8 @@ impl Invariant for Changes {
 
 /// How often an instance may have changed by now; nothing where more has happened than that instances fail and paths are cut.
 fn causes(scenario: &Scenario, id: &InstanceId, now: SimTime) -> Option<usize> {
-    let only_these = scenario.harms.is_empty()
+    let only_these = scenario.network.loss_per_mille == 0
+        && scenario.harms.is_empty()
         && scenario.throttles.is_empty()
         && scenario.resets.is_empty()
         && scenario.crashes.is_empty()

@@ -57,6 +57,7 @@ pub const CASES: &[Case] = &[
     case(Defect::AuthorUnchecked, FORGED, Ground::Library("faulty-forger"), 3, &["nothing forged"]),
     case(Defect::LeasesByWallClock, COST, own!("calendars"), 3, &["hold-down", "quorum", "one word a term"]),
     case(Defect::VotesAddedUp, QUORUM, own!("storm"), 3, &["quorum", "nothing forged"]),
+    // Whom the misdirected word reaches at the wrong moment is a matter of chance.
     case(Defect::UndeadUnfiltered, CONVERGENCE, own!("rumours"), 30, &["identity"]),
     case(Defect::GossipForever, COST, Ground::Library("steady"), 2, &["bounded cost"]),
     case(Defect::EveryoneTries, COST, Ground::Library("calls-hung"), 3, &["bounded trials"]),

@@ -246,6 +246,10 @@ impl Engine {
         self.adoption.claims.turn(self.roster.epoch());
         self.begin_recovery_anew();
         admitted.iter().for_each(|agent| self.readmit(*agent));
+        // From now on they can be decided about anew.
+        for instance in self.instances.values_mut().filter(|instance| instance.refused_at.is_some()) {
+            instance.refused_at = instance.refused_at.filter(|_| !admitted.contains(&instance.home));
+        }
         let me = self.me();
         for agent in removed.iter().copied().filter(|agent| *agent != me) {
             match self.member_state(agent) {

@@ -2,38 +2,49 @@
 
 use super::Engine;
 use super::recovery::PATIENCE_WITHOUT;
-use super::replication::SYNC_SPACING;
 use quorate_core::{AgentId, Mono};
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Comparisons that an agent begins, and as many that it takes part in, at a time while it has not caught up.
 const FIRST_SYNCS: usize = 3;
+/// One that takes longer is not waited for.
+const FIRST_SYNC_LIFE: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// Those of `syncs` that may still come to an end.
+    /// Those of `syncs` that may still bring something.
     fn open_among(&self, syncs: &BTreeMap<AgentId, Mono>) -> Vec<AgentId> {
         let open = |(agent, at): &(&AgentId, &Mono)| {
-            self.now.mono.since(**at) < SYNC_SPACING && !self.compared_with.contains(*agent)
+            let lately = self.now.mono.since(**at) < FIRST_SYNC_LIFE;
+            lately && self.links.contains(*agent) && !self.compared_with.contains(*agent)
         };
         syncs.iter().filter(open).map(|(agent, _)| *agent).collect()
     }
 
-    /// Compares notes with those that are within reach, a few at a time, until this agent has caught up.
+    /// May a comparison with `agent` be begun? All of those whom an agent meets at its start would tell it the same.
+    pub(super) fn has_room_for_sync(&self, agent: AgentId) -> bool {
+        self.synced || {
+            let open = self.open_among(&self.sync_began);
+            open.len() < FIRST_SYNCS || open.contains(&agent)
+        }
+    }
+
+    /// Compares notes with further ones that are within reach, until this agent has caught up, or waits for the roster alone.
     pub(super) fn begin_first_syncs(&mut self) {
-        if self.synced {
+        if self.synced || self.sync_pending.is_some() {
             return;
         }
-        let open = self.open_among(&self.sync_began);
+        let begun =
+            |agent: &AgentId| self.sync_began.get(agent).is_some_and(|at| self.now.mono.since(*at) < FIRST_SYNC_LIFE);
         let reached: BTreeSet<_> = self.links.iter().copied().chain(self.swim.active()).collect();
-        let next = reached.into_iter().filter(|agent| !open.contains(agent) && !self.compared_with.contains(agent));
+        let next = reached.into_iter().filter(|agent| !begun(agent) && !self.compared_with.contains(agent));
         let next: Vec<_> = next.collect();
         if !next.is_empty() {
             // Who does not answer by then is not waited for.
-            self.next_sync = self.next_sync.min(self.now.mono + SYNC_SPACING);
+            self.next_sync = self.next_sync.min(self.now.mono + FIRST_SYNC_LIFE);
         }
-        let next = next.sample(&mut self.rng, FIRST_SYNCS.saturating_sub(open.len()));
-        next.for_each(|agent| self.begin_sync(*agent));
+        next.sample(&mut self.rng, FIRST_SYNCS).for_each(|agent| self.begin_sync(*agent));
     }
 
     /// Is `from` to be answered, which compares notes? Whoever sees this agent again does, at once.

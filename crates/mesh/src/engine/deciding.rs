@@ -260,7 +260,9 @@ impl Engine {
         }
         let Some(vote) = instance.watch.as_ref().map(|watch| watch.vote) else { return Reply::NotNow };
         let vote = self.signed_vote(vote, decision.verdict);
-        if decision.verdict == Verdict::Partial && vote.reaches() && self.doubts(instance) {
+        // Who still says that it reaches the instance, and has failed to since, is no voice for it.
+        let doubts = instance.watch.as_ref().is_some_and(|watch| watch.failures > 0);
+        if decision.verdict == Verdict::Partial && vote.reaches() && doubts {
             return Reply::NotNow;
         }
         let opinion = opinion(&self.ballot(instance));
@@ -274,7 +276,12 @@ impl Engine {
         if decision.verdict == Verdict::Up && opinion == Some(Verdict::Partial) {
             return Reply::NotNow;
         }
-        if !instance.may_sign(me, decision.verdict) || self.returns_too_soon(instance, decision.verdict) {
+        if !instance.may_sign(me, decision.verdict) {
+            // Of what its home alone reaches the home's word is the one that is wanted.
+            let wanted = decision.verdict == Verdict::Partial && vote.reaches();
+            return if wanted { Reply::Disagrees(vote) } else { Reply::NotNow };
+        }
+        if self.returns_too_soon(instance, decision.verdict) {
             return Reply::NotNow;
         }
         if !self.vote_is_fresh(instance) && !self.defective(Defect::SilenceFails) {
@@ -283,12 +290,6 @@ impl Engine {
             return Reply::NotNow;
         }
         self.sign_if_quorate(decision, vote)
-    }
-
-    /// Does this agent still say that it reaches the instance, and has it failed to since?
-    fn doubts(&self, instance: &Instance) -> bool {
-        let (check, watch) = (&instance.check, &instance.watch);
-        check.as_ref().zip(watch.as_ref()).is_some_and(|(check, watch)| watch.failures > 0 && watch.in_doubt(check))
     }
 
     fn sign_if_quorate(&mut self, decision: &Decision, vote: Vote) -> Reply {

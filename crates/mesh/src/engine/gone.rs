@@ -65,10 +65,6 @@ impl Engine {
 
     /// An agent is let in again: what it has said since its last start counts. What it said before is as old as it was.
     pub(super) fn readmit(&mut self, agent: AgentId) {
-        // From now on it can be decided about anew.
-        for instance in self.instances.values_mut().filter(|instance| instance.home == agent) {
-            instance.refused_at = None;
-        }
         match self.gone.get_mut(&agent) {
             Some(Gone { boot, latest: Some(latest), .. }) => *boot = latest.epoch.saturating_sub(1),
             _ => _ = self.gone.remove(&agent),

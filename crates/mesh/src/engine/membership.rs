@@ -98,10 +98,9 @@ impl Engine {
     pub(super) fn link_up(&mut self, peer: AgentId, version: u8) {
         self.links.insert(peer);
         self.versions.insert(peer, version);
-        if self.synced && !self.swim.is_active(peer) {
+        if !self.synced || !self.swim.is_active(peer) {
             self.begin_sync(peer);
         }
-        self.begin_first_syncs();
     }
 
     /// Carries out what membership wants, and takes note of what it tells.
@@ -142,10 +141,9 @@ impl Engine {
     fn member_up(&mut self, agent: AgentId) {
         let back = self.member_state(agent) == MemberState::Failed;
         self.set_state(agent, MemberState::Alive);
-        if back && self.synced {
+        if back {
             self.begin_sync(agent);
         }
-        self.begin_first_syncs();
         self.membership_changed(agent);
     }
 

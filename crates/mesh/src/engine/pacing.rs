@@ -50,7 +50,8 @@ impl Watch {
     /// When to probe next, as things stand: after the probe that began last.
     fn next_due(&mut self, check: &Check, down: bool, now: Mono) -> Mono {
         self.regular = next_on_grid(self.regular, check.period, now);
-        if self.overdue {
+        // What is set aside was no look.
+        if self.overdue && (self.set_aside || !self.in_doubt(check)) {
             return now;
         }
         let slowed = check.down_interval.filter(|_| down && self.vote.fails() && self.successes == 0);
@@ -61,7 +62,7 @@ impl Watch {
     }
 
     /// Has something been seen that does not fit the vote, and not often enough yet to change it?
-    pub(super) fn in_doubt(&self, check: &Check) -> bool {
+    fn in_doubt(&self, check: &Check) -> bool {
         let first = self.vote.abstains() && self.failures == 0;
         if self.vote.fails() || first {
             (1..check.success_threshold).contains(&self.successes)
@@ -179,7 +180,7 @@ impl Engine {
             watch.asked = Some(now);
         }
         // Who counts already looks again at its own pace: a threshold of three is passed in no less than two intervals.
-        let counting = asked && watch.in_doubt(check);
+        let counting = watch.began.is_some() && watch.in_doubt(check);
         if !check.enabled || watch.running || looked || counting || watch.due <= now {
             return;
         }

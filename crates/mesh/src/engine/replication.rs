@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A sync with one agent is begun at most this often.
-pub(super) const SYNC_SPACING: Duration = Duration::from_millis(400);
+const SYNC_SPACING: Duration = Duration::from_millis(400);
 /// What an agent has to say is signed at most this often. An observer that sees a thousand instances for the first time would else make each of
 /// its peers take a thousand batches of one record.
 const FLUSH_SPACING: Duration = Duration::from_millis(10);
@@ -45,7 +45,12 @@ impl Engine {
     /// a stranger, a roster that differs, the regular comparison.
     pub(super) fn begin_sync(&mut self, agent: AgentId) {
         let recent = self.sync_began.get(&agent).is_some_and(|at| self.now.mono.since(*at) < SYNC_SPACING);
-        if recent || agent == self.me() || self.left || (self.synced && self.defective(Defect::NoRepair)) {
+        if recent
+            || !self.has_room_for_sync(agent)
+            || agent == self.me()
+            || self.left
+            || (self.synced && self.defective(Defect::NoRepair))
+        {
             return;
         }
         let paid = self.syncs_paid.max(self.now.mono) + SYNC_COST_EACH * self.members.len() as u32;

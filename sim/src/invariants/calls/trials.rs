@@ -3,6 +3,7 @@
 
 use crate::calls::CallSight;
 use crate::invariants::{Finding, Invariant, Sight};
+use crate::plan::{CallMode, CallTrouble};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_breaker::pooled::Budget;
@@ -13,6 +14,8 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_secs(5);
 /// Agents that were apart, or away, agree again after so long.
 const NEWS: Duration = Duration::from_secs(30);
+/// Where results come late, an attempt lasts longer, and they agree with the attempt after the next.
+const LATE_NEWS: Duration = Duration::from_secs(90);
 
 /// The invariant.
 #[derive(Default)]
@@ -37,7 +40,10 @@ impl Invariant for BoundedTrials {
             lent.pop_front();
         }
         // While agents do not hear of each other, each group has a budget of its own.
-        let calm = truth.scenario.quiet_but_calls(now.minus(NEWS), now);
+        let late = |trouble: &CallTrouble| trouble.mode == CallMode::Late;
+        let news = if truth.scenario.calls[*calls].plan.troubles.iter().any(late) { LATE_NEWS } else { NEWS };
+        let apart = truth.scenario.abandoned.iter().any(|(_, since)| *since <= now);
+        let calm = !apart && truth.scenario.quiet_but_calls(now.minus(news), now);
         let budget = 2 * Budget::default().trials * if calm { 1 } else { truth.agents().min(4) };
         if lent.len() > budget {
             let instance = &truth.scenario.calls[*calls].key.instance;

@@ -25,18 +25,21 @@ impl Invariant for Unprovoked {
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         let Sight::Call { agent, calls, call: CallSight::Rejected } = sight else { return };
         let (plan, instance) = (&truth.scenario.calls[*calls].plan, truth.scenario.calls[*calls].instance);
-        // Some are lost for good.
+        let from = truth.now.minus(OVER_AFTER);
+        // Some are lost or dead for good.
         let lost = instance.is_some_and(|instance| {
             let home = truth.scenario.instances[instance].home;
             let reached = truth.parts(truth.now).of(*agent).is_some_and(|part| part[home]);
-            !(reached && truth.awake(home, truth.now) && truth.member(home, truth.now))
+            let there = reached && truth.awake(home, truth.now) && truth.member(home, truth.now);
+            !(there && truth.well_throughout(instance, from, truth.now))
         });
+        let faulty = (0..truth.agents()).any(|agent| truth.scenario.faulty(agent, truth.now));
         // A caller that finds failures where there are none is kept from calling by its own.
         let lied_to = plan.liars.contains(agent) || plan.liars.len() >= AGREEING;
         let troubles = plan.troubles.iter().map(|trouble| trouble.to.moment());
         let over = troubles.fold(truth.scenario.faults_end.max(truth.scenario.formed_by), SimTime::max);
         let quiet = truth.now.since(over) > OVER_AFTER;
-        if quiet && plan.words.is_empty() && !lied_to && !lost {
+        if quiet && plan.words.is_empty() && !(lied_to || lost || faulty) {
             let detail =
                 format!("a call of {} is rejected, and nothing has gone wrong for {OVER_AFTER:?}", plan.instance);
             found.push(Finding::new(Some(*agent), detail));
@@ -61,6 +64,12 @@ mod tests {
         };
         assert_eq!((rejected(1, 305), rejected(1, 430), rejected(1, 431)), (0, 0, 1));
         assert_eq!(rejected(2, 450), 0, "its own failures keep a liar from calling");
+
+        let for_good = fault.replace("to = \"310s\"\n", "");
+        let mut bench = Bench::new(&format!("{calls}{for_good}"));
+        bench.at(450);
+        let call = Sight::Call { agent: 1, calls: 0, call: CallSight::Rejected };
+        assert!(bench.look(&mut Unprovoked, &call).is_empty(), "it is still dead");
     }
 
     #[test]
