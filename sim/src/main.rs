@@ -29,10 +29,10 @@ mod network;
 mod node;
 #[cfg(test)]
 mod pacing_tests;
-#[cfg(test)]
-mod partial_tests;
 mod page;
 mod papers;
+#[cfg(test)]
+mod partial_tests;
 mod plain;
 mod plan;
 mod plan_table;

@@ -24,6 +24,7 @@ mod repair;
 mod replication;
 mod roll_call;
 mod sabotage;
+mod signing;
 mod start;
 mod vantage;
 mod watching;

@@ -6,8 +6,8 @@
 //! counts what it sees itself, and does not pass the request on. Envoy and HAProxy probe faster after a first failure, each for itself
 //! (`unhealthy_edge_interval`, `fastinter`); the request is what a mesh adds.
 
-use super::deciding::MOMENT;
 use super::instance::Watch;
+use super::signing::MOMENT;
 use super::{Engine, limits};
 use quorate_core::{AgentId, Check, InstanceId, Mono, Verdict};
 use quorate_wire::Packet;
