@@ -19,6 +19,14 @@ pub(super) fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quor
     signing_bytes("quorate endorsement 1", &(decision, vote, signed_at))
 }
 
+/// Is this agent's vote of before a change that others have seen? One that still says that it reaches the instance, and has failed to since, is no voice for
+/// it; and of what is down and answers somebody again, nobody fails before it has looked once more.
+fn may_be_late(instance: &Instance, vote: Vote) -> bool {
+    let Some(watch) = &instance.watch else { return false };
+    let revives = instance.decided() == Verdict::Down && watch.asked.is_some_and(|asked| watch.looked < asked);
+    vote.reaches() && watch.failures > 0 || vote.fails() && revives
+}
+
 impl Engine {
     /// Only a fellow observer is signed for: anyone else could add its own voice to those of a few, and outvote the many who were not asked.
     pub(super) fn reply_to(&mut self, from: AgentId, decision: &Decision) -> Reply {
@@ -71,7 +79,9 @@ impl Engine {
         }
         let Some(vote) = instance.watch.as_ref().map(|watch| watch.vote) else { return Reply::NotNow };
         let vote = self.signed_vote(vote, decision.verdict);
-        if decision.verdict == Verdict::Partial && self.may_be_late(instance, vote) {
+        if decision.verdict == Verdict::Partial && may_be_late(instance, vote) {
+            // While failures count the next look has its time.
+            self.look_now(&decision.instance, false);
             return Reply::NotNow;
         }
         let opinion = opinion(&self.ballot(instance));
@@ -99,14 +109,6 @@ impl Engine {
             return Reply::NotNow;
         }
         self.sign_if_quorate(decision, vote)
-    }
-
-    /// Is this agent's vote of before a change that others have seen? One that still says that it reaches the instance, and has failed to since, is no voice for
-    /// it; and of what is down and answers somebody again, nobody fails before it has looked once more.
-    fn may_be_late(&self, instance: &Instance, vote: Vote) -> bool {
-        let Some(watch) = &instance.watch else { return false };
-        let revives = instance.decided() == Verdict::Down && watch.asked.is_some_and(|asked| watch.looked < asked);
-        vote.reaches() && watch.failures > 0 || vote.fails() && revives
     }
 
     fn sign_if_quorate(&mut self, decision: &Decision, vote: Vote) -> Reply {
