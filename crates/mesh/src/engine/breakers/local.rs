@@ -151,7 +151,8 @@ impl Engine {
             return;
         }
         let mode = self.breakers.words.mode(&report.key, now);
-        let trying = self.breakers.outages.get(&report.key).and_then(Outage::trying);
+        let outage = self.breakers.outages.get(&report.key);
+        let (trying, spared) = (outage.and_then(Outage::trying), outage.is_some_and(|outage| outage.spared));
         let local = self.breakers.local.entry(report.key.clone()).or_insert_with(|| Local::new(now));
         // A word that says nothing else says that calls are rejected: it is used.
         if known && report.counts.calls == 0 && report.trial.is_none() && report.state == local.state {
@@ -167,6 +168,10 @@ impl Engine {
         // A trial may take longer than its window: it counts as long as its attempt lasts.
         if trying.is_some() && trying == local.lent {
             local.trial = report.trial.or(local.trial);
+        }
+        // Who is spared calls as ever, and is lent no place: the first calls of an attempt are its trial, or nobody would find that the outage is over.
+        if trying.is_some() && spared && local.trial.is_none() && report.counts.calls > 0 {
+            local.trial = Some(report.counts.failed() * 2 < report.counts.calls);
         }
         if !known {
             local.mode = mode;
