@@ -2,12 +2,14 @@
 
 use crate::pacing_tests::lines;
 use crate::plan::Plan;
+use serde_json::{Value, json};
 
-/// The verdicts, in order, that were decided of `instance`.
-fn decided(plan: &str, instance: &str, seed: u64) -> Vec<String> {
+/// The verdicts, in order, that were decided of `instance`, each with those whose signatures counted.
+fn decided(plan: &str, instance: &str, seed: u64) -> Vec<(String, Value)> {
     let told = lines(&Plan::parse(plan).unwrap(), seed);
-    let of = |line: &&serde_json::Value| line["kind"] == "certificate" && line["instance"] == instance;
-    told.iter().filter(of).map(|line| line["verdict"].as_str().unwrap().to_owned()).collect()
+    let of = |line: &&Value| line["kind"] == "certificate" && line["instance"] == instance;
+    let verdict = |line: &Value| (line["verdict"].as_str().unwrap().to_owned(), line["assigned"].clone());
+    told.iter().filter(of).map(verdict).collect()
 }
 
 fn dead(home: usize, from: &str, seen_by_others: Option<usize>) -> String {
@@ -30,12 +32,16 @@ fn plan(agents: usize, service: &str, faults: &[String]) -> String {
 fn one_observer_fails_and_home_reaches_it() {
     let faults: Vec<String> = (1..4).map(|home| dead(home, "20s", Some(5))).collect();
     let plan = plan(5, "homes = [0, 1, 2, 3, 4]\nobservers = 1", &faults);
-    for (home, seed) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 3)] {
+    let mut watched_from_elsewhere = 0;
+    for (home, seed) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 3), (3, 3)] {
         let verdicts = decided(&plan, &format!("web@{home}"), seed);
+        let (last, assigned) = verdicts.last().unwrap();
         // Where home is itself the one observer, nothing is wrong.
-        let alone = verdicts == ["up"];
-        assert!(alone || verdicts.last().is_some_and(|last| last == "partial"), "web@{home}, {seed}: {verdicts:?}");
+        let itself = *assigned == json!([format!("a{home}")]);
+        assert_eq!(last, if itself { "up" } else { "partial" }, "web@{home}, {seed}: {verdicts:?}");
+        watched_from_elsewhere += usize::from(!itself);
     }
+    assert!(watched_from_elsewhere >= 3, "{watched_from_elsewhere}");
 }
 
 #[test]
@@ -45,7 +51,7 @@ fn of_a_strained_service_what_its_home_alone_reaches_is_partial() {
     for seed in 1..=4 {
         for home in [4, 5] {
             let verdicts = decided(&plan, &format!("web@{home}"), seed);
-            assert!(verdicts.last().is_some_and(|last| last == "partial"), "web@{home}, {seed}: {verdicts:?}");
+            assert_eq!(verdicts.last().unwrap().0, "partial", "web@{home}, {seed}: {verdicts:?}");
         }
     }
 }

@@ -249,6 +249,13 @@ mod tests {
         let soon: Vec<_> = plans.filter(|plan| plan.timing.forget_after.is_some()).collect();
         assert!((30..90).contains(&soon.len()), "{}", soon.len());
         assert!(!soon.iter().flat_map(|plan| &plan.faults).any(Fault::forgets_together));
+        let faults = || soon.iter().flat_map(|plan| &plan.faults);
+        assert!(!faults().any(|fault| matches!(fault, Fault::Clone { .. })), "nobody is there twice");
+        let faulty = |plan: &Plan| plan.faults.iter().filter(|fault| matches!(fault, Fault::Faulty { .. })).count();
+        assert!(
+            soon.iter().all(|plan| faulty(plan) <= usize::from(plan.mesh.agents >= 7)),
+            "who are left outvote them"
+        );
     }
 
     #[test]

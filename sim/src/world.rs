@@ -256,10 +256,7 @@ impl World {
             Happening::Call { agent, calls } => self.call(agent, calls),
             Happening::Called(running) => self.called(running),
             Happening::Word { calls, word } => self.give_word(calls, word),
-            Happening::Survey => {
-                self.survey();
-                self.name_others();
-            }
+            Happening::Survey => self.survey(),
         }
     }
 
@@ -450,6 +447,7 @@ impl World {
         self.tell_survey();
         let views: Vec<Option<&Glance>> = self.hosts.iter().take(self.truth.agents()).map(view_of).collect();
         self.checks.look(&self.truth, &Sight::Survey { views: &views });
+        self.name_others();
     }
 }
 

@@ -16,17 +16,15 @@ use std::time::Duration;
 pub struct Order {
     /// By agent and instance: what it has shown last. What is forgotten and known again goes on from there.
     shown: BTreeMap<(usize, InstanceId), Shown>,
-    /// The epoch of each agent's roster, as last told.
-    rosters: BTreeMap<usize, u64>,
 }
 
 struct Shown {
     /// When the agent's process began.
     began: Option<SimTime>,
     rank: Rank,
-    /// The epoch of its roster.
-    roster: Option<u64>,
     home: AgentId,
+    /// Has the agent counted by another roster since?
+    roster_changed: bool,
     /// Has the home been forgotten since?
     forgotten: bool,
 }
@@ -44,26 +42,23 @@ impl Invariant for Order {
     }
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
-        if let Sight::Event { agent, kind: EventKind::Roster { epoch, removed, .. } } = sight {
-            self.rosters.insert(*agent, *epoch);
-            for ((who, _), shown) in &mut self.shown {
-                shown.forgotten |= who == agent && removed.contains(&shown.home);
+        if let Sight::Event { agent, kind: EventKind::Roster { removed, .. } } = sight {
+            for (_, shown) in self.shown.iter_mut().filter(|((who, _), _)| who == agent) {
+                shown.roster_changed = true;
+                shown.forgotten |= removed.contains(&shown.home);
             }
         }
         let Sight::Instance { agent, before: last, after } = sight else { return };
         let (Some(new), began) = (rank(after), truth.began(*agent, truth.now)) else { return };
-        let roster = self.rosters.get(agent).copied();
-        let now = Shown { began, rank: new, roster, home: after.home, forgotten: false };
+        let now = Shown { began, rank: new, home: after.home, roster_changed: false, forgotten: false };
         let before = self.shown.insert((*agent, after.instance.clone()), now);
-        let Some(Shown { rank: old, roster: then, forgotten, .. }) = before.filter(|before| before.began == began)
-        else {
-            return;
-        };
-        if forgotten && !truth.scenario.quiet(truth.now.minus(DECIDED_ANEW), truth.now) {
+        let Some(before) = before.filter(|before| before.began == began) else { return };
+        let old = before.rank;
+        if before.forgotten && !truth.scenario.quiet(truth.now.minus(DECIDED_ANEW), truth.now) {
             return;
         }
         // Who has let go of a certificate, be it since the roster changed and it had become too thin, may be told of one of the same standing.
-        let held_on = last.and_then(rank).is_some() && then == roster;
+        let held_on = last.and_then(rank).is_some() && !before.roster_changed;
         let backwards = if held_on { new < old } else { (new.0, new.1, new.2) < (old.0, old.1, old.2) };
         if backwards
             && !(returned_to_the_past(truth, &after.instance)

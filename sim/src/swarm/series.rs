@@ -82,3 +82,22 @@ impl FaultDraw<'_> {
         own.get(self.dice.index(own.len())).map(|name| (*name).clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::Fault;
+    use crate::swarm::{Profile, plan};
+
+    #[test]
+    fn in_some_plans_one_agent_is_struck_again_and_again() {
+        let crashes = |fault: &Fault| if let Fault::Crash { agent, .. } = fault { Some(*agent) } else { None };
+        let again = |seed: &u64| {
+            let plan = plan(Profile::Swarm, *seed, Some(9));
+            let crashed: Vec<usize> = plan.faults.iter().filter_map(crashes).collect();
+            (0..9).any(|agent| crashed.iter().filter(|other| **other == agent).count() > 1)
+        };
+        // Without a series an agent whose process is subject to one fault is subject to no other.
+        let found = (0..600).filter(again).count();
+        assert!((10..120).contains(&found), "{found}");
+    }
+}

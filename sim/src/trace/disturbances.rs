@@ -59,16 +59,15 @@ impl Disturbances {
         match fault {
             // That is a cut, and told as one.
             Fault::Loss { per_mille: 1000, only: None, larger_than: None, burst: None, .. } => {}
-            Fault::Loss { senders, receivers, from, to, cycle, .. } => {
-                told("loss", named(senders.as_ref()), named(receivers.as_ref()));
-                self.during(*from, *to, *cycle);
-            }
-            Fault::Delay { senders, receivers, from, to, cycle, .. } => {
-                told("delay", named(senders.as_ref()), named(receivers.as_ref()));
-                self.during(*from, *to, *cycle);
-            }
-            Fault::Duplicate { senders, receivers, from, to, cycle, .. } => {
-                told("duplicate", named(senders.as_ref()), named(receivers.as_ref()));
+            Fault::Loss { senders, receivers, from, to, cycle, .. }
+            | Fault::Delay { senders, receivers, from, to, cycle, .. }
+            | Fault::Duplicate { senders, receivers, from, to, cycle, .. } => {
+                let what = match fault {
+                    Fault::Loss { .. } => "loss",
+                    Fault::Delay { .. } => "delay",
+                    _ => "duplicate",
+                };
+                told(what, named(senders.as_ref()), named(receivers.as_ref()));
                 self.during(*from, *to, *cycle);
             }
             Fault::Throttle { agents, from, to, cycle, .. } => {

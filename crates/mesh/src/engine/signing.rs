@@ -84,15 +84,15 @@ impl Engine {
             self.look_now(&decision.instance, false);
             return Reply::NotNow;
         }
-        let opinion = opinion(&self.ballot(instance));
+        let opinion = || opinion(&self.ballot(instance));
         let agrees = supports(vote, decision.verdict)
             && (matches!(decision.verdict, Verdict::Up | Verdict::Down) && !vote.fails_unproven()
-                || opinion == Some(decision.verdict));
+                || opinion() == Some(decision.verdict));
         if !agrees {
             return if vote.abstains() { Reply::NotNow } else { Reply::Disagrees(vote) };
         }
         // Who hears of more failures than the proposer does would have it `partial`: the two would else be decided in turn.
-        if decision.verdict == Verdict::Up && opinion == Some(Verdict::Partial) {
+        if decision.verdict == Verdict::Up && opinion() == Some(Verdict::Partial) {
             return Reply::NotNow;
         }
         if !instance.may_sign(me, decision.verdict) {
