@@ -333,16 +333,6 @@ impl Scenario {
         from > self.formed_by && self.disturbed.is_none_or(|(first, last)| to < first || from > last)
     }
 
-    /// Is `agent` faulty at `at`, or was it ever before? What it said then may be told for long: it binds nobody.
-    pub fn suspect(&self, agent: usize, at: SimTime) -> bool {
-        self.faulty.iter().any(|(who, when, _)| *who == agent && when.from <= at)
-    }
-
-    /// Is `agent` faulty at `at`?
-    pub fn faulty(&self, agent: usize, at: SimTime) -> bool {
-        self.faulty.iter().any(|(who, when, _)| *who == agent && when.holds(at))
-    }
-
     /// The name of an agent by its number.
     pub fn agent_name(&self, index: usize) -> &str {
         self.agents.get(index).map_or("?", |agent| &agent.name)

@@ -91,6 +91,14 @@ pub enum ProbeResult {
     Protected(String),
 }
 
+impl ProbeResult {
+    /// Healthy and guarded; a long `why` is cut to [`ProbeFailure::MAX_DETAIL_BYTES`].
+    #[must_use]
+    pub fn protected(why: impl Into<String>) -> Self {
+        Self::Protected(clip(why.into(), ProbeFailure::MAX_DETAIL_BYTES))
+    }
+}
+
 /// A passed probe that deserves attention: why, and in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeWarning {

@@ -14,6 +14,8 @@ pub(crate) const MAX_RECORDS: usize = 50_000;
 const FEW: usize = 16;
 /// When more batches than this are live, the emptiest are written anew.
 const CLEAN_ABOVE: usize = 16;
+/// Up to so many records, those about hosts are looked through again with every batch; of more nothing is struck off.
+const LOOKED_THROUGH: usize = 64;
 
 /// A copy of an agent's records. There is one for every agent on every agent, most of them of a single record: it keeps the batches as they
 /// came, and only points into them.
@@ -27,6 +29,8 @@ pub(crate) struct Namespace {
     content: u64,
     /// The newest record of each key, by key.
     places: Vec<Place>,
+    /// A bit for each host that is spoken of, and perhaps some more.
+    hosts: u64,
     /// What is needed only while something is missing.
     incomplete: Option<Box<Incomplete>>,
 }
@@ -81,6 +85,11 @@ impl Namespace {
             Err(_) => self.incomplete.as_ref()?.older.get(key),
         }
         .filter(|record| !record.is_tombstone())
+    }
+
+    /// Can there be a record of what was observed of this host? Certain when not, and cheap to tell.
+    pub fn may_speak_of(&self, host: AgentId) -> bool {
+        self.hosts & bit(host) != 0 || self.incomplete.is_some()
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
@@ -183,6 +192,7 @@ impl Namespace {
 
     /// Keeps a batch; those that it does not list as live are kept only as long as they are needed.
     fn keep(&mut self, batch: Arc<Batch>) {
+        let seq = batch.seq;
         match self.batches.binary_search_by_key(&batch.seq, |held| held.seq) {
             Ok(_) => return,
             Err(index) => {
@@ -207,6 +217,9 @@ impl Namespace {
             incomplete.retired.retain(|held| self.is_pointed_to(held.seq));
             self.incomplete = Some(incomplete);
         }
+        let few = self.places.len() <= LOOKED_THROUGH;
+        let told = self.places.iter().filter_map(|place| self.at(*place).filter(|_| few || place.seq == seq));
+        self.hosts = told.filter_map(host_of).fold(if few { 0 } else { self.hosts }, |hosts, host| hosts | bit(host));
     }
 
     /// Batches that someone lacks who has come to `head` of `epoch` without the `missing` ones.
@@ -289,6 +302,18 @@ impl Namespace {
         all.sort_by_key(|batch| batch.seq);
         all
     }
+}
+
+/// The host that was observed, by this record.
+fn host_of(record: &Record) -> Option<AgentId> {
+    match record {
+        Record::Observed { instance, .. } => instance.host_of(),
+        _ => None,
+    }
+}
+
+fn bit(host: AgentId) -> u64 {
+    1 << (hash::spread(host.0) >> 58)
 }
 
 /// An agent's own namespace: the only place where records are written.

@@ -5,14 +5,22 @@ use proptest::prelude::*;
 use quorate_core::{InstanceId, Observation, UnixMs, Vote, Zone};
 use quorate_wire::Profile;
 
+/// The higher ones are hosts.
+fn id(instance: u8) -> InstanceId {
+    match instance {
+        0..30 => InstanceId::new(format!("i{instance}")).unwrap(),
+        _ => InstanceId::host(AgentId(instance.into())),
+    }
+}
+
 fn observed(instance: u8, n: u64) -> Record {
-    let instance = InstanceId::new(format!("i{instance}")).unwrap();
+    let instance = id(instance);
     let observation = Observation { vote: Vote::Pass, detail: String::new(), since: UnixMs(n) };
     Record::Observed { instance, incarnation: 1, observation }
 }
 
 fn gone(instance: u8) -> Record {
-    Record::ObservedGone(InstanceId::new(format!("i{instance}")).unwrap())
+    Record::ObservedGone(id(instance))
 }
 
 /// The records of an agent that has just started.
@@ -183,6 +191,7 @@ proptest! {
                     2 => { copy.take(Arc::clone(&batch)); copy.take(batch); }
                     _ => { copy.take(batch); late.drain(..).rev().for_each(|b| { copy.take(b); }) }
                 }
+                prop_assert!(copy.records().filter_map(host_of).all(|host| copy.may_speak_of(host)));
             }
         }
         log.flush(|_| vec![]);
@@ -191,5 +200,11 @@ proptest! {
         let written: Vec<_> = written.into_values().filter(|record| !record.is_tombstone()).collect();
         prop_assert_eq!(content(log.copy()), written);
         prop_assert_eq!(content(&copy), content(log.copy()));
+        let (spoken, told): (usize, usize) = (0..64).fold((0, 0), |(spoken, told), host| {
+            let may = copy.may_speak_of(AgentId(host));
+            (spoken + usize::from(may), told + usize::from(copy.record(&RecordKey::Observed(InstanceId::host(AgentId(host)))).is_some()))
+        });
+        // Of those that are never spoken of most are known not to be, where few are.
+        prop_assert!(told > 8 || spoken < 48, "{} of 64 may be spoken of, {} are", spoken, told);
     }
 }

@@ -459,3 +459,19 @@ fn a_large_half_calls_the_roll_once_and_again_when_somebody_is_heard() {
     world.heal();
     world.until(20_000, |w| all.iter().all(|agent| w.view(*agent).quorate));
 }
+
+/// What a server says of itself is cut where the mesh's limits are: one record beyond them, and all others would refuse whatever is told with it.
+#[test]
+fn an_instance_that_says_at_length_why_it_lets_nobody_in_is_up() {
+    let mut world = World::formed(3);
+    world.targets.get_mut(&InstanceId::new("web@2").unwrap()).unwrap().1 = Target::Refused;
+    world.run(10_000);
+    world.targets.get_mut(&InstanceId::new("web@2").unwrap()).unwrap().1 = Target::Guarded;
+    world.until(40_000, |w| w.all(&[1, 2, 3], "web@2", Verdict::Up));
+    world.run(3_000);
+    assert!((1..=3).all(|agent| world.view(agent).stats.batches_refused == 0));
+    let view = world.view(1);
+    let observers = &view.instances[&InstanceId::new("web@2").unwrap()].observers;
+    let said = |detail: &str| detail.starts_with("because because") && detail.len() == 200;
+    assert!(observers.iter().all(|o| o.observation.as_ref().is_some_and(|seen| said(&seen.detail))), "{observers:?}");
+}

@@ -192,3 +192,31 @@ fn what_is_dropped_of_endless_starts_is_gone() {
     let held = world.view(1).instances.len() - before;
     assert!((2_000..=60_000).contains(&held), "{held}");
 }
+
+/// Under the name of another's instance a member registers one with the highest number that is believed. At its next start its home numbers its own, and
+/// would be refused altogether with a higher one.
+#[test]
+fn nobody_is_silenced_by_one_that_claims_the_name_of_its_instance() {
+    let mut world = World::formed(5);
+    let registration = Arc::new(world::registration("web@1"));
+    let records = vec![Record::Instance { registration, incarnation: 1 << 60 }];
+    let mut claim = Batch { owner: AgentId(LIAR), epoch: 1, seq: 100, live: vec![100], records, signature: vec![] };
+    claim.signature = HashKeys(AgentId(LIAR)).sign(&claim.signing_bytes());
+    world.crash(1);
+    for agent in 2..=4 {
+        inject(&mut world, agent, &push(LIAR, vec![Arc::new(claim.clone())]));
+    }
+    world.run(3_000);
+    // Its disk holds the claim as well.
+    world.boot(1);
+    inject(&mut world, 1, &push(LIAR, vec![Arc::new(claim)]));
+    world.run(3_000);
+    world.crash(1);
+    world.run(2_000);
+    world.boot(1);
+    world.until(20_000, |w| {
+        (1..=4).all(|agent| w.view(agent).quorate) && w.all(&[2, 3, 4], &World::host(1), Verdict::Up)
+    });
+    let refused: u64 = (2..=4).map(|agent| world.view(agent).stats.batches_refused).sum();
+    assert_eq!(refused, 0, "{}", world.picture());
+}

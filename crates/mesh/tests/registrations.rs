@@ -291,7 +291,7 @@ impl Plan {
                         }
                         if seen.decided == Verdict::Starting { Verdict::Starting } else { Verdict::Unknown }
                     }
-                    Target::Up => Verdict::Up,
+                    Target::Up | Target::Guarded => Verdict::Up,
                     Target::Refused | Target::Hung => Verdict::Down,
                 };
                 let shown = registration.placement.intent.as_ref().map_or(health, |i| i.applied(health, wall));

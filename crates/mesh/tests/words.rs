@@ -9,8 +9,11 @@ mod world;
 
 use callers::{Callers, all_served};
 use quorate_breaker::{Event, Mode};
-use quorate_mesh::{Command, Input, OverrideMode};
-use world::MS;
+use quorate_core::{AgentId, UnixMs};
+use quorate_mesh::{BreakerOverride, Command, Input, Keys, OverrideMode};
+use quorate_wire::{Batch, OwnerDelta, Packet, Record};
+use std::sync::Arc;
+use world::{HashKeys, MS};
 
 #[test]
 fn a_lifted_word_stays_lifted_when_whoever_lifted_it_leaves() {
@@ -108,4 +111,50 @@ fn a_breaker_that_began_forced_by_a_word_that_is_over_is_let_go() {
     assert_eq!(callers.states(), "occ");
     callers.run(100, &all_served);
     assert_eq!(callers.states(), "ccc");
+}
+
+/// Gives words in the name of agent 3, whatever that does itself.
+fn give(callers: &mut Callers, words: Vec<BreakerOverride>) {
+    let records = words.into_iter().map(|word| Record::Override(Arc::new(word))).collect();
+    let mut batch = Batch { owner: AgentId(3), epoch: 1, seq: 100, live: vec![100], records, signature: vec![] };
+    batch.signature = HashKeys(AgentId(3)).sign(&batch.signing_bytes());
+    let owners = [OwnerDelta { owner: AgentId(3), credential: None, batches: vec![Arc::new(batch)] }];
+    let bytes = quorate_wire::encode(&Packet::push(&owners, &[]));
+    callers.world.input(1, Input::Message { from: AgentId(3), bytes });
+}
+
+fn forced(callers: &Callers, instance: &str, epoch: u64) -> BreakerOverride {
+    let lives_ms = 3_600_000;
+    BreakerOverride {
+        key: callers::key(instance),
+        mode: OverrideMode::ForcedOpen,
+        owner: AgentId(3),
+        reason: "made up".into(),
+        epoch,
+        until: UnixMs(callers.world.clock().wall.0 + lives_ms),
+        lives_ms,
+    }
+}
+
+#[test]
+fn a_word_of_the_highest_number_can_be_lifted() {
+    let mut callers = Callers::new(3, 500, "api@1");
+    let word = forced(&callers, "api@1", BreakerOverride::MAX_EPOCH);
+    give(&mut callers, vec![word]);
+    callers.run(2_000, &all_served);
+    assert_eq!(callers.modes()[..2], [Some(OverrideMode::ForcedOpen); 2]);
+    callers.wish(2, OverrideMode::Automatic, 0);
+    callers.run(2_000, &all_served);
+    assert_eq!(callers.modes()[..2], [None; 2]);
+}
+
+#[test]
+fn one_agent_does_not_fill_the_room_for_everyones_words() {
+    let mut callers = Callers::new(3, 500, "api@1");
+    let words = (0..300).map(|n| forced(&callers, &format!("made-up@{n}"), 7)).collect();
+    give(&mut callers, words);
+    callers.run(1_000, &all_served);
+    let view = callers.world.view(1);
+    let held = view.breakers.iter().filter(|breaker| breaker.overridden.is_some()).count();
+    assert_eq!((held, view.stats.limits_hit), (256, 44));
 }

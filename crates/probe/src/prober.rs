@@ -282,7 +282,7 @@ fn outcome(result: Step<()>, findings: Findings, attempts: u32, total: Duration)
         result: match (result, findings.warning, findings.protected) {
             (Err(failure), _, _) => ProbeResult::Fail(failure),
             (Ok(()), Some(warning), _) => ProbeResult::Warn(warning),
-            (Ok(()), None, Some(why)) => ProbeResult::Protected(why),
+            (Ok(()), None, Some(why)) => ProbeResult::protected(why),
             (Ok(()), None, None) => ProbeResult::Pass,
         },
         timings: Timings { total, ..findings.timings },

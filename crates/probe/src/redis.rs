@@ -107,7 +107,8 @@ mod tests {
         let server = Server::saying(Box::leak(said.into_bytes().into_boxed_slice()), false).await;
         let check = Check { kind: CheckKind::Redis(RedisCheck::default()), ..Check::default() };
         let outcome = Prober::default().run(&server.target(), &check).await;
-        assert!(matches!(outcome.result, ProbeResult::Protected(_)), "{outcome:?}");
+        let ProbeResult::Protected(why) = outcome.result else { panic!("{outcome:?}") };
+        assert!(why.starts_with("protected: DENIED Redis") && why.len() <= ProbeFailure::MAX_DETAIL_BYTES, "{why}");
     }
 
     #[tokio::test]

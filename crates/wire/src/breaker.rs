@@ -35,16 +35,14 @@ impl CallCounts {
         self.answered.saturating_add(self.silent).min(self.calls)
     }
 
-    /// Both together, up to [`CallCounts::MAX`].
+    /// Both together, up to [`CallCounts::MAX`] and within their limits.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let sum = |a: u32, b: u32| a.saturating_add(b).min(Self::MAX);
-        Self {
-            calls: sum(self.calls, other.calls),
-            answered: sum(self.answered, other.answered),
-            silent: sum(self.silent, other.silent),
-            slow: sum(self.slow, other.slow),
-        }
+        let calls = sum(self.calls, other.calls);
+        let answered = sum(self.answered, other.answered).min(calls);
+        let silent = sum(self.silent, other.silent).min(calls - answered);
+        Self { calls, answered, silent, slow: sum(self.slow, other.slow).min(calls) }
     }
 
     /// Is it within its limits?
@@ -216,5 +214,7 @@ mod tests {
         assert!(!counts(2, 2, 1, 0).is_bounded() && !counts(2, 0, 0, 3).is_bounded());
         assert!(!counts(u32::MAX, u32::MAX, u32::MAX, 0).is_bounded());
         assert_eq!(counts(CallCounts::MAX, 0, 0, 0).plus(&counts(1, 1, 0, 0)).calls, CallCounts::MAX);
+        let many = counts(900_000, 600_000, 300_000, 900_000);
+        assert_eq!(many.plus(&many), counts(CallCounts::MAX, CallCounts::MAX, 0, CallCounts::MAX));
     }
 }

@@ -163,6 +163,8 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
     let first = *live.first()?;
     let Some(model) = views[first] else { return Some(Finding::new(Some(first), "it has published no view")) };
     seen.compare_with((&roster, &core), model);
+    let mut members: Vec<_> = roster.iter().map(|agent| (truth.scenario.agents[*agent].id, *agent)).collect();
+    members.sort_unstable();
     let moment = |agent: AgentId, at: UnixMs| {
         let number = truth.scenario.agent(agent);
         number.map_or_else(|| at.0.to_string(), |number| truth.moment_of(number, at.0).to_string())
@@ -178,7 +180,7 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
         if truth.scenario.faulty.is_empty() && same(seen.pictures[*agent].as_ref(), view) {
             continue;
         }
-        if let Some(detail) = wrong_roster(truth, view, &roster, &core) {
+        if let Some(detail) = wrong_roster(truth, view, &members, &core) {
             return complain(detail);
         }
         if let Some(detail) = differing(model, view).or_else(|| observations::differing(model, view, speaks, moment)) {
@@ -203,8 +205,11 @@ fn disagreement(truth: &Truth, views: &[Option<&Glance>], seen: &mut Seen) -> Op
 fn decided_anew(truth: &Truth, views: &[Option<&Glance>]) -> bool {
     let id = |agent: &usize| truth.scenario.agents[*agent].id;
     let digest = |epoch: u64| Some(Roster::new(epoch, truth.rosters.of(epoch)?.iter().map(id).collect()).digest());
-    let differs = |view: &&&Glance| digest(view.epoch).is_some_and(|digest| digest != view.roster_digest);
-    views.iter().flatten().find(differs).is_some_and(|view| forgotten(truth, view.epoch))
+    let mut held: Vec<(u64, u64)> = views.iter().flatten().map(|view| (view.epoch, view.roster_digest)).collect();
+    held.sort_unstable();
+    held.dedup();
+    let differs = |(epoch, held): &&(u64, u64)| digest(*epoch).is_some_and(|digest| digest != *held);
+    held.iter().filter(differs).any(|(epoch, _)| forgotten(truth, *epoch))
 }
 
 /// Who should count now: all that joined and did not leave, but for those that were lost and have been forgotten, and with those that left
@@ -265,11 +270,12 @@ fn suspecting(truth: &Truth, view: &Glance, live: &[usize]) -> Option<String> {
     })
 }
 
-fn wrong_roster(truth: &Truth, view: &Glance, roster: &BTreeSet<usize>, core: &[bool]) -> Option<String> {
-    let expected: BTreeSet<AgentId> = roster.iter().map(|agent| truth.scenario.agents[*agent].id).collect();
-    let named: BTreeSet<AgentId> =
-        view.members.values().filter(|m| m.state != MemberState::Left).map(|m| m.agent).collect();
-    if view.roster != expected.len() || named != expected {
+/// What is wrong about an agent's membership, if anything. `expected` holds who should count, ascending by id.
+fn wrong_roster(truth: &Truth, view: &Glance, expected: &[(AgentId, usize)], core: &[bool]) -> Option<String> {
+    let named = || view.members.values().filter(|member| member.state != MemberState::Left);
+    if view.roster != expected.len() || !named().map(|member| member.agent).eq(expected.iter().map(|(id, _)| *id)) {
+        let named: BTreeSet<AgentId> = named().map(|member| member.agent).collect();
+        let expected: BTreeSet<AgentId> = expected.iter().map(|(id, _)| *id).collect();
         let odd = named.symmetric_difference(&expected).map(|id| {
             let name = truth.scenario.agent(*id).map_or("?", |agent| truth.scenario.agent_name(agent));
             let state = view.members.get(id).map(|member| member.state);
@@ -283,20 +289,16 @@ fn wrong_roster(truth: &Truth, view: &Glance, roster: &BTreeSet<usize>, core: &[
             odd.take(3).collect::<String>()
         ));
     }
-    roster.iter().find_map(|agent| {
-        let state = view.members.get(&truth.scenario.agents[*agent].id)?.state;
-        let alive = core[*agent];
-        if truth.scenario.faulty(*agent, truth.now) {
-            return None;
-        }
+    named().zip(expected).find_map(|(member, (_, agent))| {
+        let (state, alive) = (member.state, core[*agent]);
         // A member that lies on may have it that the dead have spoken; until that is refuted by silence they are suspect.
-        let rumoured = (0..truth.agents()).any(|member| truth.scenario.faulty(member, truth.now));
         let right = match state {
             MemberState::Alive => alive,
-            MemberState::Suspect => alive || rumoured,
+            MemberState::Suspect => alive || truth.scenario.anyone_faulty(truth.now),
             _ => !alive && state == MemberState::Failed,
         };
-        (!right).then(|| format!("{} is {state:?} in its eyes; alive: {alive}", truth.scenario.agent_name(*agent)))
+        (!right && !truth.scenario.faulty(*agent, truth.now))
+            .then(|| format!("{} is {state:?} in its eyes; alive: {alive}", truth.scenario.agent_name(*agent)))
     })
 }
 

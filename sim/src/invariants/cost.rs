@@ -146,8 +146,12 @@ impl Cost {
         let scenario = &truth.scenario;
         let undisturbed = now < scenario.first_fault || from >= scenario.last_fault;
         let cut = || scenario.cuts.iter().any(|cut| cut.when.meets(from, now));
-        let faulty = || (0..truth.agents()).any(|agent| scenario.faulty(agent, now));
-        from >= self.stirred && from >= FORMED && undisturbed && !scenario.lossy(from, now) && !cut() && !faulty()
+        from >= self.stirred
+            && from >= FORMED
+            && undisturbed
+            && !scenario.lossy(from, now)
+            && !cut()
+            && !scenario.anyone_faulty(now)
     }
 }
 

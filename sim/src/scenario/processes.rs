@@ -30,6 +30,21 @@ pub struct Double {
 }
 
 impl Scenario {
+    /// Is `agent` faulty at `at`, or was it ever before? What it said then may be told for long: it binds nobody.
+    pub fn suspect(&self, agent: usize, at: SimTime) -> bool {
+        self.faulty.iter().any(|(who, when, _)| *who == agent && when.from <= at)
+    }
+
+    /// Is `agent` faulty at `at`?
+    pub fn faulty(&self, agent: usize, at: SimTime) -> bool {
+        self.faulty.iter().any(|(who, when, _)| *who == agent && when.holds(at))
+    }
+
+    /// Is any agent faulty at `at`?
+    pub fn anyone_faulty(&self, at: SimTime) -> bool {
+        self.faulty.iter().any(|(_, when, _)| when.holds(at))
+    }
+
     /// How many processes there can be at once: one per agent, and the clones.
     pub fn processes(&self) -> usize {
         self.agents.len() + self.doubles.len()

@@ -1,6 +1,7 @@
 //! People's word on breakers: from any agent, with an owner, a reason, an epoch and an end.
 //!
-//! Of two overrides for one key the higher epoch holds, of equal epochs the higher owner: every agent that has heard of both holds the same.
+//! Of two overrides for one key the higher epoch holds, of equal epochs one that lifts, else the higher owner: every agent that has heard of both
+//! holds the same.
 //! Lifting one is an override too, to automatic, so that an old one cannot come back. What travels is how long an override still lives, never a
 //! time of day.
 
@@ -29,6 +30,13 @@ pub struct Override {
     pub lives: Duration,
 }
 
+impl Override {
+    /// The highest of those on one key holds.
+    fn rank(&self) -> (u64, bool, AgentId) {
+        (self.epoch, self.mode == Mode::Automatic, self.owner)
+    }
+}
+
 /// The overrides that one agent knows, by key.
 #[derive(Debug, Clone)]
 pub struct Overrides<K> {
@@ -50,7 +58,7 @@ impl<K: Ord + Clone> Overrides<K> {
             return false;
         }
         let known = self.held.get(&key).filter(|(_, until)| now < *until);
-        let later = |(held, _): &(Override, Mono)| (held.epoch, held.owner) >= (word.epoch, word.owner);
+        let later = |(held, _): &(Override, Mono)| held.rank() >= word.rank();
         let lifts = known.filter(|_| word.mode == Mode::Automatic);
         let ended = word.lives.is_zero() && lifts.is_none();
         if known.is_some_and(later) || word.reason.len() > REASON_BYTES_MAX || ended {
@@ -59,6 +67,12 @@ impl<K: Ord + Clone> Overrides<K> {
         let until = (now + word.lives).max(lifts.map_or(now, |(_, until)| *until));
         self.held.insert(key, (word, until));
         true
+    }
+
+    /// How many of those that are held `owner` gave.
+    #[must_use]
+    pub fn given_by(&self, owner: AgentId) -> usize {
+        self.held.values().filter(|(held, _)| held.owner == owner).count()
     }
 
     /// The epoch that a new word on `key` must have to hold against those known here.

@@ -164,6 +164,9 @@ impl Engine {
                 self.hear_claim(from, roster);
             }
         }
+        if epoch == self.roster.epoch() {
+            self.roll.found(from, acceptor.accepted.is_some());
+        }
         self.hear_acceptor(from, epoch, acceptor);
     }
 
@@ -289,16 +292,10 @@ impl Engine {
                 MemberState::Failed => true,
                 MemberState::Alive | MemberState::Suspect => !self.links.contains(agent),
             };
-            let about_to_be = accepted.is_some_and(|(_, change)| change.admit.contains(agent));
-            counts && unreached && !about_to_be && !self.roster.contains(*agent)
+            counts && unreached && accepted.is_none_or(|(_, change)| !change.admit.contains(agent))
         };
-        let strays: BTreeMap<_, _> = self
-            .members
-            .iter()
-            .copied()
-            .filter(stray)
-            .map(|agent| (agent, self.strays.get(&agent).copied().unwrap_or(now)))
-            .collect();
+        let since = |agent: AgentId| (agent, self.strays.get(&agent).copied().unwrap_or(now));
+        let strays: BTreeMap<_, _> = self.roster.others(&self.members).filter(stray).map(since).collect();
         let called: Vec<_> = strays.keys().copied().filter(|agent| self.swim.is_active(*agent)).collect();
         called.into_iter().for_each(|agent| self.begin_sync(agent));
         self.strays = strays;

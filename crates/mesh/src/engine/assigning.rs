@@ -163,11 +163,11 @@ impl Engine {
     pub(super) fn order_with(&self, instance: &Instance, limit: usize, departed: &[AgentId]) -> Vec<AgentId> {
         // Of one that has been forgotten its zone is not known any more.
         let nowhere = Zone::default();
-        let placed = self.agents.iter().filter(|(_, known)| known.placed).map(|(agent, _)| *agent);
+        let placed = self.agents.iter().filter(|(_, known)| known.placed).map(|(agent, known)| (*agent, zone(known)));
         let candidates: Vec<_> = placed
-            .chain(departed.iter().copied())
-            .filter(|agent| !(instance.is_host() && *agent == instance.home))
-            .map(|agent| Candidate { agent, zone: zone_of(&self.agents, agent).unwrap_or(&nowhere) })
+            .chain(departed.iter().map(|agent| (*agent, zone_of(&self.agents, *agent))))
+            .filter(|(agent, _)| !(instance.is_host() && *agent == instance.home))
+            .map(|(agent, zone)| Candidate { agent, zone: zone.unwrap_or(&nowhere) })
             .collect();
         assignment::order(instance.id.hash64(), &candidates, limit)
     }
@@ -224,14 +224,14 @@ impl Engine {
     pub(super) fn may_observe_host(&self, agent: AgentId) -> bool {
         let me = self.me();
         let (Some(host), Some(own)) = (self.agents.get(&agent), self.agents.get(&me)) else { return false };
-        let Some(zone) = own.profile.as_ref().map(|profile| &profile.zone).filter(|_| own.placed) else { return false };
+        let Some(own_zone) = zone(own).filter(|_| own.placed) else { return false };
         let mine = (assignment::score(host.host_hash, me), me);
         let replace = self.replaces();
         let before = |(other, known): &(&AgentId, &Agent)| {
             known.placed
                 && (assignment::score(host.host_hash, **other), **other) > mine
                 && **other != agent
-                && known.profile.as_ref().is_some_and(|profile| profile.zone == *zone)
+                && zone(known) == Some(own_zone)
                 && (!replace || self.swim.is_active(**other))
         };
         self.agents.iter().filter(before).nth(quorum::DEFAULT_OBSERVERS as usize - 1).is_none()
@@ -255,5 +255,9 @@ impl Engine {
 }
 
 fn zone_of(agents: &BTreeMap<AgentId, Agent>, agent: AgentId) -> Option<&Zone> {
-    agents.get(&agent)?.profile.as_ref().map(|profile| &profile.zone)
+    agents.get(&agent).and_then(zone)
+}
+
+fn zone(known: &Agent) -> Option<&Zone> {
+    known.profile.as_ref().map(|profile| &profile.zone)
 }

@@ -248,7 +248,7 @@ impl Engine {
 
     fn abandon_attempt(&mut self) {
         if self.epochs.running.take().is_some_and(|running| running.outbid) {
-            self.rise_to(self.epochs.acceptor.promised.round.saturating_add(MAX_ROUND_STEP));
+            self.rise_to(self.epochs.acceptor.promised.round.saturating_add(MAX_ROUND_STEP - 1));
         }
         self.epochs.tries = (self.epochs.tries + 1).min(MAX_TRIES);
         let wait = BACKOFF * (1 << self.epochs.tries) * self.rng.random_range(50..=150) / 100;
@@ -333,7 +333,12 @@ impl Engine {
         let bound = self.epochs.acceptor.accepted.is_some();
         // Whoever has accepted a change can only bring that to its end, whether anybody still wants it or not.
         let free = !bound && !self.roll.found_between(from);
-        if !sound || !bound && !self.knows_all(from, wanted, again) || free && !self.agrees_with(wanted) {
+        if !sound || !bound && !self.knows_all(from, wanted, again) {
+            return;
+        }
+        if free && !self.agrees_with(wanted) {
+            // It may be bound to what nobody wants any more, and is not free until that is decided.
+            self.ask_epochs(from);
             return;
         }
         let promised = self.epochs.acceptor.promised;
@@ -440,7 +445,7 @@ impl Engine {
         let ours = self.epochs.running.as_ref().map(|running| running.attempt.ballot);
         if epoch == self.roster.epoch() + 1 && self.roster.contains(from) && ours.is_some_and(|ours| promised > ours) {
             let step = self.epochs.acceptor.promised.round.saturating_add(MAX_ROUND_STEP);
-            if let Some(running) = self.epochs.running.as_mut().filter(|_| promised.round > step) {
+            if let Some(running) = self.epochs.running.as_mut().filter(|_| promised.round >= step) {
                 // Some may have believed a round without reason; while more than half have not, the attempt goes on.
                 running.outbid = true;
                 return;

@@ -430,9 +430,12 @@ impl Engine {
     /// Collects what the other agents' records say of the instance.
     pub(super) fn gather_votes(&mut self, id: &InstanceId) {
         let key = quorate_wire::RecordKey::Observed(id.clone());
+        let may_speak =
+            |namespace: &crate::namespace::Namespace| id.host_of().is_none_or(|host| namespace.may_speak_of(host));
         let votes: Votes = self
             .namespaces
             .iter()
+            .filter(|(_, namespace)| may_speak(namespace))
             .filter_map(|(owner, namespace)| match namespace.record(&key)? {
                 quorate_wire::Record::Observed { incarnation, observation, .. } => {
                     Some((*owner, (*incarnation, observation.clone())))

@@ -313,6 +313,7 @@ impl Engine {
         self.members.remove(&agent);
         self.addresses_in_turn.remove(&agent);
         self.pings.forget(agent);
+        self.roll.forget(agent);
         let known = self.agents.remove(&agent);
         if known.as_ref().is_some_and(|known| known.placed) {
             self.forget_orders();

@@ -31,6 +31,8 @@ const MAX_EPOCH: u32 = u32::MAX / 2;
 const INCARNATION_CLOCK_BITS: u32 = 40;
 /// Starts beyond this are not told apart by incarnations: those only grow by one then.
 const MAX_INCARNATION_BOOT: u32 = (1 << 19) - 1;
+/// No start and no clock gives out higher ones.
+const HONEST_INCARNATIONS: u64 = (MAX_INCARNATION_BOOT as u64 + 1) << INCARNATION_CLOCK_BITS;
 
 /// What an agent needs to come back by itself: its counter, the roster with everyone's last address, and what was decided.
 #[derive(Debug, Serialize, Deserialize)]
@@ -314,7 +316,10 @@ impl Engine {
             Some(Record::Instance { registration, incarnation }) => Some((same(registration), *incarnation)),
             _ => stored.get(&registration.instance).map(|(known, incarnation)| (same(known), *incarnation)),
         };
-        let highest = self.instances.get(&registration.instance).map_or(0, |instance| instance.incarnation);
+        // One that claims the same name may have made up a number which nobody believes from anyone else.
+        let plausible =
+            |instance: &&Box<Instance>| instance.home == self.me() || instance.incarnation < HONEST_INCARNATIONS;
+        let highest = self.instances.get(&registration.instance).filter(plausible).map_or(0, |known| known.incarnation);
         match known {
             Some((true, incarnation)) if incarnation >= highest => incarnation,
             Some((_, incarnation)) => self.fresh_incarnation(incarnation.max(highest)),

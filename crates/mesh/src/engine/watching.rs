@@ -5,6 +5,7 @@ use super::instance::{Instance, Watch};
 use super::vantage::Vantage;
 use crate::api::{EventKind, Output, ProbeId, ProbeRequest};
 use quorate_core::evidence::Evidence;
+use quorate_core::outcome::clip;
 use quorate_core::{
     AbstainReason, AgentId, InstanceId, Mono, Observation, Outcome, ProbeFailure, ProbeResult, Verdict, Vote, hash,
 };
@@ -396,7 +397,7 @@ impl Engine {
         let kind = |vote: Vote| (vote.word(), vote.evidence());
         let since = if kind(watch.vote) == kind(vote) { watch.since } else { wall };
         watch.vote = vote;
-        watch.detail = detail;
+        watch.detail = clip(detail, ProbeFailure::MAX_DETAIL_BYTES);
         watch.since = since;
         let quiet = !vote.fails() && self.is_quiet(id);
         if !quiet {

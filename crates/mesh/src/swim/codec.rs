@@ -41,6 +41,7 @@ impl Identity for SwimId {
         self.counter.checked_add(1).map(|counter| Self { counter, ..*self })
     }
 
+    #[inline]
     fn addr(&self) -> u64 {
         self.agent.0
     }

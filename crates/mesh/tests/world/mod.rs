@@ -4,8 +4,8 @@
 
 use quorate_core::check::UnixCheck;
 use quorate_core::{
-    AgentId, Cause, Check, CheckKind, InstanceId, Mono, Now, Outcome, Phase, Registration, ServiceName, TcpCheck,
-    UnixMs, Verdict, Zone, hash,
+    AgentId, Cause, Check, CheckKind, InstanceId, Mono, Now, Outcome, Phase, ProbeResult, Registration, ServiceName,
+    TcpCheck, UnixMs, Verdict, Zone, hash,
 };
 use quorate_mesh::{Command, Engine, EngineConfig, Event, EventKind, Input, Keys, LinkEvent, Output, Timing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,8 @@ impl Keys for HashKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Up,
+    /// Lets nobody in, and says at length why.
+    Guarded,
     Refused,
     Hung,
 }
@@ -304,6 +306,10 @@ impl World {
                             (DELAY, Outcome::fail(Phase::Resolve, Cause::NameNotFound, "no such name", DELAY))
                         }
                         Target::Up => (DELAY * 2, Outcome::pass(DELAY * 2)),
+                        Target::Guarded => {
+                            let result = ProbeResult::Protected("because ".repeat(130));
+                            (DELAY * 2, Outcome { result, ..Outcome::pass(DELAY * 2) })
+                        }
                         Target::Refused => {
                             (DELAY * 2, Outcome::fail(Phase::Connect, Cause::Refused, "refused", DELAY * 2))
                         }

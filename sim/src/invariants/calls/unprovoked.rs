@@ -33,7 +33,7 @@ impl Invariant for Unprovoked {
             let there = reached && truth.awake(home, truth.now) && truth.member(home, truth.now);
             !(there && truth.well_throughout(instance, from, truth.now))
         });
-        let faulty = (0..truth.agents()).any(|agent| truth.scenario.faulty(agent, truth.now));
+        let faulty = truth.scenario.anyone_faulty(truth.now);
         // A caller that finds failures where there are none is kept from calling by its own.
         let lied_to = plan.liars.contains(agent) || plan.liars.len() >= AGREEING;
         let troubles = plan.troubles.iter().map(|trouble| trouble.to.moment());

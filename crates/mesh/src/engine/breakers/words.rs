@@ -56,7 +56,7 @@ impl Engine {
         let lives_ms = u64::try_from(lives.as_millis()).unwrap_or(u64::MAX);
         let word = BreakerOverride {
             // Not the number of a word that has ended here and may still hold elsewhere.
-            epoch: self.breakers.words.next_epoch(&wish.key).max(self.now.wall.0),
+            epoch: self.breakers.words.next_epoch(&wish.key).max(self.now.wall.0).min(BreakerOverride::MAX_EPOCH),
             until: UnixMs(self.now.wall.0.saturating_add(lives_ms)),
             key: wish.key,
             mode: wish.mode,
@@ -78,6 +78,10 @@ impl Engine {
 
     /// Hears of another's word. Its end is taken from the wall clock once, so that a word heard late does not live longer.
     pub(in crate::engine) fn hear_word(&mut self, word: &BreakerOverride) {
+        if self.word_on(&word.key).is_none() && self.breakers.words.given_by(word.owner) >= limits::MAX_WORDS {
+            self.stats.limits_hit += 1;
+            return;
+        }
         let left = word.until.0.saturating_sub(self.now.wall.0).min(word.lives_ms);
         if self.take_word(word, Duration::from_millis(left)) {
             // An earlier one of its own, or that it told for another, must not come back.
