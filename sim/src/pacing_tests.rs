@@ -125,3 +125,18 @@ fn whoever_returns_is_told_what_it_missed_by_a_few() {
     let few = tellers.values().map(BTreeSet::len).max();
     assert!(few.is_some_and(|few| few <= 8), "of nineteen: {tellers:?}");
 }
+
+/// The way between zones becomes three times as long, as when it leads another way round: nobody gives up its majority for that.
+#[test]
+fn a_longer_way_costs_no_quorum() {
+    let text = "summary = \"t\"\nduration = \"100s\"\n[mesh]\nagents = 9\nzones = 3\nstart = \"joining\"\n\
+         [network]\nbetween_zones_us = [[0, 50000, 50000], [50000, 0, 50000], [50000, 50000, 0]]\n\
+         [[services]]\nname = \"web\"\nhomes = [0, 1, 2, 3]\nperiod = \"2s\"\ntimeout = \"1900ms\"\n\
+         [[faults]]\nkind = \"delay\"\nextra_us = [110000, 112000]\nfrom = \"30s\"\nto = \"90s\"\n\
+         [[faults]]\nkind = \"target\"\ninstance = \"web@1\"\nmode = \"dead\"\nfrom = \"60s\"\nto = \"80s\"\n";
+    let lines = lines(&Plan::parse(text).unwrap(), 1);
+    let at = |line: &serde_json::Value| line["t_ns"].as_u64().unwrap() / 1_000_000_000;
+    let told = lines.iter().filter(|line| line["kind"] == "event" && line["event"]["type"] == "quorate");
+    let (before, after): (Vec<_>, Vec<_>) = told.partition(|line| at(line) < 30);
+    assert!(before.len() >= 9 && after.is_empty(), "{after:?}");
+}

@@ -207,7 +207,8 @@ pub struct Scenario {
     pub duration: SimTime,
     /// When the first fault begins; never when there is none.
     pub first_fault: SimTime,
-    /// When the last fault ends, whatever becomes of calls.
+    /// When the first fault begins and the last one ends, whatever becomes of calls.
+    pub faults_begin: SimTime,
     pub faults_end: SimTime,
     /// When the last fault began or ended.
     pub last_fault: SimTime,
@@ -271,6 +272,7 @@ impl Scenario {
             actions: Vec::new(),
             duration: plan.duration.moment(),
             first_fault: SimTime::NEVER,
+            faults_begin: SimTime::NEVER,
             faults_end: SimTime::START,
             last_fault: SimTime::START,
             smooth: network::smooth(plan),
@@ -294,7 +296,7 @@ impl Scenario {
             }
             (scenario.first_fault, scenario.last_fault) = (before.0.min(first), before.1.max(last));
         }
-        scenario.faults_end = scenario.last_fault;
+        (scenario.faults_begin, scenario.faults_end) = (scenario.first_fault, scenario.last_fault);
         for calls in &plan.calls {
             let instance = scenario.instances.iter().position(|instance| instance.id.as_str() == calls.instance);
             scenario.calls.push(Calls::new(calls, plan.mesh.agents, instance)?);

@@ -323,7 +323,7 @@ fn the_roll_tells_who_is_there() {
     world.run(500);
     world.cut(&[1], &[2, 3]);
     world.input(1, Input::Command(Command::CallRoll(Ticket(2))));
-    world.run(500);
+    world.run(700);
     assert_eq!(world.rolls, [(1, true), (1, false)]);
 }
 

@@ -140,7 +140,7 @@ fn an_answer_given_both_ways_counts_once() {
     world.cut(&[1], &[2, 3, 4]);
     inject(&mut world, 2, 1, &Packet::Present { nonce, epoch, roster, open: true });
     inject(&mut world, 2, 1, &Packet::Present { nonce, epoch, roster, open: false });
-    world.run(400);
+    world.run(700);
     assert_eq!(world.rolls, [(1, false)], "two of four are no majority, and the answer is not put off");
 }
 

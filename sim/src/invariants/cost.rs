@@ -2,6 +2,7 @@
 //! the number of its instances; every queue keeps its limit; and what was to be told is told: queues run empty.
 
 use super::{Finding, Invariant, Sight};
+use crate::calls::CallSight;
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::AgentId;
@@ -26,8 +27,8 @@ const SPARE_TIMERS: usize = 64;
 /// Looked at once a second.
 const EVERY_NS: u64 = 1_000_000_000;
 
-/// A digest of calls is taken back so much later.
-const CALLS_TOLD: Duration = Duration::from_secs(30);
+/// The last digest of calls that failed, and of those that others made meanwhile, is taken back so much later.
+const CALLS_TOLD: Duration = Duration::from_secs(60);
 
 /// The invariant.
 #[derive(Default)]
@@ -57,8 +58,10 @@ impl Invariant for Cost {
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         match sight {
             Sight::Event { .. } | Sight::Certificate { .. } | Sight::Instance { .. } => self.stirred = truth.now,
-            // What callers saw is told, and taken back when it is no evidence any more.
-            Sight::Call { .. } => self.stirred = self.stirred.max(truth.now.plus(CALLS_TOLD)),
+            // What callers saw fail is told, and taken back when it is no evidence any more. Of calls that are served there is nothing to tell.
+            Sight::Call { call: CallSight::Rejected | CallSight::Ended { failed: true, .. }, .. } => {
+                self.stirred = self.stirred.max(truth.now.plus(CALLS_TOLD));
+            }
             Sight::Survey { views } if truth.now.0.is_multiple_of(EVERY_NS) => {
                 self.traffic(truth, found);
                 for view in views.iter().flatten() {
@@ -95,7 +98,7 @@ impl Cost {
         if now.since(*since) < WINDOW {
             return;
         }
-        let steady = now < truth.scenario.first_fault && !truth.scenario.lossy(*since, now) && self.stirred <= *since;
+        let steady = now < truth.scenario.faults_begin && !truth.scenario.lossy(*since, now) && self.stirred <= *since;
         if steady {
             let bound = steady_bound(truth.agents());
             for (agent, (sent, before)) in truth.sent.iter().zip(before).enumerate() {
@@ -181,6 +184,27 @@ mod tests {
         assert!(run("", chatter(bound + 1))[0].contains(&format!("{} bytes a second", bound + 1)));
         let fault = "[[faults]]\nkind = \"target\"\ninstance = \"web@0\"\nmode = \"dead\"\nfrom = \"21s\"\n";
         assert!(run(fault, chatter(9 * bound)).is_empty(), "something has happened");
+    }
+
+    #[test]
+    fn calls_cost_nothing_but_for_a_while_those_that_fail() {
+        let first = |failed: bool| {
+            let mut bench = Bench::with_calls();
+            let mut cost = Cost::default();
+            let view = bench.mesh_view(1, true, &[]);
+            for second in 1..=140 {
+                bench.at(second);
+                bench.truth.sent[1] += 9 * steady_bound(5);
+                let failed = failed && second == 21;
+                let call = CallSight::Ended { failed, counted: true, stale: false };
+                bench.look(&mut cost, &Sight::Call { agent: 1, calls: 0, call });
+                if !bench.survey(&mut cost, &[&view]).is_empty() {
+                    return Some(second);
+                }
+            }
+            None
+        };
+        assert_eq!((first(false), first(true)), (Some(30), Some(100)));
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(calls::late::LateResults),
         Box::new(calls::trials::BoundedTrials::default()),
         Box::new(calls::unprovoked::Unprovoked),
+        Box::new(calls::spent::Spent::default()),
         Box::new(calls::one_caller::OneCaller::default()),
         Box::new(calls::words::Words),
     ]

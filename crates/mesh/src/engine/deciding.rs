@@ -2,6 +2,7 @@
 
 use super::certificates::Origin;
 use super::instance::{Instance, Proposal};
+use super::pacing::request_gap;
 use super::signing::endorsement_bytes;
 use super::{Engine, limits};
 use crate::sabotage::Defect;
@@ -97,9 +98,10 @@ impl Engine {
         let rank = instance.observers.iter().position(|agent| *agent == me).unwrap_or(instance.observers.len());
         let agrees = instance.watch.as_ref().is_some_and(|watch| supports(watch.vote, verdict));
         let place = if agrees { rank } else { rank + instance.observers.len() };
-        // Whoever saw it answer again asks the others to look: what they find is waited for.
-        let revives = verdict == Verdict::Partial && instance.decided() == Verdict::Down;
-        let wait = if revives { self.config.timing.propose_interval } else { Duration::ZERO };
+        // Whoever saw it fail, or answer again, asks the others to look: what they find is waited for.
+        let gap = instance.check.as_ref().map_or(Duration::ZERO, |check| request_gap(check));
+        let partial = verdict == Verdict::Partial;
+        let wait = if partial { self.config.timing.propose_interval + gap } else { Duration::ZERO };
         let due = self.now.mono + self.config.timing.rank_delay * place as u32 + wait;
         let term = instance.signer.certified.max(instance.term()).saturating_add(1);
         let (endorsements, dissent) = (BTreeMap::new(), BTreeMap::new());

@@ -82,6 +82,11 @@ fn next_on_grid(place: Mono, period: Duration, now: Mono) -> Mono {
     Mono(place.0.saturating_add(steps.saturating_mul(step)))
 }
 
+/// So soon after its last look an agent does not look again because another asks: it does a little later.
+pub(super) fn request_gap(check: &Check) -> Duration {
+    check.fast_interval.unwrap_or(check.period / REQUEST_GAP)
+}
+
 impl Engine {
     /// Plans the probe after the one that begins now; or, while another is still running, a further attempt, unless its outcome comes before.
     pub(super) fn plan_next(&mut self, id: &InstanceId) {
@@ -167,21 +172,22 @@ impl Engine {
         self.look_now(id, false);
     }
 
-    /// Probes at once, unless that has just been done.
+    /// Probes at once; where another asks for it, not so soon after the last time.
     pub(super) fn look_now(&mut self, id: &InstanceId, asked: bool) {
         let now = self.now.mono;
         let Some(instance) = self.instances.get_mut(id) else { return };
         let (Some(check), Some(watch)) = (&instance.check, &mut instance.watch) else { return };
-        let gap = check.fast_interval.unwrap_or(check.period / REQUEST_GAP);
+        let gap = request_gap(check);
         // What this agent looks for itself is worth a look whenever the last one may be out of date.
         let gap = if asked { gap } else { gap.min(MOMENT) };
-        let looked = watch.began.is_some_and(|began| now.since(began) < gap);
+        let at = watch.began.map_or(now, |began| now.max(began + gap));
         if asked {
             watch.asked = Some(now);
         }
+        let refused = !asked && at > now;
         // Who counts already looks again at its own pace: a threshold of three is passed in no less than two intervals.
         let counting = watch.began.is_some() && watch.in_doubt(check);
-        if !check.enabled || watch.running || looked || counting || watch.due <= now {
+        if !check.enabled || watch.running || refused || counting || watch.due <= at {
             return;
         }
         if !self.second_opinions.given.take(now, limits::MAX_SECOND_OPINIONS_PER_S) {
@@ -189,9 +195,9 @@ impl Engine {
             return;
         }
         self.stats.second_opinions_given += u64::from(asked);
-        let was = std::mem::replace(&mut watch.due, now);
+        let was = std::mem::replace(&mut watch.due, at);
         self.schedule.remove(&(was, id.clone()));
-        self.schedule.insert((now, id.clone()));
+        self.schedule.insert((at, id.clone()));
     }
 }
 

@@ -144,7 +144,9 @@ impl Roll {
 
     /// A roll call has ended; `complete`: as many have answered as are held alive.
     fn ended(&mut self, call: &Call, complete: bool, usual: Duration) {
-        if complete {
+        if call.slowest > usual.max(self.wait) {
+            self.came_late(call.slowest, usual);
+        } else if complete {
             let enough = enough(call.slowest, usual);
             self.wait = self.wait.min(enough.max(self.wait - self.wait / 16));
         }
@@ -320,6 +322,10 @@ impl Engine {
             }
             // With enough answers it ends in time for the next to follow before it is too old.
             (Some(call), _) if call.quorate => Some(call.asked_at + usual),
+            // The way may have become longer, and while enough are held alive it is not the moment to give up.
+            (Some(call), _) if self.roll.failed == 0 && self.roster.majority(self.reached) => {
+                Some(call.asked_at + self.roll_wait().max(LONGEST_WAIT))
+            }
             (Some(call), _) => Some(call.asked_at + self.roll_wait()),
             (None, Some(last)) if !last.quorate && self.roll.hope => Some(last.started + recall),
             (None, Some(last)) if !last.quorate => Some(last.started.max(self.roll.scouted_at) + recall),

@@ -2,6 +2,7 @@
 
 pub mod late;
 pub mod one_caller;
+pub mod spent;
 pub mod trials;
 pub mod unprovoked;
 pub mod words;

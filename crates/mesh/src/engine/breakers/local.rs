@@ -23,8 +23,8 @@ pub(in crate::engine) struct Local {
     /// Failures since the last success.
     streak: CallCounts,
     streak_at: Mono,
-    /// Since when others accuse it, and the calls that ended since.
-    pub asked: Option<(Mono, CallCounts)>,
+    /// What is counted because others accuse it.
+    pub asked: Option<Asked>,
     pub state: BreakerState,
     pub used_at: Mono,
     /// When it is next considered whether it is still used.
@@ -40,6 +40,32 @@ pub(in crate::engine) struct Local {
     lent: Option<(u64, u32)>,
     /// Its trial of the present attempt.
     pub trial: Option<bool>,
+}
+
+/// Calls that ended since others were heard to accuse it, whatever came of them.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Asked {
+    /// When it was last accused.
+    pub accused_at: Mono,
+    since: Mono,
+    counts: CallCounts,
+}
+
+impl Asked {
+    pub fn new(now: Mono) -> Self {
+        Self { accused_at: now, since: now, counts: CallCounts::default() }
+    }
+
+    /// Counts more of them; `recent` are those of the last seconds with these. While all are served there is no reason to begin anew: only what was
+    /// served before must not make light of what fails now.
+    fn count(&mut self, more: &CallCounts, recent: CallCounts, now: Mono) {
+        let served = self.counts.failed() == 0;
+        if now.since(self.since) <= limits::ANSWER_SPAN || (served && more.failed() == 0) {
+            self.counts = self.counts.plus(more);
+        } else {
+            (self.since, self.counts) = (now, if served { recent } else { *more });
+        }
+    }
 }
 
 /// What a breaker of this host was told to be.
@@ -93,11 +119,9 @@ impl Local {
             self.streak_at = now;
             self.used_at = now;
         }
-        if let Some((since, counts)) = &mut self.asked {
-            if now.since(*since) > limits::ANSWER_SPAN {
-                (*since, *counts) = (now, CallCounts::default());
-            }
-            *counts = counts.plus(&report.counts);
+        let recent = self.recent(now);
+        if let Some(asked) = &mut self.asked {
+            asked.count(&report.counts, recent, now);
         }
     }
 
@@ -122,7 +146,7 @@ impl Local {
     pub fn testimony(&self, now: Mono) -> Option<(CallCounts, bool)> {
         let streak = self.streak(now);
         match self.asked {
-            Some((_, counts)) if counts.calls > 0 => Some((counts, true)),
+            Some(Asked { counts, .. }) if counts.calls > 0 => Some((counts, true)),
             Some(_) | None if self.accuses(now) => Some((streak, false)),
             Some(_) | None => None,
         }

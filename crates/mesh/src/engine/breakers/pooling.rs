@@ -1,5 +1,6 @@
 //! Whose fault are the failures that callers tell of?
 
+use super::local::Asked;
 use super::{Engine, limits};
 use crate::breakers::{BreakerCause, BreakerKey, CallCounts};
 use crate::sabotage::Defect;
@@ -43,7 +44,10 @@ impl Engine {
         let testimony = |(agent, heard): (&AgentId, &super::Heard)| {
             let at = heard.at.filter(|at| self.now.mono.since(*at) < limits::EVIDENCE_LIFE)?;
             let digest = &heard.digest;
-            if digest.counts.calls == 0 || !self.heard(*agent) {
+            // What led to an outage that is over here says nothing of what came after.
+            let spent =
+                digest.shared.as_ref().is_some_and(|shared| !shared.step.recovered && self.is_over(key, shared));
+            if digest.counts.calls == 0 || spent || !self.heard(*agent) {
                 return None;
             }
             let zone = self.agents.get(agent)?.profile.as_ref()?.zone.clone();
@@ -63,11 +67,24 @@ impl Engine {
         let now = self.now.mono;
         let accused = self.testimonies(key).iter().any(Testimony::fails);
         let Some(local) = self.breakers.local.get_mut(key) else { return };
-        match (accused, &local.asked) {
-            (true, None) => local.asked = Some((now, CallCounts::default())),
-            (false, Some((since, _))) if now.since(*since) > limits::EVIDENCE_LIFE => local.asked = None,
-            (true | false, _) => {}
+        match (accused, &mut local.asked) {
+            (true, None) => local.asked = Some(Asked::new(now)),
+            (true, Some(asked)) => asked.accused_at = now,
+            (false, Some(asked)) if now.since(asked.accused_at) >= limits::EVIDENCE_LIFE => local.asked = None,
+            (false, Some(asked)) => {
+                let until = asked.accused_at + limits::EVIDENCE_LIFE;
+                self.breakers.later(until, key);
+            }
+            (false, None) => {}
         }
+    }
+
+    /// Is where another stands in an outage no further than it has come to its end here?
+    fn is_over(&self, key: &BreakerKey, shared: &Shared) -> bool {
+        let past = self.breakers.past.get(key).copied().unwrap_or(0);
+        let here = self.breakers.outages.get(key).map(|outage| (outage.number, outage.standing()));
+        let recovered = here.filter(|(_, step)| step.recovered);
+        shared.outage <= past || recovered.is_some_and(|mine| (shared.outage, shared.step) <= mine)
     }
 
     /// Opens it, if what is known is enough for that.
@@ -171,14 +188,9 @@ impl Engine {
 
     /// Do enough peers hold it open, in an outage that is not over here? Says for whom, and who was first.
     fn followed(&self, key: &BreakerKey, pooling: &Pooling) -> Option<(Option<Zone>, AgentId)> {
-        let past = self.breakers.past.get(key).copied().unwrap_or(0);
-        let ramping = self.breakers.outages.get(key).map(|outage| (outage.number, outage.standing()));
-        let open: Vec<_> = self
-            .standings_of(key)
-            .into_iter()
-            .filter(|(_, shared)| !shared.step.recovered && shared.outage > past)
-            .filter(|(_, shared)| ramping.is_none_or(|mine| (shared.outage, shared.step) > mine))
-            .collect();
+        let standings = self.standings_of(key).into_iter();
+        let open: Vec<_> =
+            standings.filter(|(_, shared)| !shared.step.recovered && !self.is_over(key, shared)).collect();
         let zone_of =
             |agent: AgentId| self.agents.get(&agent).and_then(|known| known.profile.as_ref()).map(|p| &p.zone);
         let zones: BTreeSet<_> = open.iter().filter_map(|(agent, _)| zone_of(*agent)).collect();

@@ -21,12 +21,17 @@ impl Engine {
         };
         let urgent = told.is_none_or(|told| told.shared != digest.shared || told.answers != digest.answers);
         let news = told.is_none_or(|told| is_news(told, &digest));
+        let weight = |digest: &BreakerDigest| digest.counts.calls.min(self.breakers.pooling.weight_max);
+        // That it is served as before is said again in time to be believed.
+        let as_before =
+            |told: &BreakerDigest| is_served(told) && is_served(&digest) && weight(&digest) < 2 * weight(told);
+        let pause = if told.is_some_and(as_before) { limits::EVIDENCE_LIFE / 2 } else { limits::TELL_EVERY };
         match at {
             _ if urgent && told.is_none() && self.must_wait(key, &digest) => {
                 self.breakers.later(now + limits::TELL_EVERY, key)
             }
-            Some(at) if news && !urgent && now.since(at) < limits::TELL_EVERY => {
-                self.breakers.later(at + limits::TELL_EVERY, key);
+            Some(at) if news && !urgent && now.since(at) < pause => {
+                self.breakers.later(at + pause, key);
             }
             Some(_) | None if news || urgent => self.write_digest(key, digest),
             Some(_) | None => {}
@@ -135,6 +140,11 @@ impl Engine {
         let draw = hash::mix(&[self.me().0, key.instance.hash64(), second]) % members.max(1);
         accuses && draw >= limits::ACCUSERS
     }
+}
+
+/// Does it tell of served calls alone?
+fn is_served(digest: &BreakerDigest) -> bool {
+    digest.answers && digest.counts.failed() == 0
 }
 
 /// Successes are news only to those who were told of failures, or asked.
