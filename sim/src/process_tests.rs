@@ -7,6 +7,7 @@ use crate::trace::Trace;
 use crate::trace::recording::Recording;
 use crate::world::World;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -264,5 +265,22 @@ fn one_may_save_the_last_of_a_service() {
         let mut world = World::new(scenario, Box::new(node::engine), trace);
         world.run();
         assert_eq!(broken(&world), Vec::<String>::new(), "{liar}");
+    }
+}
+
+/// Who has restarted counts the outages of a breaker from the first again: what it sees of the next is news to those who know of earlier ones.
+#[test]
+fn who_has_forgotten_an_outage_is_believed_about_the_next() {
+    let text = "summary = \"t\"\nduration = \"100s\"\n[mesh]\nagents = 3\nstart = \"formed\"\n\
+         [[calls]]\ninstance = \"api@1\"\nevery = \"100ms\"\nfrom = \"5s\"\nto = \"95s\"\n\
+         [[calls.troubles]]\nmode = \"refused\"\nfrom = \"20s\"\nto = \"22s\"\n\
+         [[calls.troubles]]\nmode = \"refused\"\nfrom = \"80s\"\nto = \"90s\"\n\
+         [[faults]]\nkind = \"crash\"\nagent = 2\nat = \"60s\"\nrestart_at = \"62s\"\n";
+    for seed in [2, 5] {
+        let lines = crate::pacing_tests::lines(&Plan::parse(text).unwrap(), seed);
+        let opens = |line: &&serde_json::Value| line["event"]["type"] == "breaker" && line["event"]["state"] == "open";
+        let late = lines.iter().filter(opens).filter(|line| line["t_ns"].as_u64().unwrap() > 80_000_000_000);
+        let opened: BTreeSet<_> = late.map(|line| line["agent"].as_str().unwrap()).collect();
+        assert_eq!(opened, BTreeSet::from(["a0", "a1", "a2"]), "seed {seed}");
     }
 }

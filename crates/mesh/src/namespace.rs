@@ -3,7 +3,7 @@
 //! The owner numbers its batches and lists in each one which of them still hold something. Whoever has the newest batch and every batch
 //! that it lists has everything; so a lost batch is noticed, and what is superseded can be dropped without a word.
 
-use quorate_core::{AgentId, hash};
+use quorate_core::{AgentId, InstanceId, hash};
 use quorate_wire::{Batch, Record, RecordKey, encode_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,9 +87,9 @@ impl Namespace {
         .filter(|record| !record.is_tombstone())
     }
 
-    /// Can there be a record of what was observed of this host? Certain when not, and cheap to tell.
-    pub fn may_speak_of(&self, host: AgentId) -> bool {
-        self.hosts & bit(host) != 0 || self.incomplete.is_some()
+    /// Can there be a record of what was observed of this instance? Of hosts it is certain when not, and cheap to tell.
+    pub fn may_speak_of(&self, id: &InstanceId) -> bool {
+        id.host_of().is_none_or(|host| self.hosts & bit(host) != 0 || self.incomplete.is_some())
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {

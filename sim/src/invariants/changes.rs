@@ -3,7 +3,7 @@
 
 use super::{Finding, Invariant, Sight};
 use crate::plan::TargetMode;
-use crate::scenario::Scenario;
+use crate::scenario::{Cut, Scenario};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::{InstanceId, Verdict};
@@ -59,7 +59,9 @@ fn causes(scenario: &Scenario, id: &InstanceId, now: SimTime) -> Option<usize> {
         && scenario.drifts.is_empty()
         && scenario.changes.is_empty()
         && scenario.targets.iter().all(|target| target.kills() && target.mode != TargetMode::Silent);
-    if !only_these {
+    // In a ring a host is down for some and up for others, and who observes it depends on whom one asks.
+    let ring = id.host_of().is_some() && scenario.cuts.iter().any(Cut::is_ring);
+    if !only_these || ring {
         return None;
     }
     let past = |edges: &mut dyn Iterator<Item = SimTime>| edges.filter(|at| *at <= now).count();

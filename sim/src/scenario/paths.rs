@@ -66,6 +66,11 @@ impl Cut {
         Self { when, shape: Shape::Ring((0..agents).map(place).collect(), ring.len(), reach) }
     }
 
+    /// Does it leave no two agents the same others to hear?
+    pub fn is_ring(&self) -> bool {
+        matches!(self.shape, Shape::Ring(..))
+    }
+
     /// Does it stop what `from` sends to `to`?
     pub fn stops(&self, from: usize, to: usize) -> bool {
         match &self.shape {

@@ -25,4 +25,4 @@ pub use budget::{Budget, PATIENCE, TrialsSay};
 pub use digest::Digest;
 pub use ejection::{EjectionLimits, Standing, ejected};
 pub use evidence::{Culprit, Pooling, Witness, assess, is_confirmed, is_own_fault};
-pub use overrides::{OVERRIDES_MAX, Override, Overrides, REASON_BYTES_MAX};
+pub use overrides::{OVERRIDES_MAX, Override, Overrides, REASON_BYTES_MAX, rank};

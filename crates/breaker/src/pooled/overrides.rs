@@ -30,10 +30,17 @@ pub struct Override {
     pub lives: Duration,
 }
 
+/// Of the words on one key that of the highest rank holds.
+#[must_use]
+pub fn rank(epoch: u64, mode: Mode, owner: AgentId) -> (u64, bool, AgentId) {
+    (epoch, mode == Mode::Automatic, owner)
+}
+
 impl Override {
-    /// The highest of those on one key holds.
-    fn rank(&self) -> (u64, bool, AgentId) {
-        (self.epoch, self.mode == Mode::Automatic, self.owner)
+    /// Its [`rank()`].
+    #[must_use]
+    pub fn rank(&self) -> (u64, bool, AgentId) {
+        rank(self.epoch, self.mode, self.owner)
     }
 }
 
@@ -67,12 +74,6 @@ impl<K: Ord + Clone> Overrides<K> {
         let until = (now + word.lives).max(lifts.map_or(now, |(_, until)| *until));
         self.held.insert(key, (word, until));
         true
-    }
-
-    /// How many of those that are held `owner` gave.
-    #[must_use]
-    pub fn given_by(&self, owner: AgentId) -> usize {
-        self.held.values().filter(|(held, _)| held.owner == owner).count()
     }
 
     /// The epoch that a new word on `key` must have to hold against those known here.

@@ -146,6 +146,8 @@ pub(crate) struct Watch {
     pub began: Option<Mono>,
     /// When a fellow observer last asked for a look.
     pub asked: Option<Mono>,
+    /// Is the next look, or the one that runs, one that was asked for?
+    pub requested: bool,
     pub running: bool,
     /// Was a look due while one was running? Then the next begins as soon as that has ended: a check may take its whole period to fail.
     pub overdue: bool,
@@ -173,6 +175,7 @@ impl Watch {
             regular: due,
             began: None,
             asked: None,
+            requested: false,
             running: false,
             overdue: false,
             pending_fail: None,
@@ -430,12 +433,10 @@ impl Engine {
     /// Collects what the other agents' records say of the instance.
     pub(super) fn gather_votes(&mut self, id: &InstanceId) {
         let key = quorate_wire::RecordKey::Observed(id.clone());
-        let may_speak =
-            |namespace: &crate::namespace::Namespace| id.host_of().is_none_or(|host| namespace.may_speak_of(host));
         let votes: Votes = self
             .namespaces
             .iter()
-            .filter(|(_, namespace)| may_speak(namespace))
+            .filter(|(_, namespace)| namespace.may_speak_of(id))
             .filter_map(|(owner, namespace)| match namespace.record(&key)? {
                 quorate_wire::Record::Observed { incarnation, observation, .. } => {
                     Some((*owner, (*incarnation, observation.clone())))

@@ -126,13 +126,13 @@ impl Engine {
     }
 
     /// What was seen is news: the other observers are to look at once.
-    pub(super) fn ask_second_opinion(&mut self, id: &InstanceId) {
+    pub(super) fn ask_second_opinion(&mut self, id: &InstanceId, requested: bool) {
         let (me, now) = (self.me(), self.now.mono);
         let Some(instance) = self.instances.get(id) else { return };
         let Some(watch) = instance.watch.as_ref() else { return };
         let others: Vec<_> = instance.observers.iter().copied().filter(|agent| *agent != me).collect();
         // Whoever asked for this look has asked the others as well.
-        let on_request = watch.asked.is_some() && watch.asked >= watch.began;
+        let on_request = requested || watch.asked.is_some() && watch.asked >= watch.began;
         if on_request || others.is_empty() {
             return;
         }
@@ -195,6 +195,7 @@ impl Engine {
             return;
         }
         self.stats.second_opinions_given += u64::from(asked);
+        watch.requested |= asked;
         let was = std::mem::replace(&mut watch.due, at);
         self.schedule.remove(&(was, id.clone()));
         self.schedule.insert((at, id.clone()));

@@ -293,6 +293,7 @@ impl Engine {
     }
 
     fn apply_changes(&mut self, owner: AgentId, changed: Vec<RecordKey>, fresh: bool) {
+        let talkative = changed.iter().any(|key| matches!(key, RecordKey::Override(_))) && self.is_talkative(owner);
         for key in changed {
             let record = self.namespaces.get(&owner).and_then(|namespace| namespace.record(&key)).cloned();
             match (key, record) {
@@ -309,6 +310,8 @@ impl Engine {
                 (RecordKey::Instance(id), _) => self.withdraw(&id, owner),
                 (RecordKey::Observed(id), record) => self.apply_observation(owner, &id, record),
                 (RecordKey::Breaker(key), _) => self.apply_breaker(owner, key, fresh),
+                // Nobody gives, or passes on, so many.
+                (RecordKey::Override(_), Some(Record::Override(_))) if talkative => self.stats.limits_hit += 1,
                 (RecordKey::Override(_), Some(Record::Override(word))) => self.hear_word(&word),
                 (RecordKey::Override(key), _) => self.word_unspoken(key),
                 // Of a later release: kept and passed on with its batch, as it is signed.

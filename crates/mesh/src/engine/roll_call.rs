@@ -305,6 +305,11 @@ impl Engine {
         self.config.timing.roll_call_wait.max(self.roll.wait)
     }
 
+    /// Would those who have answered be enough, if all of them counted?
+    fn is_between(&self, call: &Call) -> bool {
+        self.roster.majority(call.answered.len() + call.undecided.len() + 1)
+    }
+
     /// When the running roll call ends, or the next is due because the last one found too few.
     pub(super) fn roll_deadline(&self) -> Option<Mono> {
         let usual = self.config.timing.roll_call_wait;
@@ -323,7 +328,9 @@ impl Engine {
             // With enough answers it ends in time for the next to follow before it is too old.
             (Some(call), _) if call.quorate => Some(call.asked_at + usual),
             // The way may have become longer, and while enough are held alive it is not the moment to give up.
-            (Some(call), _) if self.roll.failed == 0 && self.roster.majority(self.reached) => {
+            (Some(call), _)
+                if self.roll.failed == 0 && self.roster.majority(self.reached) && !self.is_between(call) =>
+            {
                 Some(call.asked_at + self.roll_wait().max(LONGEST_WAIT))
             }
             (Some(call), _) => Some(call.asked_at + self.roll_wait()),
@@ -409,7 +416,8 @@ impl Engine {
         let asked = call.sample.as_ref().map_or(roster, |drawn| drawn.len() + 1);
         let complete = reached >= asked.min(self.swim.active_count() + 1);
         self.roll.ended(&call, complete, self.config.timing.roll_call_wait);
-        self.roll.between.clone_from(&call.between);
+        self.roll.between.retain(|agent| !call.answered.contains_key(agent));
+        self.roll.between.extend(&call.between);
         if reached < asked {
             self.roll.fades = Some(call.started + MISSED_LIFE);
         }

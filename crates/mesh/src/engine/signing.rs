@@ -24,7 +24,7 @@ pub(super) fn endorsement_bytes(decision: &Decision, vote: Vote, signed_at: quor
 fn may_be_late(instance: &Instance, vote: Vote) -> bool {
     let Some(watch) = &instance.watch else { return false };
     let revives = instance.decided() == Verdict::Down && watch.asked.is_some_and(|asked| watch.looked < asked);
-    vote.reaches() && watch.failures > 0 || vote.fails() && revives
+    vote.reaches() && (watch.failures > 0 || watch.set_aside) || vote.fails() && revives
 }
 
 impl Engine {

@@ -262,6 +262,7 @@ impl Engine {
         // Who looks for the first time at what is down takes one failure for a sign that it still is.
         let fail_after = if down && watch.vote.abstains() { 1 } else { fail_after };
         (watch.running, watch.looked) = (false, watch.looked.max(began));
+        let requested = std::mem::take(&mut watch.requested);
         match seen {
             Seen::Unable(detail) => self.set_vote(id, Vote::Abstain(AbstainReason::Impaired), detail),
             Seen::Reached(vote, detail) => {
@@ -281,7 +282,7 @@ impl Engine {
                     // It may have been held down for long enough.
                     self.dirty.insert(id.clone());
                     if first {
-                        self.ask_second_opinion(id);
+                        self.ask_second_opinion(id, requested);
                     }
                 }
             }
@@ -299,7 +300,7 @@ impl Engine {
                     self.accuse(id, vote, detail);
                 }
                 if first {
-                    self.ask_second_opinion(id);
+                    self.ask_second_opinion(id, requested);
                 }
                 if remote && failures == 1 && silent {
                     self.doubt_host(home);

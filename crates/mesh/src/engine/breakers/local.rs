@@ -23,6 +23,9 @@ pub(in crate::engine) struct Local {
     /// Failures since the last success.
     streak: CallCounts,
     streak_at: Mono,
+    /// Failures in a row that were last reported, and how many of those an outage has begun or ended with.
+    row: u32,
+    spent: u32,
     /// What is counted because others accuse it.
     pub asked: Option<Asked>,
     pub state: BreakerState,
@@ -90,6 +93,8 @@ impl Local {
             slot: 0,
             streak: CallCounts::default(),
             streak_at: now,
+            row: 0,
+            spent: 0,
             asked: None,
             state: BreakerState::Closed,
             used_at: now,
@@ -110,7 +115,12 @@ impl Local {
         self.slots[..passed].fill(CallCounts::default());
         self.slot = slot;
         self.slots[0] = self.slots[0].plus(&report.counts);
-        let row = report.failures_in_row.min(CallCounts::MAX);
+        let reported = report.failures_in_row.min(CallCounts::MAX);
+        if reported < self.row {
+            self.spent = 0;
+        }
+        self.row = reported;
+        let row = reported - self.spent;
         let silent = report.counts.silent > report.counts.answered
             || (report.counts.failed() == 0 && self.streak.silent > self.streak.answered);
         let (answered, silent) = if silent { (0, row) } else { (row, 0) };
@@ -156,6 +166,7 @@ impl Local {
     pub fn begin_anew(&mut self) {
         self.slots = [CallCounts::default(); SLOTS];
         self.streak = CallCounts::default();
+        self.spent = self.row;
         self.asked = None;
         self.trial = None;
         self.last_words = None;
@@ -270,5 +281,31 @@ impl Engine {
                 if self.seats(key).contains(&self.me()) { Given::Lent(window) } else { Given::Shared }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::{InstanceId, ServiceName};
+
+    #[test]
+    fn failures_in_a_row_are_spent_with_the_outage_they_led_to() {
+        let mut local = Local::new(Mono(0));
+        let reports = |local: &mut Local, at: u64, calls, answered, failures_in_row| {
+            let (service, instance) = (ServiceName::new("api").unwrap(), InstanceId::new("api@1").unwrap());
+            let counts = CallCounts { calls, answered, ..CallCounts::default() };
+            let (state, trial) = (BreakerState::Closed, None);
+            let report = BreakerReport { key: BreakerKey { service, instance }, counts, failures_in_row, state, trial };
+            local.count(&report, Mono(at * 1_000_000_000));
+            local.accuses(Mono(at * 1_000_000_000))
+        };
+        assert!(reports(&mut local, 1, 3, 3, 3));
+        local.begin_anew();
+        assert!(!reports(&mut local, 6, 0, 0, 3), "it says only that it is closed");
+        assert!(reports(&mut local, 7, 2, 2, 5), "two more");
+        local.begin_anew();
+        assert!(!reports(&mut local, 12, 1, 0, 0));
+        assert!(reports(&mut local, 13, 2, 2, 2), "a success has come between");
     }
 }

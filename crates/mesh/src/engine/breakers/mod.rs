@@ -107,8 +107,8 @@ pub(super) struct Breakers {
     heard: BTreeMap<BreakerKey, BTreeMap<AgentId, Heard>>,
     /// How many of these each agent has.
     told_by: BTreeMap<AgentId, usize>,
-    /// The highest outage that is over.
-    past: BTreeMap<BreakerKey, u64>,
+    /// The highest outage that is over, and when the last one ended.
+    past: BTreeMap<BreakerKey, (u64, Mono)>,
     words: Overrides<BreakerKey>,
     /// Words that their owners tell of no more, and when this agent does instead.
     retold: BTreeMap<BreakerKey, Mono>,

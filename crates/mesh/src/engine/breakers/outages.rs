@@ -132,7 +132,7 @@ impl Engine {
     fn next_number(&self, key: &BreakerKey) -> u64 {
         let term = self.instances.get(&key.instance).map_or(0, |instance| instance.term());
         let floor = term.min(limits::MAX_OUTAGE >> TERM_BITS) << TERM_BITS;
-        let past = self.breakers.past.get(key).copied().unwrap_or(0);
+        let past = self.breakers.past.get(key).map_or(0, |(number, _)| *number);
         past.max(floor).saturating_add(1).min(limits::MAX_OUTAGE)
     }
 
@@ -228,8 +228,8 @@ impl Engine {
     /// The outage is over.
     fn end_outage(&mut self, key: &BreakerKey) {
         if let Some(outage) = self.breakers.outages.remove(key) {
-            let past = self.breakers.past.entry(key.clone()).or_default();
-            *past = outage.number.max(*past);
+            let (past, at) = self.breakers.past.entry(key.clone()).or_default();
+            (*past, *at) = (outage.number.max(*past), self.now.mono);
             if self.breakers.past.len() > limits::MAX_OUTAGES {
                 self.breakers.past.pop_first();
                 self.stats.limits_hit += 1;

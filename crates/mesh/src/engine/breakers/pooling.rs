@@ -44,9 +44,7 @@ impl Engine {
         let testimony = |(agent, heard): (&AgentId, &super::Heard)| {
             let at = heard.at.filter(|at| self.now.mono.since(*at) < limits::EVIDENCE_LIFE)?;
             let digest = &heard.digest;
-            // What led to an outage that is over here says nothing of what came after.
-            let spent =
-                digest.shared.as_ref().is_some_and(|shared| !shared.step.recovered && self.is_over(key, shared));
+            let spent = digest.shared.as_ref().is_some_and(|shared| self.is_spent(key, shared));
             if digest.counts.calls == 0 || spent || !self.heard(*agent) {
                 return None;
             }
@@ -79,12 +77,15 @@ impl Engine {
         }
     }
 
-    /// Is where another stands in an outage no further than it has come to its end here?
-    fn is_over(&self, key: &BreakerKey, shared: &Shared) -> bool {
-        let past = self.breakers.past.get(key).copied().unwrap_or(0);
+    /// Does another that holds it open speak of what led to an outage that has just come to its end here? That says nothing of what came after. Who has
+    /// restarted, or had no part in the last outages, counts from a lower number: later its words are news.
+    fn is_spent(&self, key: &BreakerKey, shared: &Shared) -> bool {
+        let just = |at: &Mono| self.now.mono.since(*at) < limits::EVIDENCE_LIFE;
+        let past = self.breakers.past.get(key).filter(|(_, at)| just(at)).map_or(0, |(number, _)| *number);
         let here = self.breakers.outages.get(key).map(|outage| (outage.number, outage.standing()));
         let recovered = here.filter(|(_, step)| step.recovered);
-        shared.outage <= past || recovered.is_some_and(|mine| (shared.outage, shared.step) <= mine)
+        !shared.step.recovered
+            && (shared.outage <= past || recovered.is_some_and(|mine| (shared.outage, shared.step) <= mine))
     }
 
     /// Opens it, if what is known is enough for that.
@@ -188,9 +189,14 @@ impl Engine {
 
     /// Do enough peers hold it open, in an outage that is not over here? Says for whom, and who was first.
     fn followed(&self, key: &BreakerKey, pooling: &Pooling) -> Option<(Option<Zone>, AgentId)> {
-        let standings = self.standings_of(key).into_iter();
-        let open: Vec<_> =
-            standings.filter(|(_, shared)| !shared.step.recovered && !self.is_over(key, shared)).collect();
+        let past = self.breakers.past.get(key).map_or(0, |(number, _)| *number);
+        let ramping = self.breakers.outages.get(key).map(|outage| (outage.number, outage.standing()));
+        let open: Vec<_> = self
+            .standings_of(key)
+            .into_iter()
+            .filter(|(_, shared)| !shared.step.recovered && shared.outage > past)
+            .filter(|(_, shared)| ramping.is_none_or(|mine| (shared.outage, shared.step) > mine))
+            .collect();
         let zone_of =
             |agent: AgentId| self.agents.get(&agent).and_then(|known| known.profile.as_ref()).map(|p| &p.zone);
         let zones: BTreeSet<_> = open.iter().filter_map(|(agent, _)| zone_of(*agent)).collect();

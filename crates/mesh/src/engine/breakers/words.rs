@@ -7,7 +7,7 @@ use super::outages::Phase;
 use super::{Engine, limits};
 use crate::api::{EventKind, Output, OverrideWish};
 use crate::breakers::{BreakerCause, BreakerKey, BreakerOverride, CallCounts, OverrideMode};
-use quorate_breaker::pooled::Override;
+use quorate_breaker::pooled::{Override, rank};
 use quorate_breaker::{Event, Mode};
 use quorate_core::{AgentId, UnixMs, hash};
 use quorate_wire::{OwnerDelta, Record, RecordKey};
@@ -76,12 +76,14 @@ impl Engine {
         }
     }
 
+    /// Does an agent tell of more words than anyone is listened to about?
+    pub(in crate::engine) fn is_talkative(&self, owner: AgentId) -> bool {
+        let records = self.namespaces.get(&owner).into_iter().flat_map(|namespace| namespace.records());
+        records.filter(|record| matches!(record, Record::Override(_))).count() > limits::MAX_WORDS
+    }
+
     /// Hears of another's word. Its end is taken from the wall clock once, so that a word heard late does not live longer.
     pub(in crate::engine) fn hear_word(&mut self, word: &BreakerOverride) {
-        if self.word_on(&word.key).is_none() && self.breakers.words.given_by(word.owner) >= limits::MAX_WORDS {
-            self.stats.limits_hit += 1;
-            return;
-        }
         let left = word.until.0.saturating_sub(self.now.wall.0).min(word.lives_ms);
         if self.take_word(word, Duration::from_millis(left)) {
             // An earlier one of its own, or that it told for another, must not come back.
@@ -186,7 +188,7 @@ impl Engine {
         let Some(word) = self.word_on(key) else { return };
         // An earlier word on the same breaker says nothing of this one.
         let tells = |record: &Record| match record {
-            Record::Override(told) => (told.epoch, told.owner) >= (word.epoch, word.owner),
+            Record::Override(told) => rank(told.epoch, mode_of(told.mode), told.owner) >= word.rank(),
             _ => false,
         };
         let others = self.namespaces.values().filter_map(|namespace| namespace.record(&record_key));
