@@ -317,9 +317,13 @@ impl Engine {
             _ => stored.get(&registration.instance).map(|(known, incarnation)| (same(known), *incarnation)),
         };
         // One that claims the same name may have made up a number which nobody believes from anyone else.
-        let plausible =
-            |instance: &&Box<Instance>| instance.home == self.me() || instance.incarnation < HONEST_INCARNATIONS;
-        let highest = self.instances.get(&registration.instance).filter(plausible).map_or(0, |known| known.incarnation);
+        let plausible = |instance: &&Instance| instance.home == self.me() || instance.incarnation < HONEST_INCARNATIONS;
+        let highest = self
+            .instances
+            .get(&registration.instance)
+            .map(Box::as_ref)
+            .filter(plausible)
+            .map_or(0, |known| known.incarnation);
         match known {
             Some((true, incarnation)) if incarnation >= highest => incarnation,
             Some((_, incarnation)) => self.fresh_incarnation(incarnation.max(highest)),
