@@ -147,8 +147,9 @@ mod tests {
     fn a_word_is_lifted_even_where_the_lifting_seems_to_have_ended() {
         let mut overrides = Overrides::default();
         assert!(overrides.learn("web", word(Mode::ForcedOpen, 1, 1, 60), at(0)));
-        assert!(!overrides.learn("web", word(Mode::Automatic, 1, 1, 0), at(10)), "no later one");
-        assert!(overrides.learn("web", word(Mode::Automatic, 2, 2, 0), at(10)));
+        assert!(!overrides.learn("web", word(Mode::Automatic, 9, 0, 0), at(10)), "no later one");
+        assert!(overrides.learn("web", word(Mode::Automatic, 0, 1, 0), at(10)), "of one number the one that lifts");
+        assert!(!overrides.learn("web", word(Mode::ForcedOpen, 9, 1, 60), at(10)), "whoever gives it again");
         assert_eq!(overrides.mode(&"web", at(10)), Mode::Automatic);
         assert!(!overrides.learn("web", word(Mode::ForcedOpen, 1, 1, 60), at(11)), "it does not come back");
         assert_eq!(overrides.next_end(), Some(at(60)));
