@@ -202,6 +202,8 @@ fn nobody_is_silenced_by_one_that_claims_the_name_of_its_instance() {
     let records = vec![Record::Instance { registration, incarnation: 1 << 60 }];
     let mut claim = Batch { owner: AgentId(LIAR), epoch: 1, seq: 100, live: vec![100], records, signature: vec![] };
     claim.signature = HashKeys(AgentId(LIAR)).sign(&claim.signing_bytes());
+    // Of its own it says no more.
+    world.crash(LIAR);
     world.crash(1);
     for agent in 2..=4 {
         inject(&mut world, agent, &push(LIAR, vec![Arc::new(claim.clone())]));
