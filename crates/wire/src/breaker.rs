@@ -116,7 +116,7 @@ pub struct BreakerOverride {
     pub owner: AgentId,
     /// Why, in the person's words; at most [`BreakerOverride::MAX_REASON_BYTES`].
     pub reason: String,
-    /// Of two words on one breaker the higher epoch holds; of equal ones the higher owner.
+    /// Of two words on one breaker the higher epoch holds; of equal ones one that lifts, else the higher owner.
     pub epoch: u64,
     /// How long it holds from when it was given, in milliseconds.
     pub lives_ms: u64,

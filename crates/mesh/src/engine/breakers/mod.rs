@@ -135,6 +135,11 @@ impl Breakers {
         self.due.insert((at, key.clone()));
     }
 
+    /// The highest outage that is over; zero when none is.
+    fn last_over(&self, key: &BreakerKey) -> u64 {
+        self.past.get(key).map_or(0, |(number, _)| *number)
+    }
+
     /// Is it open for this host's callers?
     pub(super) fn is_open(&self, key: &BreakerKey) -> bool {
         self.outages.get(key).is_some_and(|outage| !outage.standing().recovered)

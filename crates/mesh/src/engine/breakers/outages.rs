@@ -132,8 +132,7 @@ impl Engine {
     fn next_number(&self, key: &BreakerKey) -> u64 {
         let term = self.instances.get(&key.instance).map_or(0, |instance| instance.term());
         let floor = term.min(limits::MAX_OUTAGE >> TERM_BITS) << TERM_BITS;
-        let past = self.breakers.past.get(key).map_or(0, |(number, _)| *number);
-        past.max(floor).saturating_add(1).min(limits::MAX_OUTAGE)
+        self.breakers.last_over(key).max(floor).saturating_add(1).min(limits::MAX_OUTAGE)
     }
 
     /// Opens a breaker for the callers of this host, and of all who come to the same conclusion.

@@ -189,7 +189,7 @@ impl Engine {
 
     /// Do enough peers hold it open, in an outage that is not over here? Says for whom, and who was first.
     fn followed(&self, key: &BreakerKey, pooling: &Pooling) -> Option<(Option<Zone>, AgentId)> {
-        let past = self.breakers.past.get(key).map_or(0, |(number, _)| *number);
+        let past = self.breakers.last_over(key);
         let ramping = self.breakers.outages.get(key).map(|outage| (outage.number, outage.standing()));
         let open: Vec<_> = self
             .standings_of(key)
