@@ -254,8 +254,7 @@ impl Engine {
         if instance.home_only() {
             return Some(Cow::Borrowed(&[]));
         }
-        let failed = self.roster.len() - self.reached.min(self.roster.len());
-        let limit = instance.assigned as usize + SPARE_PLACES + failed;
+        let limit = self.plausible_places(instance);
         if limit >= self.roster.len() {
             return None;
         }
@@ -265,6 +264,12 @@ impl Engine {
             0 => self.first_places(instance, limit),
             more => Cow::Owned(self.order_with(instance, limit + more, &departed)),
         })
+    }
+
+    /// How many places of an instance's order those who observed it lately may have had.
+    fn plausible_places(&self, instance: &Instance) -> usize {
+        let failed = self.roster.len() - self.reached.min(self.roster.len());
+        instance.assigned as usize + SPARE_PLACES + failed
     }
 
     /// A signer must have been admitted; whether it has left since does not matter.
@@ -282,11 +287,23 @@ impl Engine {
         self.sabotage.quorum(quorum::of(instance.assigned.max(decision.observers)) as usize)
     }
 
-    /// Is the certificate signed by too few of the agents that count today for those who know no others? Then those who join cannot rely on it, and
-    /// it is to be decided anew.
+    /// Is the certificate signed by too few of the agents that count today, and may have observed the instance, for those who know no others? Then those
+    /// who join cannot rely on it, and it is to be decided anew.
     pub(super) fn is_thin(&self, instance: &Instance, certificate: &Certificate) -> bool {
-        let backing = certificate.endorsements.iter().filter(|e| self.roster.contains(e.agent)).count();
+        let counts = |agent: AgentId| self.roster.contains(agent) && self.may_have_observed(instance, agent);
+        let backing = certificate.endorsements.iter().filter(|e| counts(e.agent)).count();
         backing < self.signatures_needed(instance, &certificate.decision)
+    }
+
+    /// Would whoever joins today take the agent for an observer? Of a mesh that has grown, or is whole again, most are looked for where they are kept.
+    fn may_have_observed(&self, instance: &Instance, agent: AgentId) -> bool {
+        let kept = || instance.order.as_ref().is_none_or(|order| order.places().contains(&agent));
+        let limit = self.plausible_places(instance);
+        instance.observers.contains(&agent)
+            || kept()
+            || agent == instance.home
+            || limit >= self.roster.len()
+            || self.first_places(instance, limit).contains(&agent)
     }
 
     fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {
