@@ -89,6 +89,7 @@ clean_plans! {
     cloned_identity: "cloned-identity", [1, 2];
     rolling_restart: "rolling-restart", [1, 2];
     replaced_agents: "replaced-agents", [1, 2];
+    growth: "growth", [2];
     join_storm: "join-storm", [1, 2];
     mass_leave: "mass-leave", [1, 2];
     slow_instance: "slow-instance", [1, 2];
@@ -106,6 +107,7 @@ clean_plans! {
     calls_dead: "calls-dead", [1, 2];
     calls_hung: "calls-hung", [1, 2];
     calls_a_third_fails: "calls-a-third-fails", [1, 2];
+    calls_a_third_of_callers: "calls-a-third-of-callers", [1, 2];
     calls_slow: "calls-slow", [1, 2];
     calls_one_broken_caller: "calls-one-broken-caller", [1, 2];
     calls_one_zones_path: "calls-one-zones-path", [1, 2];
@@ -242,4 +244,22 @@ fn four_of_five_observers_lost_are_replaced() {
         let took: Vec<_> = (0..12).filter_map(down).map(|at| at.since(when.from)).collect();
         assert!(took.len() == 8 && took.iter().all(|took| took.as_secs() < 5), "{took:?}");
     }
+}
+
+/// Accusations travel no faster than the answers to them: by a third of the callers alone nobody is condemned before the others are heard. Which of them
+/// speak first is chance.
+#[test]
+fn callers_who_are_served_are_let_through_beside_those_who_fail() {
+    let plan = library::load("calls-a-third-of-callers").unwrap().1;
+    let (mut served, mut rejected) = (0, 0);
+    for seed in 1..=4 {
+        let scenario = Scenario::new("t", &plan, seed).unwrap();
+        let trace = Trace::new(&scenario, Recording::default());
+        let mut world = World::new(scenario, Manner::default().starter, trace);
+        world.run();
+        let counted = &world.callers.tallies().next().unwrap().by_calls[&0];
+        served += counted.admitted - counted.doomed;
+        rejected += counted.rejected_well;
+    }
+    assert!(served > 10_000 && rejected * 6 < served, "{rejected} rejected, {served} served");
 }

@@ -3,7 +3,7 @@
 
 use super::{Finding, Invariant, Sight};
 use crate::plan::TargetMode;
-use crate::scenario::{Cut, Scenario};
+use crate::scenario::{Cut, Scenario, Subject};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::{InstanceId, Verdict};
@@ -35,7 +35,7 @@ impl Invariant for Changes {
         let changes = verdicts.windows(2).filter(|pair| pair[0] != pair[1]).count();
         // A host is not decided about until it is doubted.
         let changes = changes + usize::from(decision.instance.host_of().is_some());
-        if changes > causes {
+        if changes > causes && !way_too_long(truth, &decision.instance) {
             let id = &decision.instance;
             let detail = format!("{id} has changed {changes} times, as {verdicts:?}; there was cause for {causes}");
             found.push(Finding::new(None, detail));
@@ -68,6 +68,18 @@ fn causes(scenario: &Scenario, id: &InstanceId, now: SimTime) -> Option<usize> {
     let fails: usize = own.map(|target| past(&mut [target.when.from, target.when.to].into_iter())).sum();
     let cuts: usize = scenario.cuts.iter().map(|cut| past(&mut cut.when.edges())).sum();
     Some(fails + CHANGES_OF_A_CUT * cuts)
+}
+
+/// Has a probe failed although the instance was well and the path open? Then its check allows less time than the way takes.
+fn way_too_long(truth: &Truth, id: &InstanceId) -> bool {
+    let Some(Subject::Instance(index)) = truth.scenario.subject(id) else { return false };
+    let home = truth.scenario.instances[index].home;
+    (0..truth.agents()).any(|observer| {
+        truth.probes(observer, index).any(|probe| {
+            let clear = truth.path_clear(observer, home, probe.started, probe.finished);
+            !probe.passed && clear && truth.well_throughout(index, probe.started, probe.finished)
+        })
+    })
 }
 
 #[cfg(test)]

@@ -57,7 +57,9 @@ impl Invariant for Cost {
 
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         match sight {
-            Sight::Event { .. } | Sight::Certificate { .. } | Sight::Instance { .. } => self.stirred = truth.now,
+            Sight::Event { .. } | Sight::Certificate { .. } | Sight::Instance { .. } => {
+                self.stirred = self.stirred.max(truth.now);
+            }
             // What callers saw fail is told, and taken back when it is no evidence any more. Of calls that are served there is nothing to tell.
             Sight::Call { call: CallSight::Rejected | CallSight::Ended { failed: true, .. }, .. } => {
                 self.stirred = self.stirred.max(truth.now.plus(CALLS_TOLD));
@@ -83,7 +85,7 @@ impl Cost {
     fn note_members(&mut self, truth: &Truth, view: &Glance) {
         let before = self.members.insert(view.agent, Arc::clone(&view.members));
         if before.is_none_or(|before| !Arc::ptr_eq(&before, &view.members)) {
-            self.stirred = truth.now;
+            self.stirred = self.stirred.max(truth.now);
         }
     }
 

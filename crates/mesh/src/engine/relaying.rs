@@ -29,12 +29,13 @@ impl Engine {
     }
 
     /// Is it to be passed on at once? Of others: a caller's first word on a callee, as accuser and as witness, while the breaker is not open here. Of
-    /// one's own: whatever tells of failures, which is at most one a second for each breaker but for its turns. To be asked before its records are taken.
+    /// one's own: the first as witness, since those few who fail would else be believed before anyone else is heard, and whatever tells of failures, which
+    /// is at most one a second for each breaker but for its turns. To be asked before its records are taken.
     pub(super) fn is_pressing(&self, batch: &Batch) -> bool {
         batch.records.iter().any(|record| {
             let Record::Breaker(digest) = record else { return false };
             if batch.owner == self.me() {
-                return digest.counts.failed() > 0;
+                return digest.counts.failed() > 0 || self.answers_first(&digest.key);
             }
             let known = self.digest_from(batch.owner, &digest.key);
             let accuses = digest.counts.failed() > 0 && known.is_none();

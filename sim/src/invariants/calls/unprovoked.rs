@@ -7,8 +7,8 @@ use crate::time::SimTime;
 use crate::truth::Truth;
 use std::time::Duration;
 
-/// Whatever has gone wrong is over for callers after so long: the waits before an attempt, the attempt, and a full ramp, each for those who come to it
-/// late.
+/// Whatever has gone wrong is over for callers so long after the verdict on the instance may be `up` again: the waits before an attempt, the attempt, and a
+/// full ramp, each for those who come to it late.
 const OVER_AFTER: Duration = Duration::from_secs(120);
 /// So many callers that agree in their trials decide an attempt, and so may prolong an outage.
 const AGREEING: usize = 2;
@@ -25,7 +25,9 @@ impl Invariant for Unprovoked {
     fn look(&mut self, truth: &Truth, sight: &Sight<'_>, found: &mut Vec<Finding>) {
         let Sight::Call { agent, calls, call: CallSight::Rejected } = sight else { return };
         let (plan, instance) = (&truth.scenario.calls[*calls].plan, truth.scenario.calls[*calls].instance);
-        let from = truth.now.minus(OVER_AFTER);
+        let checked = |instance: usize| truth.scenario.instances[instance].registration.check.recovery_span();
+        let over_after = OVER_AFTER + instance.map_or(Duration::ZERO, checked);
+        let from = truth.now.minus(over_after);
         // Some are lost or dead for good.
         let lost = instance.is_some_and(|instance| {
             let home = truth.scenario.instances[instance].home;
@@ -38,10 +40,10 @@ impl Invariant for Unprovoked {
         let lied_to = plan.liars.contains(agent) || plan.liars.len() >= AGREEING;
         let troubles = plan.troubles.iter().map(|trouble| trouble.to.moment());
         let over = troubles.fold(truth.scenario.faults_end.max(truth.scenario.formed_by), SimTime::max);
-        let quiet = truth.now.since(over) > OVER_AFTER;
+        let quiet = truth.now.since(over) > over_after;
         if quiet && plan.words.is_empty() && !(lied_to || lost || faulty) {
             let detail =
-                format!("a call of {} is rejected, and nothing has gone wrong for {OVER_AFTER:?}", plan.instance);
+                format!("a call of {} is rejected, and nothing has gone wrong for {over_after:?}", plan.instance);
             found.push(Finding::new(Some(*agent), detail));
         }
     }
@@ -58,11 +60,14 @@ mod tests {
         let fault =
             "[[faults]]\nkind = \"target\"\ninstance = \"web@0\"\nmode = \"dead\"\nfrom = \"300s\"\nto = \"310s\"\n";
         let mut bench = Bench::new(&format!("{calls}{fault}"));
+        let checked = bench.truth.scenario.instances[0].registration.check.recovery_span().as_secs();
+        let over = 310 + OVER_AFTER.as_secs() + checked;
         let mut rejected = |agent, secs| {
             bench.at(secs);
             bench.look(&mut Unprovoked, &Sight::Call { agent, calls: 0, call: CallSight::Rejected }).len()
         };
-        assert_eq!((rejected(1, 305), rejected(1, 430), rejected(1, 431)), (0, 0, 1));
+        assert!(checked > 1, "its check has to pass again first");
+        assert_eq!((rejected(1, 305), rejected(1, over), rejected(1, over + 1)), (0, 0, 1));
         assert_eq!(rejected(2, 450), 0, "its own failures keep a liar from calling");
 
         let for_good = fault.replace("to = \"310s\"\n", "");

@@ -34,6 +34,8 @@ pub(in crate::engine) struct Local {
     used_due: Mono,
     /// What was last told of it, and when.
     pub told: Option<(Mono, BreakerDigest)>,
+    /// Is that its first answer to an accusation?
+    pub answers_first: bool,
     /// What this agent had to say when the breaker opened. It is told with the opening: others may still need it for the same conclusion.
     pub last_words: Option<(CallCounts, bool)>,
     /// What it was last told.
@@ -100,6 +102,7 @@ impl Local {
             used_at: now,
             used_due: now + limits::USED_LIFE,
             told: None,
+            answers_first: false,
             last_words: None,
             given: Given::Free,
             mode: Mode::Automatic,

@@ -186,6 +186,11 @@ impl Engine {
         Some(&self.breakers.heard.get(key)?.get(&agent)?.digest)
     }
 
+    /// Is what this agent last told its first answer to an accusation?
+    pub(super) fn answers_first(&self, key: &BreakerKey) -> bool {
+        self.breakers.local.get(key).is_some_and(|local| local.answers_first)
+    }
+
     /// An agent is forgotten, and its records with it.
     pub(super) fn forget_speaker(&mut self, agent: AgentId) {
         let spoken = |record: &Record| if let Record::Override(word) = record { Some(word.key.clone()) } else { None };

@@ -47,6 +47,7 @@ impl Engine {
             return;
         }
         let begins = digest.shared.is_some() != local.told.as_ref().is_some_and(|(_, told)| told.shared.is_some());
+        local.answers_first = digest.answers && !local.told.as_ref().is_some_and(|(_, told)| told.answers);
         local.told = Some((now, digest.clone()));
         self.log.write(Record::Breaker(Arc::new(digest)));
         self.breakers.later(now + limits::EVIDENCE_LIFE, key);
