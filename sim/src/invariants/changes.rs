@@ -3,7 +3,7 @@
 
 use super::{Finding, Invariant, Sight};
 use crate::plan::TargetMode;
-use crate::scenario::{Cut, Scenario, Subject};
+use crate::scenario::{Scenario, Subject};
 use crate::time::SimTime;
 use crate::truth::Truth;
 use quorate_core::{InstanceId, Verdict};
@@ -17,6 +17,8 @@ const CHANGES_OF_A_CUT: usize = 2;
 pub struct Changes {
     /// By copy: what was decided in each term.
     decided: BTreeMap<(InstanceId, u64), BTreeMap<u64, Verdict>>,
+    /// Changes beyond their causes that a check is the cause of which allows less time than the way takes.
+    excused: BTreeMap<(InstanceId, u64), usize>,
 }
 
 impl Invariant for Changes {
@@ -29,13 +31,19 @@ impl Invariant for Changes {
         let decision = &certificate.decision;
         let Some(causes) = causes(&truth.scenario, &decision.instance, truth.now) else { return };
         let copy = (decision.instance.clone(), decision.incarnation);
+        let excused = self.excused.entry(copy.clone()).or_default();
         let terms = self.decided.entry(copy).or_default();
         terms.insert(decision.term, decision.verdict);
         let verdicts: Vec<Verdict> = terms.values().copied().collect();
         let changes = verdicts.windows(2).filter(|pair| pair[0] != pair[1]).count();
         // A host is not decided about until it is doubted.
         let changes = changes + usize::from(decision.instance.host_of().is_some());
-        if changes > causes && !way_too_long(truth, &decision.instance) {
+        if changes <= causes + *excused {
+            return;
+        }
+        if way_too_long(truth, &decision.instance) {
+            *excused = changes - causes;
+        } else {
             let id = &decision.instance;
             let detail = format!("{id} has changed {changes} times, as {verdicts:?}; there was cause for {causes}");
             found.push(Finding::new(None, detail));
@@ -60,7 +68,7 @@ fn causes(scenario: &Scenario, id: &InstanceId, now: SimTime) -> Option<usize> {
         && scenario.changes.is_empty()
         && scenario.targets.iter().all(|target| target.kills() && target.mode != TargetMode::Silent);
     // In a ring an instance is down for some and up for others, and who observes it, and is heard, depends on whom one asks.
-    if !only_these || scenario.cuts.iter().any(Cut::is_ring) {
+    if !only_these || scenario.cuts.iter().any(|cut| cut.is_ring() && cut.when.edges().any(|at| at <= now)) {
         return None;
     }
     let past = |edges: &mut dyn Iterator<Item = SimTime>| edges.filter(|at| *at <= now).count();
@@ -70,7 +78,7 @@ fn causes(scenario: &Scenario, id: &InstanceId, now: SimTime) -> Option<usize> {
     Some(fails + CHANGES_OF_A_CUT * cuts)
 }
 
-/// Has a probe failed although the instance was well and the path open? Then its check allows less time than the way takes.
+/// Has a probe failed lately although the instance was well and the path open? Then its check allows less time than the way takes.
 fn way_too_long(truth: &Truth, id: &InstanceId) -> bool {
     let Some(Subject::Instance(index)) = truth.scenario.subject(id) else { return false };
     let home = truth.scenario.instances[index].home;
@@ -121,5 +129,25 @@ mod tests {
         assert_eq!(found(&both, &[up, down, partial, down, up]), 0);
         assert_eq!(found(&format!("{DEAD}{SLOW}"), &[up, down, partial, down]), 0, "more has happened");
         assert_eq!(found(RING, &[up, down, up, down, up, down]), 0, "whose word counts depends on whom one asks");
+    }
+
+    #[test]
+    fn a_check_that_is_too_short_for_the_way_excuses_what_it_has_caused_and_no_more() {
+        let mut bench = Bench::new("");
+        bench.at(60);
+        let mut invariant = Changes::default();
+        let mut look = |bench: &Bench, term, verdict| {
+            let mut certificate = bench.certificate("web@0", verdict, &[0, 1, 2], 59_000);
+            certificate.decision.term = term;
+            let instance = bench.instance_view("web@0", verdict, term, None);
+            bench
+                .look(&mut invariant, &Sight::Certificate { holder: 1, instance: &instance, certificate: &certificate })
+                .len()
+        };
+        bench.probe(2, 0, 59_500, false);
+        assert_eq!((look(&bench, 1, Verdict::Up), look(&bench, 2, Verdict::Partial)), (0, 0));
+        (0..100).for_each(|nth| bench.probe(2, 0, 59_600 + nth, true));
+        assert_eq!(look(&bench, 2, Verdict::Partial), 0, "seen at another agent, after the probe has been forgotten");
+        assert_eq!(look(&bench, 3, Verdict::Up), 1);
     }
 }

@@ -239,7 +239,7 @@ impl Engine {
 
     /// The roster has outgrown, or lost, the quorum that once declared a host up again. Nobody watches a healthy host, so nobody would renew that
     /// certificate, and newcomers do not believe it: membership speaks for the host again, for everyone.
-    fn drop_thin_host(&mut self, id: &InstanceId) {
+    pub(super) fn drop_thin_host(&mut self, id: &InstanceId) {
         let Some(host) = self.instances.get(id).filter(|instance| instance.is_host()) else { return };
         let thin =
             host.certificate.as_ref().is_some_and(|c| c.decision.verdict != Verdict::Down && self.is_thin(host, c));

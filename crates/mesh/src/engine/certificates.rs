@@ -139,16 +139,11 @@ impl Engine {
             return;
         }
         let overtaken = self.is_overtaken(instance, &certificate);
-        let signers = self.plausible_signers(instance, &certificate);
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
-        let plausible = known.iter().all(|e| {
-            signers.as_ref().is_none_or(|signers| {
-                e.agent == instance.home && !instance.is_host()
-                    || instance.may_sign(e.agent, certificate.decision.verdict)
-                    || signers.contains(&e.agent)
-            })
-        });
+        let signers: Vec<_> = known.iter().map(|e| e.agent).collect();
+        let gone: Vec<_> = signers.iter().copied().filter(|agent| !self.roster.contains(*agent)).collect();
+        let plausible = self.may_have_signed(instance, decision.verdict, &signers, &gone);
         let enough = known.len() >= self.signatures_needed(instance, decision);
         // Where the mesh has grown much since, the observers of then are none of now's: it does not count, but its term does. No single member makes that up.
         let of_then = known.len() >= (quorum::of(decision.observers) as usize).max(2);
@@ -248,28 +243,25 @@ impl Engine {
         }
     }
 
-    /// Who may have observed the instance when the certificate was made: the first of its order, with room for those that were replaced while they
-    /// had failed, and with the places of signers that no longer count. `None`: anyone, in a mesh so small that everyone is within that.
-    fn plausible_signers(&self, instance: &Instance, certificate: &Certificate) -> Option<Cow<'_, [AgentId]>> {
-        if instance.home_only() {
-            return Some(Cow::Borrowed(&[]));
-        }
-        let limit = self.plausible_places(instance);
-        if limit >= self.roster.len() {
-            return None;
-        }
-        let departed = |agent: &AgentId| !self.roster.contains(*agent) && self.knew(*agent);
-        let departed: Vec<_> = certificate.endorsements.iter().map(|e| e.agent).filter(departed).collect();
-        Some(match departed.len() {
-            0 => self.first_places(instance, limit),
-            more => Cow::Owned(self.order_with(instance, limit + more, &departed)),
-        })
-    }
-
-    /// How many places of an instance's order those who observed it lately may have had.
-    fn plausible_places(&self, instance: &Instance) -> usize {
+    /// May all of these have observed the instance when its certificate was made? They are among its observers or the first of its order, with room for those
+    /// that were replaced while they had failed, and with the places of signers that no longer count. In a mesh so small that everyone is, anyone may.
+    fn may_have_signed(&self, instance: &Instance, verdict: Verdict, signers: &[AgentId], gone: &[AgentId]) -> bool {
         let failed = self.roster.len() - self.reached.min(self.roster.len());
-        instance.assigned as usize + SPARE_PLACES + failed
+        let limit = instance.assigned as usize + SPARE_PLACES + failed;
+        let kept = instance.order.as_ref().map_or(&[][..], |order| &order.places()[..limit.min(order.places().len())]);
+        let others: Vec<_> = signers
+            .iter()
+            .filter(|agent| !(**agent == instance.home && !instance.is_host() || instance.may_sign(**agent, verdict)))
+            .filter(|agent| !kept.contains(agent))
+            .collect();
+        if others.is_empty() || instance.home_only() || limit >= self.roster.len() {
+            return others.is_empty() || !instance.home_only();
+        }
+        let places = match gone.len() {
+            0 => self.first_places(instance, limit),
+            more => Cow::Owned(self.order_with(instance, limit + more, gone)),
+        };
+        others.iter().all(|agent| places.contains(agent))
     }
 
     /// A signer must have been admitted; whether it has left since does not matter.
@@ -287,23 +279,13 @@ impl Engine {
         self.sabotage.quorum(quorum::of(instance.assigned.max(decision.observers)) as usize)
     }
 
-    /// Is the certificate signed by too few of the agents that count today, and may have observed the instance, for those who know no others? Then those
-    /// who join cannot rely on it, and it is to be decided anew.
+    /// Is the certificate one that whoever joins today cannot rely on: signed by too few of the agents that count, or by one of them that would not be among the
+    /// observers? Then it is to be decided anew.
     pub(super) fn is_thin(&self, instance: &Instance, certificate: &Certificate) -> bool {
-        let counts = |agent: AgentId| self.roster.contains(agent) && self.may_have_observed(instance, agent);
-        let backing = certificate.endorsements.iter().filter(|e| counts(e.agent)).count();
-        backing < self.signatures_needed(instance, &certificate.decision)
-    }
-
-    /// Would whoever joins today take the agent for an observer? Of a mesh that has grown, or is whole again, most are looked for where they are kept.
-    fn may_have_observed(&self, instance: &Instance, agent: AgentId) -> bool {
-        let kept = || instance.order.as_ref().is_none_or(|order| order.places().contains(&agent));
-        let limit = self.plausible_places(instance);
-        instance.observers.contains(&agent)
-            || kept()
-            || agent == instance.home
-            || limit >= self.roster.len()
-            || self.first_places(instance, limit).contains(&agent)
+        let signers = certificate.endorsements.iter().map(|e| e.agent);
+        let backing: Vec<_> = signers.filter(|agent| self.roster.contains(*agent)).collect();
+        backing.len() < self.signatures_needed(instance, &certificate.decision)
+            || !self.may_have_signed(instance, certificate.decision.verdict, &backing, &[])
     }
 
     fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {

@@ -83,9 +83,12 @@ impl Engine {
         }
     }
 
-    /// Gives up the hosts of which there is nothing to say any more.
+    /// Gives up the hosts of which there is nothing to say any more, and first the verdicts on them that have grown too thin.
     pub(super) fn retire_hosts(&mut self) {
         let now = self.now.mono;
+        let certified = self.instances.values().filter(|host| host.is_host() && host.certificate.is_some());
+        let certified: Vec<_> = certified.map(|host| host.id.clone()).collect();
+        certified.iter().for_each(|id| self.drop_thin_host(id));
         let room = self.floors.len() < limits::MAX_GONE;
         let done = |host: &Instance| host.is_quiet(now) && (room || host.signer.certified == 0);
         let quiet = self.instances.values().filter(|host| host.is_host() && done(host));
