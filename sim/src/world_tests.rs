@@ -263,3 +263,23 @@ fn callers_who_are_served_are_let_through_beside_those_who_fail() {
     }
     assert!(served > 10_000 && rejected * 6 < served, "{rejected} rejected, {served} served");
 }
+
+/// Who hears that an agent counts no longer before it hears that it has left, and who hears it the other way round, have the same in the end.
+#[test]
+fn after_many_have_left_the_rest_have_nothing_to_tell_each_other() {
+    let leavers: Vec<usize> = (0..100).step_by(3).collect();
+    let plan = Plan::parse(&format!(
+        "summary = \"t\"\nduration = \"45s\"\n[mesh]\nagents = 100\nstart = \"settled\"\n\
+         [[faults]]\nkind = \"mass-leave\"\nagents = {leavers:?}\nfrom = \"2s\"\nto = \"4s\"\n"
+    ));
+    let scenario = Scenario::new("t", &plan.unwrap(), 1).unwrap();
+    let trace = Trace::new(&scenario, Recording::default());
+    let mut world = World::new(scenario, Manner::default().starter, trace);
+    let mut sent_by = |s: u64| {
+        world.advance(SimTime::from_ms(1_000 * s), |_| false);
+        world.truth.sent.iter().sum::<u64>()
+    };
+    let (before, after) = (sent_by(20), sent_by(40));
+    let each = (after - before) / 20 / 66;
+    assert!(each < 80, "{each} bytes a second");
+}

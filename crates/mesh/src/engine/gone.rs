@@ -1,9 +1,9 @@
 //! Agents that have been forgotten: what is still known of them, and what is believed of what is told of them.
 
-use super::Engine;
+use super::{Engine, limits};
 use crate::api::MemberState;
 use quorate_core::AgentId;
-use quorate_wire::{Batch, OwnerDelta};
+use quorate_wire::{Batch, OwnerDelta, Record};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub(super) enum Told {
 
 impl Engine {
     /// What is told of an agent that was forgotten: an old word, passed on by one that has not heard so, or a forged one? Its own word is news, but for one that
-    /// it has forgotten to have come further; and so is what it has signed in a later start.
+    /// it has forgotten to have come further; and so is what it has signed in a later start, and its farewell, told with all it has said: who heard that before
+    /// the roster without it keeps its copy, and the copies would differ for ever.
     pub(super) fn told_of_gone(&mut self, from: AgentId, delta: &OwnerDelta) -> Told {
         let Some(Gone { boot, credential, latest }) = self.gone.get(&delta.owner) else { return Told::News };
         if from == delta.owner {
@@ -48,7 +49,10 @@ impl Engine {
         let told = delta.credential.as_ref().filter(|told| self.keys.admit(told) == Some(delta.owner));
         let credential = told.unwrap_or(credential);
         let newest = delta.batches.iter().max_by_key(|batch| (batch.epoch, batch.seq));
-        let Some(batch) = newest.filter(|batch| batch.epoch > *boot) else { return Told::Old };
+        let newest = newest.filter(|batch| batch.epoch > *boot);
+        let room = self.agents.len() < limits::MAX_AGENTS;
+        let farewell = farewell(delta).filter(|batch| batch.epoch == *boot && told.is_some() && room);
+        let Some(batch) = newest.or(farewell) else { return Told::Old };
         let signed = self.keys.verify(credential, &batch.signing_bytes(), &batch.signature);
         if !signed && !self.believes_bearer(from, batch) {
             self.stats.batches_refused += 1;
@@ -70,6 +74,18 @@ impl Engine {
             _ => _ = self.gone.remove(&agent),
         }
     }
+}
+
+/// The batch in which its owner says that it leaves, if that is its last word on itself.
+fn farewell(told: &OwnerDelta) -> Option<&Arc<Batch>> {
+    let profile = |batch: &Arc<Batch>| {
+        batch
+            .records
+            .iter()
+            .find_map(|record| if let Record::Profile(profile) = record { Some(profile.left) } else { None })
+    };
+    let profiles = told.batches.iter().filter_map(|batch| Some((batch, profile(batch)?)));
+    profiles.max_by_key(|(batch, _)| (batch.epoch, batch.seq)).and_then(|(batch, left)| left.then_some(batch))
 }
 
 /// Has the owner of what is told forgotten that it wrote `latest`: does it come less far, or bear its number with another content?
