@@ -17,6 +17,12 @@ fn run(name: &str, plan: &Plan, seed: u64) -> Report {
     runner::run(name, plan, seed, Manner::default()).unwrap().0
 }
 
+fn world_of(plan: &Plan, seed: u64) -> World {
+    let scenario = Scenario::new("t", plan, seed).unwrap();
+    let trace = Trace::new(&scenario, Recording::default());
+    World::new(scenario, Manner::default().starter, trace)
+}
+
 fn clean(name: &str, seeds: &[u64]) {
     let (name, plan) = library::load(name).unwrap();
     for seed in seeds {
@@ -218,9 +224,7 @@ fn four_of_five_observers_lost_are_replaced() {
         let text = "summary = \"t\"\nduration = \"60s\"\n[mesh]\nagents = 12\nstart = \"settled\"\n\
                     [[services]]\nname = \"web\"\nhomes = [0]\n";
         let id = quorate_core::InstanceId::new("web@0").unwrap();
-        let scenario = Scenario::new("t", &Plan::parse(text).unwrap(), seed).unwrap();
-        let trace = Trace::new(&scenario, Recording::default());
-        let mut world = World::new(scenario, Manner::default().starter, trace);
+        let mut world = world_of(&Plan::parse(text).unwrap(), seed);
         world.advance(SimTime::from_ms(3_000), |_| false);
         let observers: Vec<usize> = {
             let view = view_of(&world.hosts[0]).unwrap();
@@ -235,9 +239,7 @@ fn four_of_five_observers_lost_are_replaced() {
         assert!(report.clean(), "{}", report.text());
         // Hosts are among them: each of four on eight others, and the instance on eight.
         assert_eq!(report.detections.len(), 4 * 8 + 8, "{}", report.text());
-        let scenario = Scenario::new("t", &plan, seed).unwrap();
-        let trace = Trace::new(&scenario, Recording::default());
-        let mut world = World::new(scenario, Manner::default().starter, trace);
+        let mut world = world_of(&plan, seed);
         world.run();
         let when = Interval { from: SimTime::from_ms(25_000), to: SimTime::NEVER };
         let down = |agent| world.checks.timeline.reached(Subject::Instance(0), agent, Verdict::Down, when);
@@ -253,9 +255,7 @@ fn callers_who_are_served_are_let_through_beside_those_who_fail() {
     let plan = library::load("calls-a-third-of-callers").unwrap().1;
     let (mut served, mut rejected) = (0, 0);
     for seed in 1..=4 {
-        let scenario = Scenario::new("t", &plan, seed).unwrap();
-        let trace = Trace::new(&scenario, Recording::default());
-        let mut world = World::new(scenario, Manner::default().starter, trace);
+        let mut world = world_of(&plan, seed);
         world.run();
         let counted = &world.callers.tallies().next().unwrap().by_calls[&0];
         served += counted.admitted - counted.doomed;
@@ -272,9 +272,7 @@ fn after_many_have_left_the_rest_have_nothing_to_tell_each_other() {
         "summary = \"t\"\nduration = \"45s\"\n[mesh]\nagents = 100\nstart = \"settled\"\n\
          [[faults]]\nkind = \"mass-leave\"\nagents = {leavers:?}\nfrom = \"2s\"\nto = \"4s\"\n"
     ));
-    let scenario = Scenario::new("t", &plan.unwrap(), 1).unwrap();
-    let trace = Trace::new(&scenario, Recording::default());
-    let mut world = World::new(scenario, Manner::default().starter, trace);
+    let mut world = world_of(&plan.unwrap(), 1);
     let mut sent_by = |s: u64| {
         world.advance(SimTime::from_ms(1_000 * s), |_| false);
         world.truth.sent.iter().sum::<u64>()

@@ -142,8 +142,7 @@ impl Engine {
         // Of those who have been forgotten nothing can be verified: the others' signatures must suffice.
         let known: Vec<_> = certificate.endorsements.iter().filter(|e| self.knew(e.agent)).collect();
         let signers: Vec<_> = known.iter().map(|e| e.agent).collect();
-        let gone: Vec<_> = signers.iter().copied().filter(|agent| !self.roster.contains(*agent)).collect();
-        let plausible = self.may_have_signed(instance, decision.verdict, &signers, &gone);
+        let plausible = self.may_have_signed(instance, decision.verdict, &signers);
         let enough = known.len() >= self.signatures_needed(instance, decision);
         // Where the mesh has grown much since, the observers of then are none of now's: it does not count, but its term does. No single member makes that up.
         let of_then = known.len() >= (quorum::of(decision.observers) as usize).max(2);
@@ -245,7 +244,7 @@ impl Engine {
 
     /// May all of these have observed the instance when its certificate was made? They are among its observers or the first of its order, with room for those
     /// that were replaced while they had failed, and with the places of signers that no longer count. In a mesh so small that everyone is, anyone may.
-    fn may_have_signed(&self, instance: &Instance, verdict: Verdict, signers: &[AgentId], gone: &[AgentId]) -> bool {
+    fn may_have_signed(&self, instance: &Instance, verdict: Verdict, signers: &[AgentId]) -> bool {
         let failed = self.roster.len() - self.reached.min(self.roster.len());
         let limit = instance.assigned as usize + SPARE_PLACES + failed;
         let kept = instance.order.as_ref().map_or(&[][..], |order| &order.places()[..limit.min(order.places().len())]);
@@ -254,12 +253,16 @@ impl Engine {
             .filter(|agent| !(**agent == instance.home && !instance.is_host() || instance.may_sign(**agent, verdict)))
             .filter(|agent| !kept.contains(agent))
             .collect();
-        if others.is_empty() || instance.home_only() || limit >= self.roster.len() {
-            return others.is_empty() || !instance.home_only();
+        if others.is_empty() || instance.home_only() {
+            return others.is_empty();
         }
+        if limit >= self.roster.len() {
+            return true;
+        }
+        let gone: Vec<_> = signers.iter().copied().filter(|agent| !self.roster.contains(*agent)).collect();
         let places = match gone.len() {
             0 => self.first_places(instance, limit),
-            more => Cow::Owned(self.order_with(instance, limit + more, gone)),
+            more => Cow::Owned(self.order_with(instance, limit + more, &gone)),
         };
         others.iter().all(|agent| places.contains(agent))
     }
@@ -285,7 +288,7 @@ impl Engine {
         let signers = certificate.endorsements.iter().map(|e| e.agent);
         let backing: Vec<_> = signers.filter(|agent| self.roster.contains(*agent)).collect();
         backing.len() < self.signatures_needed(instance, &certificate.decision)
-            || !self.may_have_signed(instance, certificate.decision.verdict, &backing, &[])
+            || !self.may_have_signed(instance, certificate.decision.verdict, &backing)
     }
 
     fn install(&mut self, certificate: Arc<Certificate>, origin: Origin) {
